@@ -1,0 +1,64 @@
+# Two commands matter: `make demo` and `make test`. Both install what they lack into .venv, and nothing anywhere else
+# but HAProxy builds in ~/.cache/spoa-authz (see tests/haproxy_builds.py).
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= 2
+# The first Python that is new enough.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$python; break; fi; done)
+
+.PHONY: help venv demo test lint types unit integration interop bench bench-quick format clean
+
+help:  ## This list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+$(VENV)/.installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found; install one (Debian: apt-get install python3 python3-venv)."; exit 1; }
+	@echo "Installing spoa-authz and its tools into $(VENV) with $(PYTHON) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); $(PYTHON) -m virtualenv -q $(VENV); } \
+		|| { echo "This Python makes no virtual environments; on Debian: apt-get install python3-venv."; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fast,dev,haproxy]'
+	@touch $@
+
+venv: $(VENV)/.installed  ## Install everything into .venv.
+
+demo: venv  ## A real HAProxy, real certificates, every kind of answer. KEEP=1 leaves it running.
+	@$(BIN)/python -m haproxy.demo $(if $(KEEP),--keep)
+
+test: venv lint types unit integration  ## All that must hold before anything is merged.
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+lint: venv
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check --quiet
+
+types: venv
+	@$(BIN)/mypy
+
+unit: venv  ## Everything but HAProxy.
+	@rm -f .coverage .coverage.*
+	@$(BIN)/coverage run --parallel-mode -m pytest -q -n $(JOBS) --dist loadfile -m 'not integration'
+
+integration: venv  ## The shipped configuration on real HAProxies, old engine and new.
+	@$(BIN)/python tests/haproxy_builds.py --ensure
+	@$(BIN)/coverage run --parallel-mode -m pytest -q -n $(JOBS) --dist loadfile -m integration
+
+interop: venv  ## The same on every HAProxy from 2.6 to 3.4.
+	@$(BIN)/python tests/haproxy_builds.py 2.6 2.8 3.0 3.2 3.4
+	@HAPROXY_VERSIONS=2.6,2.8,3.0,3.2,3.4 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m integration
+
+bench: venv  ## Decisions a second and CPU a decision, of the agent as it runs.
+	@$(BIN)/python benchmarks/agent.py
+
+bench-quick: venv  ## The same in a minute or two.
+	@$(BIN)/python benchmarks/agent.py --quick
+
+format: venv
+	@$(BIN)/ruff check --fix --quiet
+	@$(BIN)/ruff format --quiet
+
+clean:  ## Remove what was built here; leaves the cache of HAProxy builds.
+	rm -rf $(VENV) .demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* benchmarks/build

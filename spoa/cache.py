@@ -1,0 +1,56 @@
+"""A bounded cache that keeps no books: two dictionaries, the older of which is dropped when the younger is full."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+__all__ = ["BoundedCache"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class BoundedCache(Generic[K, V]):
+    """A mapping of at most twice *capacity* entries.
+
+    A hit in the younger half costs one dictionary look-up and nothing else; what is asked for again is carried over to
+    the next half, so that whatever recurs within *capacity* new entries stays.
+
+    Attributes:
+        capacity: entries of one half.
+        hits_older, misses, evictions: counted where it costs nothing on the way of a young hit.
+    """
+
+    __slots__ = ("capacity", "evictions", "hits_older", "misses", "older", "younger")
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.younger: dict[K, V] = {}
+        self.older: dict[K, V] = {}
+        self.hits_older = 0
+        self.misses = 0
+        self.evictions = 0
+
+    def get(self, key: K) -> V | None:
+        """Return the value of *key*, or None."""
+        value = self.younger.get(key)
+        if value is not None:
+            return value
+        value = self.older.get(key)
+        if value is None:
+            self.misses += 1
+            return None
+        self.hits_older += 1
+        self.put(key, value)
+        return value
+
+    def put(self, key: K, value: V) -> None:
+        """Remember *value*; when the younger half is full it becomes the older one, whose entries go."""
+        if len(self.younger) >= self.capacity:
+            self.evictions += len(self.older)
+            self.older = self.younger
+            self.younger = {}
+        self.younger[key] = value
+
+    def __len__(self) -> int:
+        return len(self.younger) + len(self.older)
