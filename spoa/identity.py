@@ -1,0 +1,290 @@
+"""What a certificate says, read once from its DER.
+
+Nothing here speaks of authority: HAProxy verified the chain, `spoa.issuers` says whose key signed, and whether the
+clock lies within the validity is for the judge. OpenSSL, and so HAProxy, lets certificates pass that a strict parser
+refuses, some of them only when a particular field is looked at. Every field is therefore read here, each behind its own
+guard, so that whoever holds a `Certificate` can no longer be surprised by one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import warnings
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+
+from spoa.exceptions import CertificateError
+from spoa.facts import ABSENT, Certificate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = [
+    "MAX_DER_SIZE",
+    "MAX_GENERAL_NAMES",
+    "CertificateParts",
+    "fingerprints",
+    "identity_from_der",
+    "parts_from_der",
+    "read_elements",
+]
+
+T = TypeVar("T")
+
+MAX_DER_SIZE: Final = 64 * 1024  # bytes; HAProxy's own buffers end far below
+MAX_GENERAL_NAMES: Final = 1000  # of all types together; real certificates have a dozen
+
+_SEQUENCE: Final = 0x30
+_EXPLICIT_VERSION: Final = 0xA0
+_LONG_LENGTH: Final = 0x80
+_MULTI_BYTE_TAG: Final = 0x1F
+_MAX_LENGTH_OCTETS: Final = 4
+
+_MIN_RSA_EXPONENT: Final = 3  # RFC 8017 section 3.1
+_EDWARDS_BITS: Final = {"ED25519": 256, "ED448": 456}
+
+
+class CertificateParts(NamedTuple):
+    """The certificate's own bytes, cut out but not interpreted (RFC 5280 section 4.1).
+
+    A parser that writes a value again may write it differently, and a signature covers the bytes that were signed.
+    Every field but `signature` is a whole DER element, tag and length included; `signature` is the bit string's bytes.
+    """
+
+    tbs: bytes
+    tbs_signature_algorithm: bytes
+    issuer: bytes
+    subject: bytes
+    spki: bytes
+    signature_algorithm: bytes
+    signature: bytes
+
+
+def fingerprints(der: bytes) -> tuple[bytes, bytes]:
+    """Return the SHA-256 (32 bytes) and the SHA-1 (20 bytes) of a certificate, readable or not."""
+    return hashlib.sha256(der).digest(), hashlib.sha1(der, usedforsecurity=False).digest()
+
+
+def read_elements(der: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield (tag, whole element, content) of the DER elements that stand one after the other in `der`.
+
+    Single-byte tags and definite lengths of at most four octets only: all that X.509 needs below 64 KiB.
+
+    Raises:
+        ValueError: an element is cut off or not encoded so.
+    """
+    position, end = 0, len(der)
+    while position < end:
+        content = position + 2
+        if content > end or der[position] & _MULTI_BYTE_TAG == _MULTI_BYTE_TAG:
+            raise ValueError(f"no DER element at offset {position}")
+        length = der[position + 1]
+        if length >= _LONG_LENGTH:
+            octets = length - _LONG_LENGTH
+            if not 0 < octets <= _MAX_LENGTH_OCTETS:
+                raise ValueError(f"no definite length at offset {position}")
+            length = int.from_bytes(der[content : content + octets], "big")
+            content += octets
+        stop = content + length
+        if stop > end:
+            raise ValueError(f"the element at offset {position} is cut off")
+        yield der[position], der[position:stop], der[content:stop]
+        position = stop
+
+
+def parts_from_der(der: bytes) -> CertificateParts:
+    """Cut a certificate into its parts without judging any of them.
+
+    Raises:
+        CertificateError: at stage `trailing` for bytes after the certificate, at `load` for any other shape.
+    """
+    try:
+        outer = list(read_elements(der))
+        tag, _, content = outer[0]
+        (_, tbs, tbs_content), (_, algorithm, _), (_, _, signature) = read_elements(content)
+        fields = list(read_elements(tbs_content))
+        start = 1 if fields[0][0] == _EXPLICIT_VERSION else 0  # RFC 5280 section 4.1.2.1: left out for version 1
+        _serial, inner, issuer, _validity, subject, spki = (element for _, element, _ in fields[start : start + 6])
+    except (ValueError, IndexError) as error:
+        raise CertificateError("load", f"not the shape of a certificate: {error}") from error
+    if len(outer) > 1:
+        raise CertificateError("trailing", "bytes follow the certificate")
+    if tag != _SEQUENCE:
+        raise CertificateError("load", "not a DER sequence")
+    if signature[:1] != b"\0":
+        raise CertificateError("load", "the signature is not a whole number of octets")
+    return CertificateParts(tbs, inner, issuer, subject, spki, algorithm, signature[1:])
+
+
+def identity_from_der(der: bytes) -> Certificate:
+    """Read everything that a judgement may ask of a certificate.
+
+    Costs about a tenth of a millisecond; the caller remembers the result by the DER. Not for several threads at once:
+    the parser's warnings are silenced process-wide while it runs.
+
+    Raises:
+        CertificateError: at the first stage that could not be read: `size` (more than 64 KiB), `load`, `trailing`,
+            `version`, `serial`, `subject`, `issuer`, `validity`, `public_key`, `signature_algorithm`, `extensions` or
+            `subject_alternative_name`. Such a certificate is refused; only its fingerprints are known.
+    """
+    if len(der) > MAX_DER_SIZE:
+        raise CertificateError("size", f"{len(der)} bytes, more than {MAX_DER_SIZE}")
+    parts = parts_from_der(der)
+    with warnings.catch_warnings():
+        # What the parser merely deprecates (serials below 1, over-long names) is for policies to refuse, not for it.
+        warnings.simplefilter("ignore")
+        return _read(der, parts)
+
+
+def _read(der: bytes, parts: CertificateParts) -> Certificate:
+    certificate = _load(der)
+    sha256, sha1 = fingerprints(der)
+    subject, subject_text = _guarded("subject", _subject, certificate)
+    key_type, key_bits = _guarded("public_key", _key, certificate)
+    not_before, not_after = _guarded("validity", _validity, certificate)
+    extensions = _extensions(certificate)
+    names = _guarded("subject_alternative_name", _alternative_names, extensions.get(x509.SubjectAlternativeName))
+    eku = extensions.get(x509.ExtendedKeyUsage)
+    policies = extensions.get(x509.CertificatePolicies)
+    constraints = extensions.get(x509.BasicConstraints)
+    usage = extensions.get(x509.KeyUsage)
+    return Certificate(
+        sha256=sha256,
+        sha1=sha1,
+        spki_sha256=hashlib.sha256(parts.spki).digest(),
+        serial=_guarded("serial", lambda: certificate.serial_number),
+        subject=subject,
+        dns_san=tuple(names.dns),
+        uri_san=tuple(names.uri),
+        email_san=tuple(names.email),
+        ip_san=tuple(names.ip),
+        eku=tuple(purpose.dotted_string for purpose in eku) if isinstance(eku, x509.ExtendedKeyUsage) else ABSENT,
+        policy_oids=(
+            tuple(policy.policy_identifier.dotted_string for policy in policies)
+            if isinstance(policies, x509.CertificatePolicies)
+            else ABSENT
+        ),
+        is_ca=isinstance(constraints, x509.BasicConstraints) and constraints.ca,
+        has_digital_signature=not isinstance(usage, x509.KeyUsage) or usage.digital_signature,
+        key_type=key_type,
+        key_bits=key_bits,
+        signature_hash=_guarded("signature_algorithm", _signature_hash, certificate),
+        not_before=not_before,
+        not_after=not_after,
+        issuer_text=_guarded("issuer", _issuer_text, certificate),
+        subject_text=subject_text,
+    )
+
+
+def _guarded(stage: str, read: Callable[..., T], *arguments: object) -> T:
+    try:
+        return read(*arguments)
+    except CertificateError:
+        raise
+    except Exception as error:  # the parser's failures share no class, and each must deny
+        raise CertificateError(stage, f"{type(error).__name__}: {error}") from error
+
+
+def _load(der: bytes) -> x509.Certificate:
+    try:
+        return x509.load_der_x509_certificate(der)
+    except x509.InvalidVersion as error:
+        raise CertificateError("version", str(error)) from error
+    except Exception as error:
+        raise CertificateError("load", f"{type(error).__name__}: {error}") from error
+
+
+def _subject(certificate: x509.Certificate) -> tuple[dict[str, tuple[str, ...]], str]:
+    subject = certificate.subject
+    values: dict[str, tuple[str, ...]] = {}
+    for attribute in subject:
+        value = attribute.value
+        if not isinstance(value, str):
+            raise CertificateError("subject", f"{attribute.oid.dotted_string} holds bits, not text")
+        oid = attribute.oid.dotted_string
+        values[oid] = (*values.get(oid, ()), value)
+    return values, subject.rfc4514_string()
+
+
+def _issuer_text(certificate: x509.Certificate) -> str:
+    return certificate.issuer.rfc4514_string()
+
+
+def _validity(certificate: x509.Certificate) -> tuple[int, int]:
+    return int(certificate.not_valid_before_utc.timestamp()), int(certificate.not_valid_after_utc.timestamp())
+
+
+def _key(certificate: x509.Certificate) -> tuple[str, int]:
+    key = certificate.public_key()
+    match key:
+        case rsa.RSAPublicKey():
+            _check_exponent(key.public_numbers().e)
+            return "RSA", key.key_size
+        case ec.EllipticCurvePublicKey():
+            return "EC", key.curve.key_size
+        case ed25519.Ed25519PublicKey():
+            return "ED25519", _EDWARDS_BITS["ED25519"]
+        case ed448.Ed448PublicKey():
+            return "ED448", _EDWARDS_BITS["ED448"]
+        case dsa.DSAPublicKey():
+            return "DSA", key.key_size
+        case _:
+            raise CertificateError("public_key", f"a {type(key).__name__} signs nothing that we judge")
+
+
+def _check_exponent(exponent: int) -> None:
+    # With an exponent of 1 a message is its own signature. Releases of the parser differ in refusing it.
+    if exponent < _MIN_RSA_EXPONENT:
+        raise CertificateError("public_key", f"an RSA exponent of {exponent}")
+
+
+def _signature_hash(certificate: x509.Certificate) -> str:
+    algorithm = certificate.signature_hash_algorithm
+    return "" if algorithm is None else algorithm.name
+
+
+def _extensions(certificate: x509.Certificate) -> dict[type[x509.ExtensionType], x509.ExtensionType]:
+    extensions = _guarded("extensions", lambda: {type(item.value): item.value for item in certificate.extensions})
+    if extensions and certificate.version is not x509.Version.v3:
+        # RFC 5280 section 4.1.2.9: "This field MUST only appear if the version is 3". Readers differ in what they
+        # make of it otherwise, and a restriction that one of them overlooks is none.
+        raise CertificateError("version", "extensions in a certificate of version 1")
+    return extensions
+
+
+class _AlternativeNames(NamedTuple):
+    dns: list[str]
+    uri: list[str]
+    email: list[str]
+    ip: list[bytes]
+
+
+def _alternative_names(extension: x509.SubjectAlternativeName | None) -> _AlternativeNames:
+    names = _AlternativeNames([], [], [], [])
+    texts = {x509.DNSName: names.dns, x509.UniformResourceIdentifier: names.uri, x509.RFC822Name: names.email}
+    for count, name in enumerate(extension or (), start=1):
+        if count > MAX_GENERAL_NAMES:
+            raise CertificateError("subject_alternative_name", f"more than {MAX_GENERAL_NAMES} names")
+        if isinstance(name, x509.IPAddress):
+            names.ip.append(_packed(name.value))
+        elif type(name) in texts:
+            texts[type(name)].append(_ascii(name.value))
+        # directoryName, otherName and registeredID are names that no policy key reads.
+    return names
+
+
+def _packed(value: object) -> bytes:
+    # Eight and 32 octets are an address with its mask, which belongs into name constraints (section 4.2.1.10).
+    if not isinstance(value, ipaddress.IPv4Address | ipaddress.IPv6Address):
+        raise CertificateError("subject_alternative_name", f"{value} is no single address")
+    return value.packed
+
+
+def _ascii(value: str) -> str:
+    # RFC 5280 section 4.2.1.6: dNSName, rfc822Name and URI are IA5String.
+    if not value.isascii():
+        raise CertificateError("subject_alternative_name", f"{value!a} is not ASCII")
+    return value
