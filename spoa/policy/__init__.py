@@ -1,0 +1,1 @@
+"""The policy language: documents, matching, rules and what they decide; pure, and unaware of SPOP."""

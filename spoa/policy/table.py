@@ -1,0 +1,262 @@
+"""Rules as a table of bits, so that the cost of a decision doesn't grow with the number of rules.
+
+Theory: every rule states one or two conjunctions. The first decides whether the rule applies: its `who`, `request` and,
+on allow and deny, `when`. The second is what a `require` demands, or the `unless` of a deny. Routes state one each.
+Number all conjunctions; then the answer of one *column* (path, method, source, …) to one value is a set of numbers,
+held as the bits of an integer: those whose matcher for that column holds, and those that have none. The intersection of
+the columns' answers is the set of conjunctions that hold::
+
+    bits 0 … n-1        first conjunction of rule 0 … n-1
+    bits n … 2n-1       second conjunction of rule 0 … n-1
+    bits 2n …           routes
+
+Each matcher is asked under the polarity of its position, so that a column's answer to UNAVAILABLE holds exactly the
+conjunctions in restricting positions. What is left is five operations on integers, whatever the number of rules.
+
+Answers are remembered by value; paths, which rarely recur, are looked up in a tree of segments instead.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from spoa.cache import BoundedCache
+from spoa.facts import UNAVAILABLE
+from spoa.policy.conditions import COLUMNS
+from spoa.policy.model import Effect
+from spoa.policy.path import ASTERISK, PathPattern
+from spoa.policy.text import glob_matches
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Iterator
+
+    from spoa.policy.model import Bearer, Matcher, PolicyModel, RequestValues, Values, Who
+    from spoa.policy.path import CanonicalPath
+
+__all__ = ["RuleTable", "bit_set", "conjunctions_of"]
+
+#: Answers remembered for each column and half of its cache.
+REMEMBERED: Final = 4096
+#: Conjunctions entered between two yields.
+_FILLED_AT_ONCE: Final = 32
+
+
+def conjunctions_of(model: PolicyModel) -> Iterator[tuple[int, Who | None, tuple[Matcher, ...], bool]]:
+    """Yield (number, who, matchers, generous) of every conjunction in the policy.
+
+    Polarity follows the position: allow, require's conditions, unless and routes grant; the rest restricts.
+    """
+    count = len(model.rules)
+    for number, rule in enumerate(model.rules):
+        if rule.effect is Effect.REQUIRE:
+            yield number, None, rule.request, True
+            yield count + number, rule.who, rule.required, False
+        else:
+            yield number, rule.who, rule.request, rule.effect is Effect.DENY
+            if rule.unless is not None:
+                yield count + number, rule.unless_who, rule.unless, False
+    for number, route in enumerate(model.routes):
+        yield 2 * count + number, route.who, route.request, False
+
+
+class RuleTable:
+    """The conjunctions of a policy, by column.
+
+    Attributes:
+        columns: names of the columns that the policy reads.
+        headers: names of the headers that it reads, lower case, sorted.
+    """
+
+    def __init__(self, model: PolicyModel) -> None:
+        self._model = model
+        count = 2 * len(model.rules) + len(model.routes)
+        everything = bit_set((number for number, *_ in conjunctions_of(model)), count)
+        headed = (one for _, _, matchers, _ in conjunctions_of(model) for one in matchers)
+        keys = {matcher.key for matcher in headed}
+        self.columns: tuple[str, ...] = tuple(key for key in COLUMNS if key in keys)
+        self.headers = tuple(sorted(set(_header_names(model))))
+        self._everything = everything
+        self._whos = _Whos(everything)
+        self._columns = {key: (_PathColumn if key == "path" else _Column)(everything) for key in self.columns}
+
+    def fill(self) -> Iterator[None]:
+        """Enter every conjunction; yields now and then, so that other work may go on between."""
+        for number, who, matchers, generous in conjunctions_of(self._model):
+            bit = 1 << number
+            if who is not None:
+                self._whos.add(who, bit, generous=generous)
+            for matcher in matchers:
+                self._columns[matcher.key].add(matcher, bit, generous=generous)
+            if not number % _FILLED_AT_ONCE:
+                yield
+
+    def who(self, bearer: Bearer) -> int:
+        """Return the conjunctions whose `who` holds for *bearer*; to be asked once for a certificate."""
+        return self._whos.answer(bearer)
+
+    def answer(self, key: str, values: Values) -> int:
+        """Return the conjunctions that hold as far as the column *key* goes; all of them where no rule reads it."""
+        column = self._columns.get(key)
+        return self._everything if column is None else column.answer(values)
+
+    def request(self, request: RequestValues) -> int:
+        """Return the conjunctions whose `request` and `when` matchers hold."""
+        found = self._everything
+        for key, column in self._columns.items():
+            found &= column.answer(request.values.get(key, UNAVAILABLE))
+        return found
+
+
+def bit_set(numbers: Iterable[int], count: int) -> int:
+    """Return the integer with the bits *numbers*, all below *count*, set; linear, unlike setting them one by one."""
+    bits = bytearray(count // 8 + 1)
+    for number in numbers:
+        bits[number >> 3] |= 1 << (number & 7)
+    return int.from_bytes(bits, "little")
+
+
+def _header_names(model: PolicyModel) -> Iterable[str]:
+    for _, _, matchers, _ in conjunctions_of(model):
+        for matcher in matchers:
+            if matcher.key == "header":
+                for pattern in matcher.patterns:
+                    yield from (one.attribute for one in getattr(pattern, "matchers", ()))
+
+
+class _Whos:
+    """The answer of the bearer: each different `who` is asked once under each polarity that uses it."""
+
+    def __init__(self, everything: int) -> None:
+        self._free = everything
+        self._groups: dict[Hashable, tuple[Who, bool, int]] = {}
+
+    def add(self, who: Who, bit: int, *, generous: bool) -> None:
+        self._free &= ~bit
+        key = (tuple(map(id, who.identities)), who.any_certificate, who.anonymous, generous)
+        _, _, bits = self._groups.get(key, (who, generous, 0))
+        self._groups[key] = (who, generous, bits | bit)
+
+    def answer(self, bearer: Bearer) -> int:
+        found = self._free
+        for who, generous, bits in self._groups.values():
+            if who.holds(bearer, generous=generous):
+                found |= bits
+        return found
+
+
+class _Column:
+    """The answers of one attribute of the request."""
+
+    def __init__(self, everything: int) -> None:
+        self._free = everything
+        self._groups: dict[Hashable, tuple[Matcher, bool, int]] = {}
+        self._answers: BoundedCache[Hashable, int] = BoundedCache(REMEMBERED)
+
+    def add(self, matcher: Matcher, bit: int, *, generous: bool) -> None:
+        self._free &= ~bit
+        key = (tuple((type(one), str(one)) for one in matcher.patterns), matcher.is_universal, generous)
+        _, _, bits = self._groups.get(key, (matcher, generous, 0))
+        self._groups[key] = (matcher, generous, bits | bit)
+
+    def answer(self, values: Values) -> int:
+        key = _hashable(values)
+        found = self._answers.get(key)
+        if found is None:
+            found = self._free
+            for matcher, generous, bits in self._groups.values():
+                if matcher.holds(values, generous=generous):
+                    found |= bits
+            self._answers.put(key, found)
+        return found
+
+
+def _hashable(values: Values) -> Hashable:
+    """Return what the answer to *values* is remembered by; headers are a dictionary."""
+    if isinstance(values, tuple) and isinstance(values[0], dict):
+        return tuple(sorted((name, value) for name, value in values[0].items() if isinstance(value, str))), tuple(
+            sorted((name, value.value) for name, value in values[0].items() if not isinstance(value, str))
+        )
+    return values
+
+
+class _PathColumn(_Column):
+    """The answers of the path: trees of segments for patterns, one by one for regular expressions."""
+
+    def __init__(self, everything: int) -> None:
+        super().__init__(everything)
+        self._trees = {False: _Segment(), True: _Segment()}
+        self._asterisk = 0
+        self._restricting = 0
+
+    def add(self, matcher: Matcher, bit: int, *, generous: bool) -> None:
+        self._free &= ~bit
+        if generous:
+            self._restricting |= bit
+        for pattern in matcher.patterns:
+            if not isinstance(pattern, PathPattern):
+                super().add(type(matcher)(matcher.key, matcher.attribute, (pattern,)), bit, generous=generous)
+            elif pattern.is_asterisk:
+                self._asterisk |= bit
+            else:
+                self._trees[generous].add(pattern.segments(generous=generous), bit, below=pattern.covers_below)
+
+    def answer(self, values: Values) -> int:
+        if not isinstance(values, tuple):
+            return self._free | (self._restricting if values is UNAVAILABLE else 0)
+        path: CanonicalPath = values[0]  # type: ignore[assignment] # the path column holds nothing else
+        if path is ASTERISK:
+            found = self._free | self._asterisk
+        else:
+            found = self._free | self._trees[False].find(path.strict) | self._trees[True].find(path.generous)
+        for matcher, generous, bits in self._groups.values():
+            if found & bits != bits and matcher.holds(values, generous=generous):
+                found |= bits
+        return found
+
+
+class _Segment:
+    """A place in the tree of path patterns.
+
+    Attributes:
+        literals, globs: where the next segment leads.
+        here: conjunctions whose pattern ends here; below: those that cover everything from here on (`/**`).
+    """
+
+    __slots__ = ("below", "globs", "here", "literals")
+
+    def __init__(self) -> None:
+        self.literals: dict[str, _Segment] = {}
+        self.globs: dict[tuple[str, ...], _Segment] = {}
+        self.here = 0
+        self.below = 0
+
+    def add(self, segments: tuple[tuple[str, ...], ...], bit: int, *, below: bool) -> None:
+        place = self
+        for pieces in segments:
+            if len(pieces) == 1:
+                place = place.literals.setdefault(pieces[0], _Segment())
+            else:
+                place = place.globs.setdefault(pieces, _Segment())
+        if below:
+            place.below |= bit
+        else:
+            place.here |= bit
+
+    def find(self, segments: tuple[str, ...]) -> int:
+        found = 0
+        places = [self]
+        for segment in segments:
+            onward = []
+            for place in places:
+                found |= place.below
+                literal = place.literals.get(segment)
+                if literal is not None:
+                    onward.append(literal)
+                if place.globs:
+                    onward += [target for pieces, target in place.globs.items() if glob_matches(pieces, segment)]
+            if not onward:
+                return found
+            places = onward
+        for place in places:
+            found |= place.below | place.here
+        return found
