@@ -1,0 +1,138 @@
+"""The admin address: metrics, health and status for whoever asks, a reload for whoever may.
+
+A request that changes something needs the unix socket, whose file mode decides who gets in, or the bearer token. One
+that only looks is answered where its `Host` is an address or a name of this machine: a web page that has its own name
+resolve to loopback gets nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from spoa.reload import Outcome
+
+__all__ = ["Admin", "Sources"]
+
+_REJECTED: Final = 422
+_SHUTDOWN_TIMEOUT: Final = 1.0
+_MAX_BODY: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the answers come from; `is_ready` says whether all workers serve the active policy."""
+
+    metrics: Callable[[], Awaitable[bytes]]
+    status: Callable[[], Awaitable[dict[str, Any]]]
+    is_ready: Callable[[], bool]
+    reload: Callable[[], Awaitable[Outcome]]
+
+
+class Admin:
+    """Serves the admin address on a bound socket.
+
+    Args:
+        sources: where the answers come from.
+        host: the configured host, whose name is then accepted too; empty for a unix socket.
+        token_file: holds the bearer token, read anew for each request so that it can be rotated; None: only the unix
+            socket may change anything.
+    """
+
+    def __init__(self, sources: Sources, host: str, token_file: Path | None) -> None:
+        self._sources = sources
+        self._host = host
+        self._token_file = token_file
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, listener: socket.socket) -> None:
+        """Answer on a bound socket, which belongs to this object from now on."""
+        app = web.Application(middlewares=[self._check_host], client_max_size=_MAX_BODY)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/status", self._status)
+        app.router.add_post("/reload", self._reload)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT)
+        await self._runner.setup()
+        await web.SockSite(self._runner, listener).start()
+
+    async def close(self) -> None:
+        """Answer what is under way and close the socket."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    @web.middleware
+    async def _check_host(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        if not _is_unix(request) and not self._is_our_name(request.headers.get("Host", "")):
+            raise web.HTTPMisdirectedRequest(text="this host name is not served here\n")
+        response: web.StreamResponse = await handler(request)
+        return response
+
+    def _is_our_name(self, host: str) -> bool:
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+        name = name.strip("[]").lower()
+        if name in {"localhost", self._host.lower()}:
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=await self._sources.metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        if self._sources.is_ready():
+            return web.Response(text="ready\n")
+        return web.Response(status=503, text="not ready\n")
+
+    async def _status(self, _: web.Request) -> web.Response:
+        return web.json_response(await self._sources.status(), dumps=_dumps)
+
+    async def _reload(self, request: web.Request) -> web.Response:
+        if not await self._may_change(request):
+            raise web.HTTPUnauthorized(
+                headers={"WWW-Authenticate": "Bearer"}, text="use the unix socket, or the token of --admin-token-file\n"
+            )
+        outcome = await self._sources.reload()
+        status = 200 if outcome.is_fine else _REJECTED if outcome.result == "rejected" else 500
+        return web.json_response(asdict(outcome), status=status, dumps=_dumps)
+
+    async def _may_change(self, request: web.Request) -> bool:
+        if _is_unix(request):
+            return True
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        if self._token_file is None or scheme.lower() != "bearer":
+            return False
+        try:
+            token = (await asyncio.to_thread(self._token_file.read_bytes)).strip()
+        except OSError:
+            return False
+        # An empty file is no token; the comparison takes as long for a near miss as for a far one.
+        return bool(token) and hmac.compare_digest(token, given.strip().encode("utf-8", "surrogateescape"))
+
+
+def _dumps(value: object) -> str:
+    return json.dumps(value, indent=1) + "\n"
+
+
+def _is_unix(request: web.Request) -> bool:
+    transport = request.transport
+    return transport is not None and isinstance(transport.get_extra_info("sockname"), str)

@@ -1,0 +1,230 @@
+"""The running agent inside one worker: accepts connections, watches over them, and dismisses them at the end.
+
+There is no timer per connection: one sweep looks at all of them, often enough for the shortest limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from spoa.answering import Answering
+from spoa.peer import Peer
+from spoa.spop import Status
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+
+    from spoa.answering import Limits
+    from spoa.authorizer import Policy
+    from spoa.decision_log import DecisionLog
+    from spoa.metrics import Samples
+
+__all__ = ["Agent"]
+
+_MAX_STALL: Final = 10.0  # seconds that a peer may leave our answers untaken
+_DRAIN_QUIET: Final = 0.1  # seconds without a frame after which a draining agent dismisses a connection
+_DRAIN_PATIENCE: Final = 5.0  # seconds after which it dismisses busy ones too
+_DRAIN_SWEEP: Final = 0.02  # seconds between two sweeps while draining
+_ACCEPT_PAUSE: Final = 0.5  # seconds without accepting after the system refused to
+
+_log = structlog.get_logger()
+
+
+class Agent:
+    """Serves HAProxy on listening sockets that other workers may share.
+
+    Args:
+        policy: what to judge by, until `swap`.
+        limits: per connection, and how many connections.
+        clock_floor: seconds since the epoch; a clock that stands before is not used (`floor` replaces it).
+        decision_log: where decisions go, or None.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        limits: Limits,
+        clock_floor: float = 0.0,
+        decision_log: DecisionLog | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._floor = clock_floor
+        self._answering = Answering(policy, limits, clock, decision_log)
+        self._peers: set[Peer] = set()
+        self._listeners: Sequence[socket.socket] = ()
+        self._accepting: set[socket.socket] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._arriving = 0
+        self._accepted = 0
+        self._ended: dict[str, int] = {}
+        self._sweeping: asyncio.TimerHandle | None = None
+        self._drain_started = 0.0
+        self._is_empty = asyncio.Event()
+        self._set_clock_usable()
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in use."""
+        return self._answering.policy
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._peers)
+
+    def swap(self, policy: Policy) -> None:
+        """Judge every read from now on by another policy; connections stay."""
+        self._answering.swap(policy)
+        self._set_clock_usable()
+
+    def set_clock_floor(self, floor: float) -> None:
+        """Take over the time before which the clock can't be right, seconds since the epoch."""
+        self._floor = floor
+        self._set_clock_usable()
+
+    def serve(self, listeners: Sequence[socket.socket]) -> None:
+        """Accept connections on listening, non-blocking sockets, which stay their owner's to close."""
+        self._listeners = listeners
+        self._accept_more()
+        self._sweep()
+
+    async def drain(self) -> None:
+        """Stop accepting, answer what is in flight, dismiss each connection when it is quiet; return when all are gone.
+
+        Takes as long as the busiest connection needs to fall quiet, at most some seven seconds.
+        """
+        self._drain_started = perf_counter()
+        for listener in tuple(self._accepting):
+            self._stop_accepting(listener)
+        self._sweep()
+        if self._peers:
+            await self._is_empty.wait()
+
+    def close(self) -> None:
+        """Drop everything at once."""
+        for listener in tuple(self._accepting):
+            self._stop_accepting(listener)
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        for peer in tuple(self._peers):
+            peer.cut()
+
+    def samples(self) -> Samples:
+        """Return all counts of this worker."""
+        found = self._answering.samples()
+        found["connections", ()] = len(self._peers)
+        found["connections_total", ()] = self._accepted
+        found.update({("connections_closed_total", (cause,)): count for cause, count in self._ended.items()})
+        return found
+
+    def _set_clock_usable(self) -> None:
+        self.policy.clock_usable = self._clock() >= self._floor
+
+    def _accept_more(self) -> None:
+        if self._drain_started:
+            return
+        loop = asyncio.get_running_loop()
+        for listener in self._listeners:
+            if listener not in self._accepting:
+                self._accepting.add(listener)
+                loop.add_reader(listener, self._accept, listener)
+
+    def _stop_accepting(self, listener: socket.socket) -> None:
+        asyncio.get_running_loop().remove_reader(listener)
+        self._accepting.discard(listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        # One connection for each time the loop comes round: workers that share the socket then share its connections.
+        if len(self._peers) + self._arriving >= self._limits.max_connections:
+            for each in tuple(self._accepting):
+                self._stop_accepting(each)
+            return
+        try:
+            accepted, _ = listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return  # another worker was faster, or the peer is gone already
+        except OSError as error:
+            # Mostly no descriptor is left. Asking again at once would keep the loop busy with failing.
+            _log.error("no connection can be accepted for a while", error=error.strerror)
+            self._stop_accepting(listener)
+            asyncio.get_running_loop().call_later(_ACCEPT_PAUSE, self._accept_more)
+            return
+        accepted.settimeout(0)
+        self._arriving += 1
+        task: asyncio.Task[object] = asyncio.get_running_loop().create_task(self._adopt(accepted))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _adopt(self, accepted: socket.socket) -> None:
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(self._make_peer, accepted)
+        except OSError:
+            accepted.close()  # the peer left before the transport was there
+            self._arriving -= 1
+            self._accept_more()
+
+    def _make_peer(self) -> Peer:
+        return Peer(self._answering, self._limits.max_frame_size, self._made, self._lost)
+
+    def _made(self, peer: Peer) -> None:
+        self._arriving -= 1
+        self._accepted += 1
+        self._peers.add(peer)
+        if self._drain_started:
+            peer.cut()
+
+    def _lost(self, peer: Peer) -> None:
+        self._peers.discard(peer)
+        if self._drain_started and not self._peers:
+            self._is_empty.set()
+        elif len(self._peers) < self._limits.max_connections:
+            self._accept_more()
+
+    def _sweep(self) -> None:
+        """Look at every connection and at the clock, and come back in time."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        self._set_clock_usable()
+        now = perf_counter()
+        look = self._dismiss if self._drain_started else self._watch
+        for peer in tuple(self._peers):
+            look(peer, now)
+        interval = min(1.0, self._limits.hello_timeout / 4, self._limits.idle_timeout / 4)
+        self._sweeping = asyncio.get_running_loop().call_later(
+            _DRAIN_SWEEP if self._drain_started else interval, self._sweep
+        )
+
+    def _watch(self, peer: Peer, now: float) -> None:
+        if peer.is_leaving:
+            return
+        if peer.stalled and now - peer.stalled > _MAX_STALL:
+            self._end(peer, "slow_peer")
+        elif not peer.has_greeted:
+            if now - peer.opened > self._limits.hello_timeout:
+                self._end(peer, "hello_timeout")
+        elif not peer.is_busy and now - peer.heard > self._limits.idle_timeout:
+            self._end(peer, "idle_timeout")
+
+    def _dismiss(self, peer: Peer, now: float) -> None:
+        if now - self._drain_started > _DRAIN_PATIENCE + 2:
+            peer.cut()
+        elif not peer.is_leaving:
+            is_quiet = not peer.is_busy and now - peer.heard > _DRAIN_QUIET
+            if is_quiet or not peer.has_greeted or now - self._drain_started > _DRAIN_PATIENCE:
+                self._end(peer, "drain")
+
+    def _end(self, peer: Peer, cause: str) -> None:
+        self._ended[cause] = self._ended.get(cause, 0) + 1
+        if cause == "slow_peer":
+            peer.cut()
+        else:
+            peer.leave(Status.NORMAL if cause == "drain" else Status.TIMEOUT)

@@ -1,0 +1,259 @@
+"""The frames of one read become one write: decode, judge, encode, and only then count and log.
+
+Failure is an answer. A request that can't be judged, whatever is raised, or whose time is up, is denied as
+`internal_error`; a frame that can't be decoded ends its connection with a status; nothing here lets one pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from spoa.adapter import Answers, no_verdict_actions, read_request
+from spoa.exceptions import ProtocolError
+from spoa.facts import Request
+from spoa.metrics import REQUEST_BUCKETS, Histogram
+from spoa.policy.model import Reason
+from spoa.spop import ConnectionBroken, HealthCheckReceived, HelloReceived
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from spoa.authorizer import Judgement, Policy
+    from spoa.decision_log import DecisionLog
+    from spoa.metrics import Samples
+    from spoa.spop import Connection, Event
+
+__all__ = ["Answering", "Limits"]
+
+_TURN: Final = 0.004  # seconds of judging before other connections get their turn
+_LOOK: Final = 16  # requests judged between two looks at the clock
+_REPORT_INTERVAL: Final = 1.0  # seconds between two tracebacks in the log
+
+#: Stands for a request of which nothing is known.
+_UNREAD: Final = Request()
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a connection may ask for; times in seconds, sizes in bytes, `max_connections` per worker."""
+
+    max_frame_size: int = 65532
+    deadline: float = 0.08
+    max_connections: int = 4096
+    hello_timeout: float = 10.0
+    idle_timeout: float = 300.0
+
+
+class Answering:
+    """Judges for all connections of a worker, and counts.
+
+    Args:
+        policy: the policy in use; `swap` replaces it between two reads.
+        limits: only the deadline matters here.
+        clock: seconds since the epoch.
+        decision_log: where decisions go after their answer is out; None for nowhere.
+    """
+
+    def __init__(
+        self, policy: Policy, limits: Limits, clock: Callable[[], float], decision_log: DecisionLog | None
+    ) -> None:
+        self._policy = policy
+        self._answers = Answers(policy.revision)
+        self._deadline = limits.deadline
+        self._clock = clock
+        self._decision_log = decision_log
+        self._hellos = 0
+        self._notifies = 0
+        self._without_verdict = 0
+        self._unreported = 0
+        self._broken: dict[int, int] = {}
+        self._internal: dict[str, int] = {}
+        self._seconds = Histogram(REQUEST_BUCKETS)
+        self._decided: Samples = {}
+        self._next_report = 0.0
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in use."""
+        return self._policy
+
+    def swap(self, policy: Policy) -> None:
+        """Judge by another policy from the next read on; what the old one counted is kept."""
+        self._decided = self._decisions()
+        self._policy = policy
+        self._answers = Answers(policy.revision)
+
+    def answer(
+        self, connection: Connection, write: Callable[[bytes], object], events: list[Event], at: int, started: float
+    ) -> tuple[int, bool]:
+        """Answer the events from index `at` on, as many as one turn allows, with one call of `write`.
+
+        `started` says when they were read, by `perf_counter`. Returns the index to go on from, and whether the
+        connection's last word was written.
+        """
+        now = self._clock()
+        begun = passed = perf_counter()
+        revision = self._policy.revision
+        answers: list[bytes] = []
+        judged: list[tuple[Request, Judgement]] = []
+        is_last = False
+        while at < len(events) and not is_last and passed - begun <= _TURN:
+            portion = events[at : at + _LOOK] if len(events) > _LOOK else events
+            if passed - started > self._deadline:
+                is_last = self._refuse_all(connection, portion, answers, judged)
+            else:
+                is_last = self._judge(connection, portion, now, answers, judged)
+            at += len(portion)
+            passed = perf_counter()
+        write(b"".join(answers))
+        self._notifies += len(judged)
+        if judged:
+            latency = perf_counter() - started
+            self._seconds.observe(latency, len(judged))
+            if self._decision_log is not None:
+                self._decision_log.record(now, latency, judged, revision)
+        return at, is_last
+
+    def refuse_rest(self, connection: Connection, events: list[Event], at: int) -> bytes:
+        """Deny what is left of a connection that is about to be closed."""
+        judged: list[tuple[Request, Judgement]] = []
+        answers: list[bytes] = []
+        self._refuse_all(connection, events[at:], answers, judged)
+        self._notifies += len(judged)
+        return b"".join(answers)
+
+    def samples(self) -> Samples:
+        """Return all counts."""
+        found = self._decisions()
+        for cache, (entries, _, _) in self._policy.cache_sizes().items():
+            found["cache_entries", (cache,)] = entries
+        found.update(self._seconds.samples("request_duration_seconds"))
+        found["frames_total", ("hello",)] = self._hellos
+        found["frames_total", ("notify",)] = self._notifies + self._without_verdict
+        found["frames_total", ("ack",)] = self._notifies + self._without_verdict
+        found.update({("protocol_errors_total", (str(status),)): n for status, n in self._broken.items()})
+        found.update({("internal_errors_total", (cause,)): n for cause, n in self._internal.items()})
+        if self._decision_log is not None:
+            found["decision_log_lines_total", ()] = self._decision_log.written
+            found["decision_log_dropped_total", ()] = self._decision_log.dropped
+        return found
+
+    def _judge(
+        self,
+        connection: Connection,
+        events: list[Event],
+        now: float,
+        answers: list[bytes],
+        judged: list[tuple[Request, Judgement]],
+    ) -> bool:
+        # Hot path: this loop runs for each request. What is shared is looked up once; counting, logging and the look at
+        # the clock are done for many requests at a time.
+        ack = connection.ack
+        judge = self._policy.judge
+        actions_for = self._answers.actions_for
+        for event in events:
+            if type(event) is not tuple:
+                answers.append(self._other(event))
+                if not isinstance(event, HelloReceived):
+                    return True
+                continue
+            ids, payload = event
+            request: Request | None = _UNREAD
+            try:
+                request = read_request(payload)
+                if request is None:
+                    answer = ack(ids, no_verdict_actions(self._policy.revision))
+                    self._without_verdict += 1
+                else:
+                    judgement = judge(request, now)
+                    answer = ack(ids, actions_for(judgement))
+                    judgement.decision.tally.count += 1
+                    judged.append((request, judgement))
+            except Exception as error:  # noqa: BLE001 -- fail closed: whatever it is, the answer is deny
+                if isinstance(error, ProtocolError) and request is _UNREAD:
+                    answers.append(self._break(connection, error))
+                    return True
+                self._report("a request was denied as internal_error", exc_info=error)
+                answer = self._refuse(connection, ids, request or _UNREAD, judged, "exception")
+            answers.append(answer)
+        return False
+
+    def _refuse_all(
+        self,
+        connection: Connection,
+        events: list[Event],
+        answers: list[bytes],
+        judged: list[tuple[Request, Judgement]],
+    ) -> bool:
+        """Deny requests whose time is up without a look at them, which is how a backlog is worked off."""
+        for event in events:
+            if type(event) is tuple:
+                answers.append(self._refuse(connection, event[0], _UNREAD, judged, "deadline"))
+            else:
+                answers.append(self._other(event))
+                if not isinstance(event, HelloReceived):
+                    return True
+        return False
+
+    def _other(self, event: Event) -> bytes:
+        """Take note of what is no NOTIFY, and return what is to be said to it."""
+        if isinstance(event, HelloReceived | HealthCheckReceived):
+            self._hellos += 1
+        elif isinstance(event, ConnectionBroken):
+            self._count_broken(event.error)
+        return event.reply if not isinstance(event, tuple) else b""
+
+    def _break(self, connection: Connection, error: ProtocolError) -> bytes:
+        self._count_broken(error)
+        return connection.send_disconnect(error.status)
+
+    def _count_broken(self, error: ProtocolError) -> None:
+        status = int(error.status)
+        self._broken[status] = self._broken.get(status, 0) + 1
+        self._report("a peer broke the protocol", status=status, detail=error.detail)
+
+    def _refuse(
+        self,
+        connection: Connection,
+        ids: bytes,
+        request: Request,
+        judged: list[tuple[Request, Judgement]],
+        cause: str,
+    ) -> bytes:
+        """Deny one request as `internal_error`."""
+        self._internal[cause] = self._internal.get(cause, 0) + 1
+        judgement = self._policy.deny(Reason.INTERNAL_ERROR)
+        answer = connection.ack(ids, self._answers.actions_for(judgement))
+        judgement.decision.tally.count += 1
+        judged.append((request, judgement))
+        return answer
+
+    def _report(self, event: str, **details: object) -> None:
+        """Log one event a second at most: a flood of broken requests must not become a flood of tracebacks."""
+        now = perf_counter()
+        if now < self._next_report:
+            self._unreported += 1
+            return
+        _log.warning(event, **details, unreported_before=self._unreported)
+        self._next_report = now + _REPORT_INTERVAL
+        self._unreported = 0
+
+    def _decisions(self) -> Samples:
+        """Return what all policies so far have counted; the caches' entries are those of the one in use."""
+        found = dict(self._decided)
+        for tally in self._policy.tallies():
+            keys: list[tuple[str, tuple[str, ...]]] = [("decisions_total", (tally.verdict, tally.reason, tally.rule))]
+            if tally.shadow:
+                keys.append(("shadow_denies_total", ()))
+            for key in keys:
+                found[key] = found.get(key, 0) + tally.count
+        for cache, (_, misses, evictions) in self._policy.cache_sizes().items():
+            for name, count in (("cache_misses_total", misses), ("cache_evictions_total", evictions)):
+                found[name, (cache,)] = found.get((name, (cache,)), 0) + count
+        return found

@@ -1,0 +1,318 @@
+"""A policy with all that it needs to judge: rules, issuers, lists; and what it remembers of certificates.
+
+Nothing here is ever cleared: what is remembered lives in the policy that it was made from, and goes with it. Only what
+a certificate says outlives a policy, since that depends on nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+from spoa.cache import BoundedCache
+from spoa.exceptions import CertificateError
+from spoa.facts import UNAVAILABLE, Missing
+from spoa.identity import identity_from_der
+from spoa.listindex import NEVER
+from spoa.policy.conditions import bearer_values
+from spoa.policy.gates import REVOCATION_REASONS, certificate_gate, certificate_presence, request_values
+from spoa.policy.model import Bearer, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from spoa.facts import Certificate, Request
+    from spoa.issuers import Issuers
+    from spoa.listindex import ListIndex
+    from spoa.policy.evaluator import Evaluator
+    from spoa.policy.model import Decision, Issuer, PolicyModel, RequestValues, Tally
+
+__all__ = ["CertificateCache", "Judgement", "Policy", "Standing", "Subject"]
+
+#: Certificates remembered, in each half of a cache; some 3 kB each.
+CERTIFICATES: Final = 16384
+_DAY: Final = 86_400
+
+#: What DER bytes turned out to be.
+CertificateCache: TypeAlias = "BoundedCache[bytes, Certificate | CertificateError]"
+
+
+class Subject(NamedTuple):
+    """A certificate as it is given in place of DER, for tests and explanations: what it says, and who signed it."""
+
+    certificate: Certificate
+    issuer: str
+    lists: Mapping[str, bool | Missing]
+
+
+class Standing:
+    """What a certificate amounts to under one policy, until `valid_until`.
+
+    Attributes:
+        certificate: what it says, or None where it can't be read.
+        issuer: the issuer that signed it, or None.
+        reason: the gate that it fails whatever the time, or None.
+        detail: why it can't be read, for the log.
+        who: the conjunctions of the policy whose `who` it meets.
+        identity: the first named identity that it meets.
+        not_before, not_after: validity, inclusive, seconds since the epoch.
+        valid_until: when the answer of a list may change.
+        is_revocation_checked: some source is asked about it; False where the issuer says `none`.
+    """
+
+    __slots__ = (
+        "certificate",
+        "detail",
+        "identity",
+        "is_revocation_checked",
+        "issuer",
+        "not_after",
+        "not_before",
+        "reason",
+        "valid_until",
+        "who",
+    )
+
+    def __init__(self, certificate: Certificate | None, issuer: str | None, reason: Reason | None) -> None:
+        self.certificate = certificate
+        self.issuer = issuer
+        self.reason = reason
+        self.detail = ""
+        self.who = 0
+        self.identity = ""
+        self.not_before = 0 if certificate is None else certificate.not_before
+        self.not_after = 0 if certificate is None else certificate.not_after
+        self.valid_until = NEVER
+        self.is_revocation_checked = False
+
+
+class Judgement:
+    """The answer to one request; a plain class, since one is made for each.
+
+    Attributes:
+        decision: shared by all requests with the same answer.
+        standing: of the certificate, or None where there is none to speak of.
+        days_left: whole days until the certificate expires, 0 past that; None without one that could be read.
+        path: the canonical path, only where the policy normalises.
+        revocation: `good`, `not_checked`, …; empty where it wasn't asked.
+    """
+
+    __slots__ = ("days_left", "decision", "path", "revocation", "standing")
+
+    def __init__(self, decision: Decision, standing: Standing | None = None) -> None:
+        self.decision = decision
+        self.standing = standing
+        self.days_left: int | None = None
+        self.path = ""
+        self.revocation = ""
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """What the certificate says, where it could be read."""
+        return None if self.standing is None else self.standing.certificate
+
+
+class Policy:
+    """A policy directory, loaded. `evaluate` is all that an embedding program needs.
+
+    Attributes:
+        model: the parsed policy.
+        revision: 12 hex digits over all that it was made from.
+        clock_usable: set by whoever holds the clock; while False, certificate dates deny and time is unavailable.
+        switches: open break-glass switches.
+    """
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        issuers: Issuers,
+        lists: Mapping[str, ListIndex],
+        revision: str,
+        certificates: CertificateCache | None = None,
+    ) -> None:
+        self.model: PolicyModel = evaluator.model
+        self.revision = revision
+        self.clock_usable = True
+        self.switches: frozenset[str] = frozenset()
+        self.evaluator = evaluator
+        self.lists = lists
+        self.certificates: CertificateCache = BoundedCache(CERTIFICATES) if certificates is None else certificates
+        self._issuers = issuers
+        self._issuer_settings: dict[str, Issuer] = {issuer.name: issuer for issuer in evaluator.model.issuers}
+        self._standings: BoundedCache[bytes, Standing] = BoundedCache(CERTIFICATES)
+        self._nobody = Bearer(is_anonymous=True)
+        self._nobody_who = self.evaluator.table.who(self._nobody)
+
+    # -- judging -----------------------------------------------------------------------------------------------
+
+    def judge(
+        self,
+        request: Request,
+        now: float,
+        *,
+        subject: Subject | None = None,
+        revocation: str = "good",
+        switches: frozenset[str] | None = None,
+    ) -> Judgement:
+        """Return the answer to *request*; denies with `internal_error` rather than raising is the caller's part.
+
+        Args:
+            request: as HAProxy described it.
+            now: seconds since the epoch.
+            subject: stands in for the certificate that `request.cert` would be read as.
+            revocation: what every revocation source says, for tests and explanations.
+            switches: break-glass switches taken to be open, in place of the policy's own.
+        """
+        evaluator = self.evaluator
+        seconds = int(now)
+        opened = self.switches if switches is None else switches
+        values = request_values(request, self.model.defaults, seconds if self.clock_usable else None)
+        presence = certificate_presence(request, self.model.defaults) if subject is None else None
+        if presence is Reason.MALFORMED_MESSAGE:
+            return Judgement(evaluator.gate(presence))
+        if isinstance(values, Reason):
+            return Judgement(evaluator.gate(values))
+        if presence is Reason.OK:
+            return self._judged(evaluator.decide(self._nobody_who, values, "", opened), None, values)
+        if presence is not None:
+            return Judgement(evaluator.gate(presence))
+        standing = self._standing(request.cert, seconds) if subject is None else self._standing_of(subject, seconds)
+        reason = self._refusal(standing, seconds, revocation)
+        if reason is not None:
+            judgement = Judgement(evaluator.gate(reason), standing)
+        else:
+            decision = evaluator.decide(standing.who, values, standing.identity, self.switches)
+            judgement = self._judged(decision, standing, values)
+        if standing.certificate is not None:
+            judgement.days_left = max(0, (standing.not_after - seconds) // _DAY)
+            judgement.revocation = revocation if standing.is_revocation_checked else "not_checked"
+        return judgement
+
+    evaluate = judge
+
+    def _judged(self, decision: Decision, standing: Standing | None, values: RequestValues) -> Judgement:
+        judgement = Judgement(decision, standing)
+        if self.model.defaults.normalises_path:
+            path = values.values.get("path", UNAVAILABLE)
+            judgement.path = "" if isinstance(path, Missing) else path[0].text  # type: ignore[attr-defined] # a CanonicalPath
+        return judgement
+
+    def _refusal(self, standing: Standing, now: int, revocation: str) -> Reason | None:
+        """Return the gate that the certificate fails now, or None."""
+        if standing.certificate is None:
+            return standing.reason
+        if not self.clock_usable or now < standing.not_before:
+            return Reason.CERTIFICATE_NOT_YET_VALID
+        if now > standing.not_after:
+            return Reason.CERTIFICATE_EXPIRED
+        if standing.reason is not None:
+            return standing.reason
+        if revocation == "revoked" or standing.is_revocation_checked:
+            return REVOCATION_REASONS.get(revocation)
+        return None
+
+    # -- certificates ------------------------------------------------------------------------------------------
+
+    def _standing(self, der: bytes | Missing, now: int) -> Standing:
+        assert isinstance(der, bytes)
+        standing = self._standings.get(der)
+        if standing is None or now >= standing.valid_until:
+            standing = self._read_standing(der, now)
+            self._standings.put(der, standing)
+        return standing
+
+    def _read_standing(self, der: bytes, now: int) -> Standing:
+        certificate = self.certificates.get(der)
+        if certificate is None:
+            try:
+                certificate = identity_from_der(der)
+            except CertificateError as error:
+                certificate = error
+            self.certificates.put(der, certificate)
+        if isinstance(certificate, CertificateError):
+            standing = Standing(None, None, Reason.CERTIFICATE_UNPARSABLE)
+            standing.detail = str(certificate)
+            return standing
+        issuer = self._issuers.issuer_of(der)
+        memberships = {name: index.membership(certificate, issuer, now) for name, index in self.lists.items()}
+        lists: dict[str, bool | Missing] = {name: found.answer for name, found in memberships.items()}
+        standing = self._stand(certificate, issuer, lists)
+        standing.valid_until = min((found.valid_until for found in memberships.values()), default=NEVER)
+        return standing
+
+    def _standing_of(self, subject: Subject, now: int) -> Standing:
+        """Return the standing of a certificate given as what it says; lists are asked unless the subject tells."""
+        lists = {
+            name: subject.lists.get(name, index.contains(subject.certificate, subject.issuer, now))
+            for name, index in self.lists.items()
+        }
+        return self._stand(subject.certificate, subject.issuer, lists)
+
+    def _stand(self, certificate: Certificate, issuer: str | None, lists: Mapping[str, bool | Missing]) -> Standing:
+        settings = self._issuer_settings.get(issuer or "")
+        bearer = Bearer(bearer_values(self.evaluator.attributes, certificate, issuer or "", lists))
+        standing = Standing(certificate, issuer, certificate_gate(certificate, settings, bearer))
+        if standing.reason is None and settings is not None:
+            standing.who = self.evaluator.table.who(bearer)
+            standing.identity = self.evaluator.identity(bearer)
+            standing.is_revocation_checked = not settings.revocation_none
+        return standing
+
+    def bearer(self, subject: Subject) -> Bearer:
+        """Return the attributes of a certificate as rules see them, for explanations."""
+        return Bearer(bearer_values(self.evaluator.attributes, subject.certificate, subject.issuer, subject.lists))
+
+    def subject_of(self, der: bytes, now: float) -> Subject | CertificateError:
+        """Return what DER says, who signed it and which lists it is on."""
+        try:
+            certificate = identity_from_der(der)
+        except CertificateError as error:
+            return error
+        issuer = self._issuers.issuer_of(der)
+        lists: dict[str, bool | Missing] = {
+            name: index.contains(certificate, issuer, int(now)) for name, index in self.lists.items()
+        }
+        return Subject(certificate, issuer or "", lists)
+
+    @property
+    def internal_error(self) -> Judgement:
+        """The answer to whatever could not be judged."""
+        return self.deny(Reason.INTERNAL_ERROR)
+
+    # -- what others ask ---------------------------------------------------------------------------------------
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """Names of the arguments that the policy looks at, beyond `cert`, `used`, `verify` and `resumed`."""
+        return self.evaluator.arguments
+
+    def deny(self, reason: Reason) -> Judgement:
+        """Return a deny that no request was needed for."""
+        return Judgement(self.evaluator.gate(reason))
+
+    def tallies(self) -> Iterator[Tally]:
+        """Yield how often each (verdict, reason, rule, shadow) was answered."""
+        return self.evaluator.tallies()
+
+    def status(self) -> dict[str, object]:
+        """Return what operators ask for: the size of things and what expires next."""
+        soonest = {name: index.soonest_expiry for name, index in self.lists.items()}
+        return {
+            "revision": self.revision,
+            "mode": "shadow" if self.model.defaults.is_shadow else "enforce",
+            "rules": len(self.model.rules),
+            "identities": len(self.model.identities),
+            "routes": len(self.model.routes),
+            "lists": {
+                name: {"entries": len(index), "soonest_expiry": None if soonest[name] >= NEVER else soonest[name]}
+                for name, index in self.lists.items()
+            },
+            "issuers": {
+                issuer.name: {"revocation": {"state": "not_checked", "reason": issuer.revocation_none}}
+                for issuer in self.model.issuers
+            },
+        }
+
+    def cache_sizes(self) -> dict[str, tuple[int, int, int]]:
+        """Return (entries, misses, evictions) of each cache."""
+        caches: dict[str, BoundedCache[bytes, Any]] = {"certificates": self.certificates, "standings": self._standings}
+        return {name: (len(cache), cache.misses, cache.evictions) for name, cache in caches.items()}

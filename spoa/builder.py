@@ -1,0 +1,74 @@
+"""The process that turns a policy directory into a bundle, so that no request waits for it.
+
+It starts ahead of its job, imports what it needs, and waits for one line of JSON on its standard input: `directory`,
+`bundle` and `state`. It does that one job and answers with one line of JSON: `revision`, `digest`,
+`warnings` and `files` (what was read), or `problems`, or `error`. The supervisor's end closes its input and so ends it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from spoa.exceptions import PolicyError, SpoaError
+from spoa.bundle import build_bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from spoa.exceptions import Problem
+
+__all__ = ["build", "main"]
+
+
+def _rows(problems: Iterable[Problem]) -> list[dict[str, Any]]:
+    return [dataclasses.asdict(problem) for problem in problems]
+
+
+def _digest(bundle: Path) -> str:
+    """Return one hash over all files of a bundle: evidence changes it where the revision stays."""
+    whole = hashlib.sha256()
+    for path in sorted(path for path in bundle.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            whole.update(f"{path.relative_to(bundle)} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return whole.hexdigest()
+
+
+def build(directory: Path, bundle: Path, state: Path) -> dict[str, Any]:
+    """Build one bundle and report; never raises, since a report must come whatever happens."""
+    try:
+        report = build_bundle(directory, bundle, state=state)
+    except PolicyError as error:
+        return {"problems": _rows(error.problems)}
+    except (SpoaError, OSError) as error:
+        return {"error": str(error)}
+    except Exception as error:  # noqa: BLE001 -- a defect must reach the operator as a report
+        traceback.print_exc()
+        return {"error": f"{type(error).__name__}: {error}"}
+    return {"revision": report.revision, "digest": _digest(bundle), "warnings": _rows(report.warnings), "files": report.files}
+
+
+def main(jobs: IO[str] | None = None, answers: IO[str] | None = None) -> int:
+    """Do the one job that comes in; 0 when a bundle was built, 3 when not."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the supervisor's to act on
+    with contextlib.suppress(OSError):
+        os.nice(5)  # the workers answer requests meanwhile
+    line = (jobs or sys.stdin).readline()
+    if not line:
+        return 0
+    job = json.loads(line)
+    report = build(Path(job["directory"]), Path(job["bundle"]), Path(job["state"]))
+    print(json.dumps(report), file=answers or sys.stdout, flush=True)
+    return 0 if "revision" in report else 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())

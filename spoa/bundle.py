@@ -1,0 +1,167 @@
+"""Bundles: how the process that builds a policy hands it to the workers that judge by it.
+
+A bundle is a directory: `policy` holds the pickled model and issuers, cut into slices that take a millisecond or two
+to read, so that requests are answered between them; `lists/NAME` holds each list as an index that is mapped, so that
+all workers share one copy. Pickles are code: bundles live in the agent's own state directory and nowhere else.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import pickle
+import struct
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from spoa.authorizer import Policy
+from spoa.exceptions import PolicyError, StateError
+from spoa.listindex import ListIndex, write_index
+from spoa.loading import fixtures, load_directory
+from spoa.policy.evaluator import evaluator_steps
+from spoa.policy.model import IdentityPattern, PolicyModel
+from spoa.policy.reading import Report
+from spoa.rehearsal import rehearse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from spoa.authorizer import CertificateCache
+    from spoa.exceptions import Problem
+    from spoa.loading import Loaded
+
+__all__ = ["BundleReport", "build_bundle", "open_bundle"]
+
+_LENGTH: Final = struct.Struct(">Q")
+#: Rules, identities or routes in one slice.
+_SLICE: Final = 24
+
+
+@dataclass(frozen=True, slots=True)
+class BundleReport:
+    """What was built.
+
+    Attributes:
+        revision: of the policy, lists and CA certificates.
+        warnings: that didn't stop it.
+        files: all paths that were read; a change of any may make another policy.
+    """
+
+    revision: str
+    warnings: tuple[Problem, ...]
+    files: tuple[str, ...] = field(default=())
+
+
+def build_bundle(directory: Path, bundle_dir: Path, *, state: Path | None = None) -> BundleReport:
+    """Read, check, test and compile the policy in *directory*, and write it to *bundle_dir*, an empty directory.
+
+    Raises:
+        PolicyError: with every problem found.
+        OSError: the bundle can't be written.
+    """
+    del state  # evidence that lives there is no part of a policy yet
+    report = Report()
+    loaded = load_directory(directory, report, time.time())
+    if loaded is not None:
+        policy = loaded.policy()
+        rehearse(policy, loaded.documents.tests, fixtures(directory), report, now=time.time())
+    if loaded is None or report.errors:
+        raise PolicyError(report.problems)
+    _write(loaded, bundle_dir)
+    files = tuple(sorted(str(path) for path in loaded.documents.files))
+    return BundleReport(loaded.revision, report.problems, files)
+
+
+def _write(loaded: Loaded, bundle_dir: Path) -> None:
+    (bundle_dir / "lists").mkdir()
+    for number, listing in enumerate(loaded.listings.values()):
+        (bundle_dir / "lists" / str(number)).write_bytes(write_index(listing.sections))
+    model = loaded.model
+    head = {
+        "model": replace(model, rules=(), routes=(), identities=()),
+        "issuers": loaded.issuers,
+        "lists": tuple(loaded.listings),
+        "revision": loaded.revision,
+    }
+    slices: list[tuple[str, Any]] = [("head", head)]
+    for part in ("identities", "rules", "routes"):
+        items = getattr(model, part)
+        slices += [(part, items[at : at + _SLICE]) for at in range(0, len(items), _SLICE)]
+    named: dict[int, str] = {}
+    with (bundle_dir / "policy").open("wb") as file:
+        for part, content in slices:
+            text = io.BytesIO()
+            _Pickler(text, named).dump((part, content))
+            file.write(_LENGTH.pack(text.tell()) + text.getvalue())
+            if part == "identities":
+                named.update({id(identity): identity.name for identity in content})
+
+
+class _Pickler(pickle.Pickler):
+    """Writes a named identity that an earlier slice holds as its name, so that rules go on sharing it."""
+
+    def __init__(self, file: io.BytesIO, named: dict[int, str]) -> None:
+        super().__init__(file, protocol=5)
+        self._named = named
+
+    def persistent_id(self, value: object) -> str | None:
+        return self._named.get(id(value)) if isinstance(value, IdentityPattern) else None
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, named: dict[str, IdentityPattern]) -> None:
+        super().__init__(file)
+        self._named = named
+
+    def persistent_load(self, name: str) -> IdentityPattern:
+        return self._named[name]
+
+
+def open_bundle(bundle_dir: Path, certificates: CertificateCache | None = None) -> Iterator[Policy | None]:
+    """Yield None for each slice of work done, and at last the policy.
+
+    Args:
+        bundle_dir: what `build_bundle` wrote, on the same machine and with the same version of the agent.
+        certificates: what is already known of certificates, to be carried over from the policy before.
+
+    Raises:
+        StateError: the bundle can't be read.
+    """
+    parts: dict[str, list[Any]] = {"identities": [], "rules": [], "routes": []}
+    named: dict[str, IdentityPattern] = {}
+    head: dict[str, Any] = {}
+    try:
+        content = (bundle_dir / "policy").read_bytes()
+        for part, value in _slices(content, named):
+            if part == "head":
+                head = value
+            else:
+                parts[part] += value
+            if part == "identities":
+                named.update({identity.name: identity for identity in value})
+            yield None
+        lists = {name: _map(bundle_dir / "lists" / str(number)) for number, name in enumerate(head["lists"])}
+    except (OSError, KeyError, ValueError, struct.error, pickle.UnpicklingError, EOFError, AttributeError) as error:
+        raise StateError(str(bundle_dir), f"the bundle can't be read ({error}); build it again") from error
+    model: PolicyModel = replace(head["model"], **{part: tuple(items) for part, items in parts.items()})
+    for evaluator in evaluator_steps(model):
+        if evaluator is None:
+            yield None
+        else:
+            yield Policy(evaluator, head["issuers"], lists, head["revision"], certificates)
+
+
+def _slices(content: bytes, named: dict[str, IdentityPattern]) -> Iterable[tuple[str, Any]]:
+    position = 0
+    while position < len(content):
+        (length,) = _LENGTH.unpack_from(content, position)
+        position += _LENGTH.size
+        yield _Unpickler(io.BytesIO(content[position : position + length]), named).load()
+        position += length
+
+
+def _map(path: Path) -> ListIndex:
+    with path.open("rb") as file:
+        return ListIndex(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

@@ -1,0 +1,97 @@
+"""How `status` and `reload` find the running agent and ask it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from spoa.exceptions import SettingsError, SpoaError
+from spoa.settings import default_state_dir, read_address
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from spoa.settings import Address
+
+__all__ = ["UnreachableError", "ask", "find_admin", "find_state_dir"]
+
+_TIMEOUT: Final = 150.0  # seconds: a reload is answered when it is done
+
+
+class UnreachableError(SpoaError):
+    """No agent answers.
+
+    Attributes:
+        address: where it was asked.
+        detail: what the system said.
+    """
+
+    def __init__(self, address: Address, detail: str) -> None:
+        super().__init__(address, detail)
+        self.address = address
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"no agent answers at {self.address}: {self.detail}"
+
+
+def find_state_dir(state_dir: str | None, environ: Mapping[str, str]) -> Path:
+    """Return the state directory: as given, or from the environment, or where `serve` keeps it by default."""
+    return Path(state_dir or environ.get("SPOA_AUTHZ_STATE_DIR") or default_state_dir(environ, os.geteuid()))
+
+
+def find_admin(admin: str | None, state_dir: Path, environ: Mapping[str, str]) -> Address:
+    """Return the admin address: as given, or from the environment, or as the running agent wrote it down.
+
+    Raises:
+        SettingsError: what was given is no address.
+    """
+    try:
+        text = admin or environ.get("SPOA_AUTHZ_ADMIN") or (state_dir / "admin").read_text().strip()
+    except OSError:
+        text = "127.0.0.1:9124"
+    try:
+        return read_address(text)
+    except ValueError as error:
+        raise SettingsError("admin", str(error)) from None
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=_TIMEOUT)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def ask(address: Address, method: str, path: str, token: str = "") -> tuple[int, dict[str, Any]]:
+    """Send one request and return the HTTP status and the JSON object of the answer (empty where it is none).
+
+    Raises:
+        UnreachableError: nobody answers.
+    """
+    connection: http.client.HTTPConnection = (
+        _UnixConnection(address.path)
+        if address.path
+        else http.client.HTTPConnection(address.host, address.port, timeout=_TIMEOUT)
+    )
+    try:
+        connection.request(method, path, headers={"Authorization": f"Bearer {token}"} if token else {})
+        response = connection.getresponse()
+        body = response.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise UnreachableError(address, str(error) or type(error).__name__) from error
+    finally:
+        connection.close()
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        answer = {}
+    return response.status, answer if isinstance(answer, dict) else {}

@@ -1,0 +1,83 @@
+"""`spoa-authz haproxy-config`: print HAProxy's side of the conversation."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+from spoa.exceptions import PolicyError
+from spoa.haproxy_config import VERSIONS, render
+from spoa.loading import load_policy
+
+__all__ = ["command"]
+
+_USAGE: Final = 2
+_POLICY_INVALID: Final = 3
+
+_EPILOG: Final = """
+\b
+Examples:
+  spoa-authz haproxy-config --version 3.2 --policies policies
+  spoa-authz haproxy-config --version 2.6 --out /etc/haproxy
+
+\b
+Exit status: 0 fine, 2 usage, 3 the policy is invalid.
+"""
+
+
+def _print(version: str, policies: Path | None, out: Path | None, *, is_json: bool) -> None:
+    reads, routes = None, None
+    if policies is not None:
+        try:
+            policy = load_policy(policies)
+        except PolicyError as error:
+            click.echo(f"spoa-authz haproxy-config: {error}", err=True)
+            sys.exit(_POLICY_INVALID)
+        reads, routes = policy.reads, [route.backend for route in policy.model.routes]
+    files = render(version, reads, routes)
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            for name, text in files.items():
+                (out / name).write_text(text, encoding="utf-8")
+                click.echo(out / name)
+        except OSError as error:
+            click.echo(f"spoa-authz haproxy-config: {error}", err=True)
+            sys.exit(_USAGE)
+    elif is_json:
+        click.echo(json.dumps({"version": version, "files": files}))
+    else:
+        click.echo("\n".join(f"# ==== {name} ====\n{text}" for name, text in files.items()), nl=False)
+
+
+command: Final = click.Command(
+    "haproxy-config",
+    callback=_print,
+    params=[
+        click.Option(["--version"], type=click.Choice(VERSIONS), required=True, help="HAProxy's version."),
+        click.Option(
+            ["--policies"],
+            type=click.Path(exists=True, file_okay=False, path_type=Path),
+            metavar="DIR",
+            help="Send just the arguments that this policy reads, and have its routes as backends.",
+        ),
+        click.Option(
+            ["--out"],
+            type=click.Path(file_okay=False, path_type=Path),
+            metavar="DIR",
+            help="Write haproxy.cfg and spoe-authz.conf there.",
+        ),
+        click.Option(["is_json", "--json"], is_flag=True, help="Print one JSON object: version, and files by name."),
+    ],
+    short_help="Print haproxy.cfg and the SPOE sections.",
+    help=(
+        "Print haproxy.cfg and the SPOE sections for a version of HAProxy.\n\n"
+        "Requests that the agent has not allowed are denied; what to fill in are certificates, servers and addresses, "
+        "each named where the global section presets it."
+    ),
+    epilog=_EPILOG,
+)

@@ -1,0 +1,84 @@
+"""`spoa-authz status`: what the running agent does."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import click
+
+from spoa.cli.asking import UnreachableError, ask, find_admin, find_state_dir
+from spoa.cli.table import print_rows, printable
+from spoa.exceptions import SettingsError
+
+__all__ = ["command"]
+
+_BAD: Final = 1
+_USAGE: Final = 2
+_HTTP_OK: Final = 200
+
+_EPILOG: Final = """
+\b
+Examples:
+  spoa-authz status
+  spoa-authz status --json | jq .revision
+
+\b
+Exit status: 0 ready, 1 not ready or not reachable, 2 usage.
+"""
+
+
+def _time(seconds: float | None) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds") if seconds else "never"
+
+
+def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
+    workers = status["workers"]
+    serving = sum(1 for worker in workers if worker["serving"])
+    rows = [
+        ("ready", "yes" if status["ready"] else "no"),
+        ("revision", status["revision"] or "none"),
+        ("since", _time(status["since"])),
+        ("policies", status["policies"]),
+        ("listening", ", ".join(status["listen"])),
+        ("workers", f"{serving} of {len(workers)} serve, {sum(w['connections'] for w in workers)} connections"),
+        ("clock", "usable" if status["clock_usable"] else "NOT USABLE: certificate dates deny"),
+    ]
+    for name, entry in status.get("lists", {}).items():
+        rows.append((f"list {name}", f"{entry['entries']} entries, next expiry {_time(entry['soonest_expiry'])}"))
+    for name, entry in status.get("issuers", {}).items():
+        rows.append((f"issuer {name}", ", ".join(f"{key}: {value}" for key, value in entry["revocation"].items())))
+    last = status["last_reload"]
+    if last is not None:
+        rows.append(("last reload", f"{last['result']} ({last['cause']}), {_time(last['at'])}"))
+        rows += [("problem", problem) for problem in last["problems"]]
+        rows += [("warning", warning) for warning in last["warnings"]]
+    return rows
+
+
+@click.command(short_help="Show what the running agent does.", epilog=_EPILOG)
+@click.option("--admin", metavar="ADDR", help="Its admin address, where the state directory does not tell.")
+@click.option("--state-dir", metavar="DIR", help="Its state directory.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as it is.")
+def command(admin: str | None, state_dir: str | None, *, as_json: bool) -> None:
+    """Show what the running agent does: its revision, workers, lists, and how the last reload ended."""
+    try:
+        address = find_admin(admin, find_state_dir(state_dir, os.environ), os.environ)
+        code, status = ask(address, "GET", "/status")
+    except SettingsError as error:
+        click.echo(f"spoa-authz status: {error}", err=True)
+        sys.exit(_USAGE)
+    except UnreachableError as error:
+        click.echo(f"spoa-authz status: {error}", err=True)
+        sys.exit(_BAD)
+    if code != _HTTP_OK:
+        click.echo(f"spoa-authz status: the agent answers {code}", err=True)
+        sys.exit(_BAD)
+    if as_json:
+        click.echo(json.dumps(status, indent=1))
+    else:
+        print_rows([(name, printable(value)) for name, value in _rows(status)])
+    sys.exit(0 if status["ready"] else _BAD)

@@ -1,0 +1,284 @@
+"""The worker processes: kept alive, told one thing together, added up.
+
+A bundle is put to use in two steps. Every worker opens it beside what it uses; when all have, all swap. When one says
+that it can't, none does. A worker that dies on the way doesn't count: its successor begins with what is active then,
+because a worker begins, and a swap happens, only one at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from spoa.control import Channel, Link, WorkerError
+from spoa.metrics import Totals, samples_from_json
+from spoa.reload import child_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from spoa.metrics import Samples
+    from spoa.worker import Orders
+
+__all__ = ["Crew"]
+
+_PREPARE_TIMEOUT: Final = 60.0
+_ACTIVATE_TIMEOUT: Final = 5.0
+_DRAIN_TIMEOUT: Final = 8.5
+_EXIT_TIMEOUT: Final = 1.0
+_ROUND: Final = 5.0  # seconds between two rounds of reports
+_MISSED_ROUNDS: Final = 3  # rounds without an answer after which a worker is taken for hung
+_QUICK_DEATH: Final = 10.0  # seconds of life below which a successor waits before it starts
+_MAX_DELAY: Final = 2.0  # seconds that it waits at most
+
+_log = structlog.get_logger()
+
+
+class _Worker:
+    """One process and the line to it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, link: Link) -> None:
+        self.process = process
+        self.link = link
+        self.began = time.time()
+        self.is_serving = False
+        self.missed = 0
+        self.policy: dict[str, Any] = {}
+        self.connections = 0
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def serves(self) -> bool:
+        return self.is_serving and self.process.returncode is None and not self.missed
+
+    def kill(self) -> None:
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+
+    @classmethod
+    async def start(cls, orders: Orders) -> _Worker:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            orders = replace(orders, control=theirs.fileno())
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",
+                "-m",
+                "spoa.worker",
+                orders.to_json(),
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(), *orders.listeners),
+                env=child_environment(),
+            )
+        return cls(process, Link(await Channel.open(ours)))
+
+
+class Crew:
+    """Keeps `size` workers alive from `start` to `drain`.
+
+    Args:
+        size: how many.
+        orders: what each is told at its start; the clock's floor may be replaced later.
+    """
+
+    def __init__(self, size: int, orders: Orders) -> None:
+        self._size = size
+        self._orders = orders
+        self._workers: list[_Worker] = []
+        self._keepers: list[asyncio.Task[None]] = []
+        self._bundle: Path | None = None
+        self._totals = Totals()
+        self._restarts = 0
+        self._failure: WorkerError | None = None
+        self._rounds: asyncio.Task[None] | None = None
+        self._ending = asyncio.Event()
+        self._swapping = asyncio.Lock()
+        self._changed = asyncio.Event()
+
+    @property
+    def is_complete(self) -> bool:
+        """Every worker serves, and answers when asked."""
+        return not self._ending.is_set() and len([worker for worker in self._workers if worker.serves]) == self._size
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return what `status` shows of each worker."""
+        return [
+            {
+                "pid": worker.pid,
+                "serving": worker.serves,
+                "since": worker.began,
+                "connections": worker.connections,
+            }
+            for worker in self._workers
+        ]
+
+    @property
+    def policy(self) -> dict[str, Any]:
+        """The policy's own status, from whichever worker told it last."""
+        return next((worker.policy for worker in self._workers if worker.policy), {})
+
+    async def start(self, patience: float) -> None:
+        """Start all workers on the bundle that was swapped in before, and wait until they serve.
+
+        Raises:
+            WorkerError: one can't open the bundle, or they do not serve within `patience` seconds.
+        """
+        self._keepers = [asyncio.create_task(self._keep()) for _ in range(self._size)]
+        self._rounds = asyncio.create_task(self._ask_around())
+        try:
+            async with asyncio.timeout(patience):
+                while not self.is_complete:
+                    if self._failure is not None:
+                        raise self._failure
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise WorkerError("start", f"the workers do not serve after {patience:g} s") from None
+
+    async def swap(self, bundle: Path) -> None:
+        """Put a bundle to use in all workers, or in none; before `start`, only remember it.
+
+        Raises:
+            WorkerError: a worker can't open it.
+        """
+        async with self._swapping:
+            serving = [worker for worker in self._workers if worker.is_serving]
+            answers = await _ask_all(serving, "prepare", _PREPARE_TIMEOUT, bundle=str(bundle))
+            refusals = [answer for _, answer in answers if isinstance(answer, WorkerError) and not answer.is_gone]
+            if refusals:
+                await _ask_all(serving, "discard", _ACTIVATE_TIMEOUT)
+                raise refusals[0]
+            self._bundle = bundle
+            for worker, answer in await _ask_all(serving, "activate", _ACTIVATE_TIMEOUT):
+                if isinstance(answer, WorkerError):
+                    # It would judge by what nobody else uses any more.
+                    _log.error("a worker did not swap and is replaced", worker=worker.pid, error=str(answer))
+                    worker.kill()
+
+    async def tell(self, verb: str, **arguments: object) -> None:
+        """Tell every worker something that can't fail."""
+        await _ask_all(self._workers, verb, _ACTIVATE_TIMEOUT, **arguments)
+
+    async def set_clock_floor(self, floor: float) -> None:
+        """Tell every worker, also those to come, before which time no clock is right."""
+        self._orders = replace(self._orders, clock_floor=floor)
+        await self.tell("floor", floor=floor)
+
+    async def samples(self, patience: float) -> Samples:
+        """Return the sums over all workers, asking each; of one that is silent its last numbers count."""
+        await self._collect(patience)
+        found = self._totals.samples()
+        found["workers", ()] = len([worker for worker in self._workers if worker.serves])
+        found["worker_restarts_total", ()] = self._restarts
+        return found
+
+    async def drain(self) -> None:
+        """Let every worker finish, then end it; whoever is not done in time is killed."""
+        self._ending.set()
+        for worker, answer in await _ask_all(self._workers, "drain", _DRAIN_TIMEOUT):
+            if not isinstance(answer, WorkerError):
+                self._take(worker, answer)
+        await self.close()
+
+    async def close(self) -> None:
+        """End all workers now: hang up, and kill whoever does not leave."""
+        self._ending.set()
+        if self._rounds is not None:
+            self._rounds.cancel()
+            await asyncio.gather(self._rounds, return_exceptions=True)
+        await asyncio.gather(*(worker.link.close() for worker in self._workers))
+        if self._keepers:
+            _, late = await asyncio.wait(self._keepers, timeout=_EXIT_TIMEOUT)
+            for worker in self._workers if late else ():
+                worker.kill()
+            await asyncio.gather(*self._keepers)
+
+    async def _keep(self) -> None:
+        """Keep one worker running until the crew ends."""
+        delay = 0.0
+        while not self._ending.is_set():
+            worker = await _Worker.start(self._orders)
+            self._workers.append(worker)
+            await self._begin(worker)
+            status = await worker.process.wait()
+            await worker.link.close()
+            self._workers.remove(worker)
+            self._totals.end(worker.pid)
+            self._changed.set()
+            if self._ending.is_set():
+                return
+            self._restarts += 1
+            delay = min(max(2 * delay, 0.1), _MAX_DELAY) if time.time() - worker.began < _QUICK_DEATH else 0.0
+            _log.error("a worker died and is replaced", worker=worker.pid, status=status, delay=delay)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), delay)
+
+    async def _begin(self, worker: _Worker) -> None:
+        """Let a new worker serve what is active now."""
+        try:
+            async with self._swapping:
+                await worker.link.ask("prepare", _PREPARE_TIMEOUT, bundle=str(self._bundle))
+                await worker.link.ask("activate", _ACTIVATE_TIMEOUT)
+                worker.is_serving = True
+        except WorkerError as error:
+            if not self._ending.is_set():
+                _log.error("a worker can't begin", worker=worker.pid, error=str(error))
+            self._failure = error
+            worker.kill()
+        self._changed.set()
+
+    async def _ask_around(self) -> None:
+        """Keep the numbers fresh, so that a death loses few of them, and replace a worker that hangs."""
+        while True:
+            await asyncio.sleep(_ROUND)
+            silent = await self._collect(_ROUND)
+            for worker in self._workers:
+                worker.missed = worker.missed + 1 if worker in silent else 0
+                if worker.missed >= _MISSED_ROUNDS:
+                    _log.error("a worker hangs and is replaced", worker=worker.pid)
+                    worker.kill()
+
+    async def _collect(self, patience: float) -> set[_Worker]:
+        silent = set()
+        for worker, answer in await _ask_all(self._workers, "report", patience):
+            if isinstance(answer, WorkerError):
+                silent.add(worker)
+            else:
+                self._take(worker, answer)
+        return silent
+
+    def _take(self, worker: _Worker, report: dict[str, Any]) -> None:
+        if worker not in self._workers:
+            return  # it ended meanwhile, and its numbers are counted already
+        worker.policy = report["policy"]
+        worker.connections = report["connections"]
+        self._totals.update(worker.pid, samples_from_json(report["counters"]))
+
+
+async def _ask_all(
+    workers: Iterable[_Worker],
+    verb: str,
+    patience: float,
+    **arguments: object,
+) -> list[tuple[_Worker, dict[str, Any] | WorkerError]]:
+    """Ask workers all at once; an answer that does not come is the error that says so."""
+
+    async def ask(worker: _Worker) -> tuple[_Worker, dict[str, Any] | WorkerError]:
+        try:
+            return worker, await worker.link.ask(verb, patience, **arguments)
+        except WorkerError as error:
+            return worker, error
+
+    return list(await asyncio.gather(*(ask(worker) for worker in tuple(workers))))

@@ -1,0 +1,257 @@
+"""From a policy directory to a policy: read, check, test and compile, all at once.
+
+Everything is read before anything is judged, and every problem is collected before anything is refused. What comes out
+is whole: there is no policy without its lists, its issuers, or with a test that fails.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from spoa.allowlist import Listing, Row, expiry_warnings, parse_plain, parse_rich
+from spoa.authorizer import Policy
+from spoa.exceptions import PolicyError
+from spoa.issuers import Issuers
+from spoa.listindex import ListIndex, write_index
+from spoa.policy.document import read_document
+from spoa.policy.evaluator import Evaluator
+from spoa.policy.listfile import read_list_document
+from spoa.policy.load import KINDS, MAX_POLICY_SIZE, document_kind, load_policies
+from spoa.policy.reading import Report, quoted, suggestion
+from spoa.rehearsal import rehearse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from spoa.exceptions import Problem
+    from spoa.policy.model import ListSource, PolicyModel
+
+__all__ = ["Documents", "Loaded", "fixtures", "load_directory", "load_policy"]
+
+#: Bytes of a plain list or a CA file.
+MAX_FILE_SIZE: Final = 256 << 20
+
+
+@dataclass(slots=True)
+class Documents:
+    """What a policy directory holds, by kind; names are relative to it.
+
+    Attributes:
+        policies, tests: name → text.
+        files: every path that was read or looked for, absolute; whoever watches for changes watches these.
+    """
+
+    policies: dict[str, bytes] = field(default_factory=dict)
+    tests: dict[str, bytes] = field(default_factory=dict)
+    files: set[Path] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Loaded:
+    """All that a policy is made of, checked.
+
+    Attributes:
+        model: the rules.
+        issuers: CA certificates.
+        listings: list name → its digests.
+        documents: what was read.
+        revision: 12 hex digits over policies, lists and CA certificates.
+    """
+
+    model: PolicyModel
+    issuers: Issuers
+    listings: dict[str, Listing]
+    documents: Documents
+    revision: str
+
+    def policy(self) -> Policy:
+        """Return the policy, with its lists in memory."""
+        lists = {name: ListIndex(write_index(listing.sections)) for name, listing in self.listings.items()}
+        return Policy(Evaluator.of(self.model), self.issuers, lists, self.revision)
+
+
+class _Reader:
+    """Reads files below one directory, each once; what can't be read goes to the report."""
+
+    def __init__(self, directory: Path, report: Report) -> None:
+        self.directory = directory
+        self._report = report
+        self._digest = hashlib.sha256()
+        self._seen: dict[str, bytes | None] = {}
+
+    def read(self, name: str, *, is_evidence: bool = False, limit: int = MAX_FILE_SIZE) -> bytes | None:
+        """Return a file's bytes, or None when it can't be read; `is_evidence` leaves it out of the revision."""
+        if name not in self._seen:
+            self._seen[name] = self._read(name, limit)
+            if not is_evidence:
+                content = self._seen[name] or b""
+                self._digest.update(b"%d %s %d " % (len(name.encode()), name.encode(), len(content)) + content)
+        return self._seen[name]
+
+    def _read(self, name: str, limit: int) -> bytes | None:
+        path = self.directory / name
+        try:
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                self._report.file_problem(name, "this is no regular file", "unreadable")
+                return None
+            if status.st_size > limit:
+                self._report.file_problem(
+                    name, f"the file has {status.st_size} bytes; {limit} is the most", "too-large"
+                )
+                return None
+            return path.read_bytes()
+        except OSError as error:
+            self._report.file_problem(name, f"the file can't be read: {error.strerror}", "unreadable")
+            return None
+
+    @property
+    def revision(self) -> str:
+        """The first 12 hex digits over all that was read."""
+        return self._digest.hexdigest()[:12]
+
+    @property
+    def files(self) -> set[Path]:
+        """All paths that were read or looked for."""
+        return {self.directory / name for name in self._seen}
+
+
+def _read_documents(reader: _Reader, report: Report) -> Documents:
+    """Read the YAML documents of a policy directory: those at its top by their kind, and `tests/`."""
+    documents = Documents()
+    directory = reader.directory
+    try:
+        top = sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
+        tests = [f"tests/{path.name}" for path in sorted((directory / "tests").glob("*.yaml"))]
+    except OSError as error:
+        report.file_problem(str(directory), f"the directory can't be read: {error.strerror}", "unreadable")
+        return documents
+    for name in sorted(top, key=str.encode):
+        if name.endswith(".yml"):
+            report.file_problem(name, "policy files end in `.yaml`; rename it, or it would not be read", "file-name")
+        if name.endswith(".yaml"):
+            _place(name, reader, documents, report)
+    for name in sorted(tests, key=str.encode):
+        if not Path(name).name.startswith("."):
+            documents.tests[name] = reader.read(name, is_evidence=True) or b""
+    if not documents.policies:
+        report.file_problem(str(directory), "there is no policy file (*.yaml) in this directory", "no-policy")
+    return documents
+
+
+def _place(name: str, reader: _Reader, documents: Documents, report: Report) -> None:
+    """Put a document at the top of the directory where its kind belongs; lists are read where they are named."""
+    text = reader.read(name, limit=MAX_POLICY_SIZE)
+    if text is None:
+        return
+    node, _ = read_document(text, name, max_size=MAX_POLICY_SIZE)
+    kind = "policy" if node is None else document_kind(node)
+    if kind == "tests":
+        documents.tests[name] = text
+    elif kind == "policy":
+        documents.policies[name] = text
+    elif kind not in KINDS:
+        report.problem(node, "kind", f"unknown kind {quoted(kind)}{suggestion(kind, KINDS)}", "unknown-kind")  # type: ignore[arg-type] # a kind stands in a node
+
+
+def load_directory(directory: Path, report: Report, now: float) -> Loaded | None:
+    """Load a policy directory without running its tests; None when the report has errors.
+
+    Args:
+        directory: the policy directory.
+        report: takes every problem and warning.
+        now: the time by which dates are judged overdue, seconds since the epoch.
+    """
+    errors = report.errors
+    reader = _Reader(directory, report)
+    documents = _read_documents(reader, report)
+    model = load_policies(documents.policies, report, now=now)
+    if model is None:
+        documents.files = reader.files
+        return None
+    listings = {source.name: _listing(source, reader, report, now) for source in model.lists}
+    issuers = _issuers(model, reader, report)
+    documents.files = reader.files
+    if report.errors != errors or issuers is None:
+        return None
+    return Loaded(model, issuers, listings, documents, reader.revision)
+
+
+def _listing(source: ListSource, reader: _Reader, report: Report, now: float) -> Listing:
+    text = reader.read(source.file)
+    if text is None:
+        return Listing()
+    if source.file.endswith((".yaml", ".yml")):
+        document = read_list_document(text, source.file, report)
+        if document is None:
+            return Listing()
+        rows = tuple(
+            Row(
+                values=entry.value,
+                places={key: (node.line, node.column) for key, node in (*entry.marks.items(), ("", entry.node))},
+                path=entry.path,
+            )
+            for entry in document.entries
+        )
+        listing, problems = parse_rich(
+            rows, source.file, is_permanent=document.is_permanent, accept_sha1_until=source.accept_sha1_until
+        )
+    else:
+        listing, problems = parse_plain(text, source.file, accept_sha1_until=source.accept_sha1_until)
+    report.add(*problems, *expiry_warnings(listing, source.file, int(now)))
+    return listing
+
+
+def _issuers(model: PolicyModel, reader: _Reader, report: Report) -> Issuers | None:
+    files = {
+        issuer.name: [(name, content) for name in issuer.ca if (content := reader.read(name)) is not None]
+        for issuer in model.issuers
+    }
+    try:
+        return Issuers.from_files(files)
+    except PolicyError as error:
+        report.add(*error.problems)
+        return None
+
+
+def load_policy(directory: str | Path, *, now: float | None = None, run_tests: bool = True) -> Policy:
+    """Return the policy of a directory, ready to judge.
+
+    Args:
+        directory: a policy directory; see the policy reference.
+        now: seconds since the epoch, for warnings and tests that name no time; the present unless given.
+        run_tests: refuse a policy whose own tests fail, as the agent does.
+
+    Raises:
+        PolicyError: with every problem found; warnings alone raise nothing.
+    """
+    report = Report()
+    now = time.time() if now is None else now
+    loaded = load_directory(Path(directory), report, now)
+    if loaded is None:
+        raise PolicyError(_errors(report))
+    policy = loaded.policy()
+    if run_tests:
+        rehearse(policy, loaded.documents.tests, fixtures(Path(directory)), report, now=now)
+        if report.errors:
+            raise PolicyError(_errors(report))
+    return policy
+
+
+def fixtures(directory: Path) -> Callable[[str], bytes | None]:
+    """Return how the tests of a policy read the certificate files that they name, relative to the directory."""
+
+    def read(name: str) -> bytes | None:
+        path = directory / name
+        return path.read_bytes() if path.is_file() else None
+
+    return read
+
+
+def _errors(report: Report) -> tuple[Problem, ...]:
+    return tuple(problem for problem in report.problems if not problem.is_warning)

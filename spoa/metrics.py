@@ -1,0 +1,218 @@
+"""What is counted, where it is counted, and how the counts of all workers become one page for Prometheus.
+
+Workers count in plain attributes and lists, since a look-up by label would cost more than a decision. They hand their
+numbers over as `Samples` when asked; `Totals` adds them up and keeps those of workers that ended, so that no counter
+ever falls while the agent runs. `METRICS` defines each name once.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from prometheus_client.metrics_core import Metric as Family
+
+__all__ = [
+    "METRICS",
+    "RELOAD_BUCKETS",
+    "REQUEST_BUCKETS",
+    "Histogram",
+    "Metric",
+    "Samples",
+    "Totals",
+    "exposition",
+    "samples_from_json",
+    "samples_to_json",
+]
+
+#: (metric name without its prefix, label values in the metric's order) → value. A histogram has one more label value
+#: than its metric names: the index of the bucket, or `sum`.
+Samples: TypeAlias = dict[tuple[str, tuple[str, ...]], float]
+
+#: Upper bounds, seconds, up to HAProxy's usual `timeout processing`.
+REQUEST_BUCKETS: Final = (
+    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1,
+)  # fmt: skip
+
+#: Upper bounds, seconds, up to the time that a list of a million lines may take.
+RELOAD_BUCKETS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric: its name without the prefix `spoa_authz_`, its kind, what it says, its labels.
+
+    `values` are label values that are shown as 0 before the first event, so that a first rise is a rise.
+    """
+
+    name: str
+    kind: str
+    help: str
+    labels: tuple[str, ...] = ()
+    values: tuple[tuple[str, ...], ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+def _names(*words: str) -> tuple[tuple[str, ...], ...]:
+    return tuple((word,) for word in words)
+
+
+METRICS: Final = (
+    Metric("build_info", "gauge", "1, with the agent's version.", ("version",)),
+    Metric("policy_info", "gauge", "1, with the active revision.", ("revision",)),
+    Metric("policy_active_since_timestamp_seconds", "gauge", "When the active policy was swapped in."),
+    Metric("clock_usable", "gauge", "1 while the clock can be right, else 0 and certificate dates deny.", (), ((),)),
+    Metric("decisions_total", "counter", "Requests judged.", ("verdict", "reason", "rule")),
+    Metric(
+        "shadow_denies_total", "counter", "Requests allowed that shadow mode or a shadow rule would deny.", (), ((),)
+    ),
+    Metric(
+        "request_duration_seconds", "histogram", "From a frame read to its answer written.", (), ((),), REQUEST_BUCKETS
+    ),
+    Metric("connections", "gauge", "Connections from HAProxy that are open.", (), ((),)),
+    Metric("connections_total", "counter", "Connections accepted.", (), ((),)),
+    Metric(
+        "connections_closed_total",
+        "counter",
+        "Connections that the agent ended, by cause.",
+        ("cause",),
+        _names("hello_timeout", "idle_timeout", "slow_peer", "drain"),
+    ),
+    Metric("frames_total", "counter", "Frames received and sent.", ("type",), _names("hello", "notify", "ack")),
+    Metric("protocol_errors_total", "counter", "Connections ended by a broken frame, by SPOP status.", ("status",)),
+    Metric(
+        "internal_errors_total",
+        "counter",
+        "Requests denied as internal_error, by cause.",
+        ("cause",),
+        _names("exception", "deadline"),
+    ),
+    Metric("cache_misses_total", "counter", "Look-ups that a cache could not answer.", ("cache",)),
+    Metric("cache_evictions_total", "counter", "Entries that a full cache dropped.", ("cache",)),
+    Metric("cache_entries", "gauge", "Entries of a cache, all workers together.", ("cache",)),
+    Metric("decision_log_lines_total", "counter", "Lines written to the decision log.", (), ((),)),
+    Metric("decision_log_dropped_total", "counter", "Decisions that the log lost: full queue or disk.", (), ((),)),
+    Metric(
+        "reload_total",
+        "counter",
+        "Attempts to activate what the policy directory holds.",
+        ("result",),
+        _names("activated", "unchanged", "rejected", "failed"),
+    ),
+    Metric("reload_duration_seconds", "histogram", "From a change noticed to its end.", (), ((),), RELOAD_BUCKETS),
+    Metric("list_entries", "gauge", "Entries of a list.", ("list",)),
+    Metric("list_soonest_expiry_timestamp_seconds", "gauge", "When the next entry of a list expires.", ("list",)),
+    Metric("workers", "gauge", "Workers that serve the active policy.", (), ((),)),
+    Metric("worker_restarts_total", "counter", "Workers that died and were replaced.", (), ((),)),
+)
+
+_BY_NAME: Final = {metric.name: metric for metric in METRICS}
+
+
+class Histogram:
+    """Counts by bucket; `observe` takes as many equal observations as one socket read answered."""
+
+    __slots__ = ("_bounds", "_counts", "_sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = tuple(bounds)
+        self._counts = [0] * (len(self._bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, seconds: float, count: int = 1) -> None:
+        """Count `count` observations of `seconds`."""
+        self._counts[bisect_left(self._bounds, seconds)] += count
+        self._sum += seconds * count
+
+    def samples(self, name: str) -> Samples:
+        """Return the counts, bucket by bucket (not cumulated), and the sum, under a metric's name."""
+        found: Samples = {(name, (str(index),)): count for index, count in enumerate(self._counts)}
+        found[name, ("sum",)] = self._sum
+        return found
+
+
+class Totals:
+    """The sum over all workers, those that ended included: a counter never falls; gauges are the living ones' only."""
+
+    def __init__(self) -> None:
+        self._ended: Samples = {}
+        self._living: dict[int, Samples] = {}
+
+    def update(self, worker: int, samples: Samples) -> None:
+        """Take over the latest numbers of a worker (by process id)."""
+        self._living[worker] = samples
+
+    def end(self, worker: int) -> None:
+        """Keep the counters of a worker that ended, and forget its gauges."""
+        for key, value in self._living.pop(worker, {}).items():
+            if _BY_NAME[key[0]].kind != "gauge":
+                self._ended[key] = self._ended.get(key, 0) + value
+
+    def samples(self) -> Samples:
+        """Return the sums."""
+        total = dict(self._ended)
+        for samples in self._living.values():
+            for key, value in samples.items():
+                total[key] = total.get(key, 0) + value
+        return total
+
+
+def samples_to_json(samples: Samples) -> list[Any]:
+    """Turn samples into what JSON can carry."""
+    return [[name, list(labels), value] for (name, labels), value in samples.items()]
+
+
+def samples_from_json(rows: Iterable[Any]) -> Samples:
+    """Turn `samples_to_json`'s rows back; rows of names that are not in `METRICS` are left out."""
+    return {(name, tuple(labels)): value for name, labels, value in rows if name in _BY_NAME}
+
+
+class _Page(Collector):
+    def __init__(self, samples: Samples) -> None:
+        self._samples = samples
+
+    def collect(self) -> Iterator[Family]:
+        by_name: dict[str, dict[tuple[str, ...], float]] = {}
+        for (name, labels), value in self._samples.items():
+            by_name.setdefault(name, {})[labels] = value
+        for metric in METRICS:
+            rows = by_name.get(metric.name, {})
+            yield _histogram(metric, rows) if metric.kind == "histogram" else _plain(metric, rows)
+
+
+def _plain(metric: Metric, rows: dict[tuple[str, ...], float]) -> Family:
+    make = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+    family = make(f"spoa_authz_{metric.name}", metric.help, labels=metric.labels)
+    for labels in sorted({*metric.values, *rows}):
+        family.add_metric(labels, rows.get(labels, 0))
+    return family
+
+
+def _histogram(metric: Metric, rows: dict[tuple[str, ...], float]) -> Family:
+    family = HistogramMetricFamily(f"spoa_authz_{metric.name}", metric.help)
+    buckets: list[tuple[str, float]] = []
+    running = 0.0
+    for index, bound in enumerate((*metric.buckets, float("inf"))):
+        running += rows.get((str(index),), 0)
+        buckets.append(("+Inf" if bound == float("inf") else str(bound), running))
+    family.add_metric((), buckets, rows.get(("sum",), 0.0))
+    return family
+
+
+def exposition(samples: Samples) -> bytes:
+    """Write samples in Prometheus' text format; a metric of `METRICS` without samples shows its zeros."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Page(samples))
+    return generate_latest(registry)

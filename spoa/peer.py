@@ -1,0 +1,202 @@
+"""One connection from HAProxy: bytes between its transport and the state machine, and how much of them at a time.
+
+A connection holds at most two reads, one unfinished frame, and the answers that its peer has not taken yet. A peer that
+takes no answers is not read any more. A burst is judged in turns, so that other connections are served in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter
+from typing import TYPE_CHECKING, Final, cast
+
+from spoa.spop import Connection, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from spoa.answering import Answering
+    from spoa.spop import Event
+
+__all__ = ["Peer"]
+
+_LINGER: Final = 1.0  # seconds from our last word to closing, unless the peer closes first
+_WRITE_BUFFER: Final = 1 << 18  # bytes of answers that wait for the peer before its requests wait too
+_SLICE: Final = 1 << 16  # bytes that are decoded in one turn of the loop
+
+
+class Peer(asyncio.Protocol):
+    """The protocol of one connection.
+
+    Args:
+        answering: judges the frames.
+        max_frame_size: what to announce, bytes.
+        on_made, on_lost: told when the connection begins and ends.
+
+    Attributes:
+        opened: when it began, by `perf_counter`.
+        heard: when the last whole frame came.
+        stalled: since when the peer takes no answers; 0 while it does.
+        is_leaving: our last word is said.
+    """
+
+    __slots__ = (
+        "_answering", "_at", "_connection", "_data", "_events", "_is_paused", "_on_lost", "_on_made", "_started",
+        "_transport", "heard", "is_leaving", "opened", "stalled",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        answering: Answering,
+        max_frame_size: int,
+        on_made: Callable[[Peer], object],
+        on_lost: Callable[[Peer], object],
+    ) -> None:
+        self._answering = answering
+        self._connection = Connection(Role.AGENT, max_frame_size=max_frame_size)
+        self._on_made = on_made
+        self._on_lost = on_lost
+        self._transport: asyncio.Transport | None = None
+        self._started = 0.0
+        self._data = b""
+        self._events: list[Event] = []
+        self._at = 0
+        self._is_paused = False
+        self.is_leaving = False
+        self.opened = self.heard = perf_counter()
+        self.stalled = 0.0
+
+    @property
+    def has_greeted(self) -> bool:
+        """A complete HELLO came."""
+        return self._connection.peer is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """Frames wait to be judged, or answers to be taken."""
+        return bool(self._data or self._events or self.stalled)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin; nothing is said before the peer's HELLO."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=_WRITE_BUFFER)
+        self._on_made(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End. A reset is how HAProxy from 3.1 on leaves a connection that it does not need: not worth a word."""
+        del exc
+        self._transport = None
+        self._forget()
+        self._on_lost(self)
+
+    def eof_received(self) -> bool:
+        """Let the transport write what is left and close."""
+        self._connection.receive_eof()
+        return False
+
+    def data_received(self, data: bytes) -> None:
+        """Judge what came, or keep it while an earlier burst is worked on."""
+        if self.is_leaving:
+            return
+        if self._data or self._events:
+            self._data += data
+            return
+        self._started = perf_counter()
+        if len(data) > _SLICE:
+            self._data = data[_SLICE:]
+            data = data[:_SLICE]
+        self._take(data)
+
+    def pause_writing(self) -> None:
+        """Read no more from a peer that does not take its answers."""
+        self.stalled = perf_counter()
+        self._pause()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self.stalled = 0.0
+        self._go_on()
+
+    def leave(self, status: int) -> None:
+        """Say DISCONNECT, and close when the peer has or a second has passed; what was read is answered before."""
+        if self._transport is None or self.is_leaving:
+            return
+        answers = self._answering.refuse_rest(self._connection, self._events, self._at)
+        self._transport.write(answers + self._connection.send_disconnect(status))
+        self._linger()
+
+    def cut(self) -> None:
+        """Drop the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _forget(self) -> None:
+        self._data = b""
+        self._events = []
+        self._at = 0
+
+    def _linger(self) -> None:
+        # Closing with unread bytes resets the connection, and HAProxy 3.4 loses requests when it is closed right after
+        # a DISCONNECT: so read on, and leave the closing to the peer for a while.
+        self.is_leaving = True
+        self._forget()
+        self._resume()
+        asyncio.get_running_loop().call_later(_LINGER, self._close)
+
+    def _close(self) -> None:
+        if self._transport is None:
+            return
+        if self._transport.get_write_buffer_size():
+            self._transport.abort()
+        else:
+            self._transport.close()
+
+    def _pause(self) -> None:
+        if not self._is_paused and self._transport is not None:
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._is_paused and self._transport is not None:
+            self._is_paused = False
+            self._transport.resume_reading()
+
+    def _take(self, data: bytes) -> None:
+        events = self._connection.receive_data(data)
+        if events:
+            self.heard = self._started
+            self._events = events
+            self._judge()
+        elif self._data:
+            self._later()
+
+    def _judge(self) -> None:
+        assert self._transport is not None
+        self._at, is_last = self._answering.answer(
+            self._connection, self._transport.write, self._events, self._at, self._started
+        )
+        if is_last:
+            self._linger()
+        elif self._at < len(self._events):
+            self._later()
+        else:
+            self._events = []
+            self._at = 0
+            if self._data:
+                self._later()
+
+    def _later(self) -> None:
+        self._pause()
+        asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Continue with what is left of a burst, then read on."""
+        if self._transport is None or self.is_leaving or self.stalled:
+            return
+        if self._events:
+            self._judge()
+        elif self._data:
+            data, self._data = self._data[:_SLICE], self._data[_SLICE:]
+            self._take(data)
+        if not self._events and not self._data and not self.stalled:
+            self._resume()

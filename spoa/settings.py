@@ -1,0 +1,384 @@
+"""Every option of `serve`, in one table; flags, environment and a settings file become one frozen `Settings`.
+
+A flag wins over the environment variable `SPOA_AUTHZ_<OPTION>`, that over the key in the file named by `--config`, that
+over the default. All four are read as text by the option's parser, so a value means the same wherever it stands. The
+command line, the reference page and the error messages all come from `OPTIONS`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from spoa.exceptions import SettingsError
+from spoa.policy.document import Mapping as MappingNode
+from spoa.policy.document import Scalar, Sequence, read_document
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = [
+    "OPTIONS",
+    "Address",
+    "Option",
+    "Settings",
+    "SettingsErrors",
+    "default_state_dir",
+    "environment_name",
+    "read_address",
+    "read_settings",
+]
+
+_PERCENT: Final = re.compile(r"(\d{1,3}(?:\.\d+)?)%")
+_PORT: Final = re.compile(r"\d{1,5}")
+_LAST_PORT: Final = 65535
+_WHOLE: Final = 100
+
+
+class SettingsErrors(SettingsError):  # noqa: N818 -- it is several of them
+    """Everything that is wrong with the settings, at once.
+
+    Attributes:
+        problems: one `SettingsError` for each option that can't be used; never empty.
+    """
+
+    def __init__(self, problems: tuple[SettingsError, ...]) -> None:
+        super().__init__(problems[0].option, problems[0].detail)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen: a host and a TCP port, or the path of a unix socket (then `host` is empty, `port` 0)."""
+
+    host: str
+    port: int
+    path: str = ""
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_local(self) -> bool:
+        """Say whether only this machine can reach it: a unix socket, a loopback address or `localhost`."""
+        if self.path or self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def read_address(text: str) -> Address:
+    """Read `127.0.0.1:9123`, `[::1]:9123`, `name:9123` or `unix:/path`; port 0 lets the system choose.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if text.startswith("unix:"):
+        path = text.removeprefix("unix:")
+        if not path.startswith("/"):
+            raise ValueError(
+                f"a unix socket needs an absolute path, as in unix:/run/spoa-authz/spop.sock, not {text!r}"
+            )
+        return Address("", 0, path)
+    host, separator, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = str(ipaddress.IPv6Address(host[1:-1]))
+    elif ":" in host:
+        raise ValueError(f"an IPv6 address stands in brackets, as in [::1]:9123, not {text!r}")
+    if not separator or not host or not _PORT.fullmatch(port) or int(port) > _LAST_PORT:
+        raise ValueError(f"write HOST:PORT, [IPv6]:PORT or unix:/PATH, not {text!r}")
+    return Address(host, int(port))
+
+
+def _read_addresses(text: str) -> tuple[Address, ...]:
+    addresses = tuple(read_address(part) for part in text.replace(",", " ").split())
+    if not addresses:
+        raise ValueError("name at least one address, as in 127.0.0.1:9123")
+    return addresses
+
+
+def _read_optional_address(text: str) -> Address | None:
+    return None if text == "none" else read_address(text)
+
+
+def _read_boolean(text: str) -> bool:
+    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+    if text.lower() not in words:
+        raise ValueError(f"write true or false, not {text!r}")
+    return words[text.lower()]
+
+
+def _read_path(text: str) -> Path:
+    if not text or "\0" in text:
+        raise ValueError("name a file or directory")
+    return Path(text)
+
+
+def _read_optional_path(text: str) -> Path | None:
+    return _read_path(text) if text else None
+
+
+def _read_log_target(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("name a file, or - for the standard output")
+    return text
+
+
+def _read_share(text: str) -> float:
+    words = {"always": 1.0, "never": 0.0}
+    if text in words:
+        return words[text]
+    match = _PERCENT.fullmatch(text)
+    if match is None or float(match[1]) > _WHOLE:
+        raise ValueError(f"write always, never or a share such as 5%, not {text!r}")
+    return float(match[1]) / _WHOLE
+
+
+def _whole(minimum: int, maximum: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not minimum <= int(text) <= maximum:
+            raise ValueError(f"write a whole number from {minimum} to {maximum}, not {text!r}")
+        return int(text)
+
+    return read
+
+
+def _seconds(minimum: float, maximum: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text) or not minimum <= float(text) <= maximum:
+            raise ValueError(f"write a number from {minimum:g} to {maximum:g}, not {text!r}")
+        return float(text)
+
+    return read
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"write one of {', '.join(words)}, not {text!r}")
+        return text
+
+    return read
+
+
+def default_state_dir(environ: Mapping[str, str], uid: int) -> str:
+    """Say where state lives unless told: `/var/lib/spoa-authz` for root, else below the user's XDG state home."""
+    if uid == 0:
+        return "/var/lib/spoa-authz"
+    home = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME") or "/nonexistent") / ".local" / "state")
+    return str(Path(home) / "spoa-authz")
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of `serve`.
+
+    Attributes:
+        name: as on the command line, without dashes, and as a key of the settings file.
+        read: its text becomes its value; raises ValueError with a sentence.
+        default: the text that stands when nobody says anything; empty for the state directory, which depends on the
+            user.
+        unit: what a number counts, or what kind of thing the text names.
+        help: one sentence.
+        is_repeatable: may be given several times; in one text its values are separated by blanks or commas.
+        is_switch: a flag without a value on the command line.
+    """
+
+    name: str
+    read: Callable[[str], Any]
+    default: str
+    unit: str
+    help: str
+    is_repeatable: bool = False
+    is_switch: bool = False
+
+
+OPTIONS: Final = (
+    Option("policies", _read_path, "policies", "directory", "The policy directory."),
+    Option("listen", _read_addresses, "127.0.0.1:9123", "address", "Where HAProxy connects.", is_repeatable=True),
+    Option(
+        "admin", _read_optional_address, "127.0.0.1:9124", "address or none", "Where metrics, health and status are."
+    ),
+    Option("workers", _whole(1, 256), "1", "processes", "How many processes answer."),
+    Option("state-dir", _read_path, "", "directory", "Where blocks, built policies and the process id are kept."),
+    Option("decision-log", _read_log_target, "", "file or -", "Where decisions are written; nowhere unless given."),
+    Option(
+        "log-allows",
+        _read_share,
+        "always",
+        "always, never or N%",
+        "Which allows the decision log has beside all denies.",
+    ),
+    Option("max-frame-size", _whole(256, 1 << 24), "65532", "bytes", "The largest frame announced to HAProxy."),
+    Option(
+        "deadline",
+        _whole(1, 60_000),
+        "80",
+        "milliseconds",
+        "Within this time a request is answered, if need be with a deny.",
+    ),
+    Option("candidate", _read_optional_path, "", "directory", "A second policy, judged beside the active one."),
+    Option(
+        "last-good",
+        _read_boolean,
+        "false",
+        "",
+        "Start with the last good policy when the directory has a bad one.",
+        is_switch=True,
+    ),
+    Option(
+        "admin-token-file",
+        _read_optional_path,
+        "",
+        "file",
+        "Holds the bearer token for changes over a TCP admin address.",
+    ),
+    Option(
+        "admin-remote",
+        _read_boolean,
+        "false",
+        "",
+        "Let the admin address be one that other machines reach.",
+        is_switch=True,
+    ),
+    Option(
+        "max-connections", _whole(1, 1_000_000), "4096", "connections per worker", "More than this wait to be accepted."
+    ),
+    Option(
+        "hello-timeout", _seconds(0.1, 3600), "10", "seconds", "A connection without a HELLO is closed after this time."
+    ),
+    Option(
+        "idle-timeout",
+        _seconds(0.1, 86_400),
+        "300",
+        "seconds",
+        "A connection without a frame is closed after this time.",
+    ),
+    Option("log-format", _one_of("text", "json"), "text", "text or json", "How the agent's own log looks."),
+    Option(
+        "log-level",
+        _one_of("debug", "info", "warning", "error"),
+        "info",
+        "level",
+        "The least important lines that are logged.",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `serve` was told. One field an option of `OPTIONS`; `deadline` is in milliseconds, timeouts in seconds."""
+
+    policies: Path
+    listen: tuple[Address, ...]
+    admin: Address | None
+    workers: int
+    state_dir: Path
+    decision_log: str
+    log_allows: float
+    max_frame_size: int
+    deadline: int
+    candidate: Path | None
+    last_good: bool
+    admin_token_file: Path | None
+    admin_remote: bool
+    max_connections: int
+    hello_timeout: float
+    idle_timeout: float
+    log_format: str
+    log_level: str
+
+
+def environment_name(option: str) -> str:
+    """Name the variable of an option: `max-frame-size` is `SPOA_AUTHZ_MAX_FRAME_SIZE`."""
+    return "SPOA_AUTHZ_" + option.upper().replace("-", "_")
+
+
+def read_settings(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
+    """Read the settings from `flags` (option name → text, plus `config`), `environ` and the file that either names.
+
+    Raises:
+        SettingsErrors: whatever can't be used, all at once.
+    """
+    problems: list[SettingsError] = []
+    config = flags.get("config") or environ.get("SPOA_AUTHZ_CONFIG", "")
+    from_file = _read_file(Path(config), problems) if config else {}
+    values: dict[str, Any] = {}
+    for option in OPTIONS:
+        text, source = _text_of(option, flags, environ, from_file)
+        try:
+            values[option.name.replace("-", "_")] = option.read(text)
+        except ValueError as error:
+            problems.append(SettingsError(option.name, f"{error}{source}"))
+    _check_together(values, problems)
+    if problems:
+        raise SettingsErrors(tuple(problems))
+    return Settings(**{field.name: values[field.name] for field in fields(Settings)})
+
+
+def _text_of(
+    option: Option, flags: Mapping[str, str], environ: Mapping[str, str], from_file: Mapping[str, tuple[str, str]]
+) -> tuple[str, str]:
+    variable = environment_name(option.name)
+    if option.name in flags:
+        return flags[option.name], ""
+    if environ.get(variable):
+        return environ[variable], f" (from {variable})"
+    if option.name in from_file:
+        text, where = from_file[option.name]
+        return text, f" (from {where})"
+    if option.name == "state-dir":
+        return default_state_dir(environ, os.geteuid()), ""
+    return option.default, ""
+
+
+def _check_together(values: dict[str, Any], problems: list[SettingsError]) -> None:
+    admin = values.get("admin")
+    if admin is not None and not admin.is_local and not values.get("admin_remote"):
+        problems.append(
+            SettingsError(
+                "admin", f"{admin} can be reached from elsewhere; use loopback, unix:/PATH, or add --admin-remote"
+            )
+        )
+    if values.get("candidate") is not None:
+        problems.append(SettingsError("candidate", "this release judges one policy at a time; leave the option out"))
+
+
+def _read_file(path: Path, problems: list[SettingsError]) -> dict[str, tuple[str, str]]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        problems.append(SettingsError("config", f"{path} can't be read: {error.strerror}"))
+        return {}
+    document, found = read_document(data, str(path))
+    problems.extend(SettingsError("config", str(problem)) for problem in found)
+    if document is None:
+        return {}
+    if not isinstance(document, MappingNode):
+        problems.append(SettingsError("config", f"{path}: write one OPTION: VALUE a line"))
+        return {}
+    names = {option.name for option in OPTIONS}
+    texts: dict[str, tuple[str, str]] = {}
+    for key, node in document.pairs:
+        where = f"{path}:{key.line}"
+        name = key.text.replace("_", "-")
+        if name not in names:
+            problems.append(SettingsError("config", f"{where}: there is no option {key.text!r}"))
+        elif isinstance(node, Scalar):
+            texts[name] = (node.text, where)
+        elif isinstance(node, Sequence) and all(isinstance(item, Scalar) for item in node.items):
+            texts[name] = (" ".join(item.text for item in node.items if isinstance(item, Scalar)), where)
+        else:
+            problems.append(SettingsError("config", f"{where}: {name} is a text or a list of texts"))
+    return texts

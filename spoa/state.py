@@ -1,0 +1,241 @@
+"""The state directory: what must outlive a process, written so that a crash leaves the old or the new, never half.
+
+::
+
+    spoa-authz.pid      process id of the agent; locked while it runs, so two agents never share a directory
+    admin               the admin address, for `status` and `reload`
+    newest-time         the newest time seen by a usable clock, seconds since the epoch
+    bundles/N-REVISION  built policies, the newest five
+    active              symbolic link to the bundle in use: what `--last-good` starts with
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from spoa._version import BUILD_TIME
+from spoa.exceptions import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["KEPT_BUNDLES", "MAX_CLOCK_SETBACK", "StateDirectory", "read_pid", "replace_file"]
+
+#: How many built policies stay on disk.
+KEPT_BUNDLES: Final = 5
+
+#: Seconds by which the clock may stand before the newest time seen and still count as usable.
+MAX_CLOCK_SETBACK: Final = 3600
+
+_BUNDLE: Final = re.compile(r"(\d{6,12})-([0-9a-f]{12})")
+_DRAFT_PREFIX: Final = "draft-"
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that readers, also after a power cut, see the old content or the new.
+
+    Raises:
+        StateError: the directory can't be written.
+    """
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                Path(name).unlink()
+            raise
+    except OSError as error:
+        raise StateError(str(path), f"can't be written: {error.strerror}") from error
+
+
+def read_pid(state_dir: Path) -> int | None:
+    """Return the process id of the agent that runs on a state directory; None when no live one holds its lock.
+
+    A pid file that a crash left behind names a process that may be anybody's by now, so the lock decides, not the text.
+    """
+    try:
+        with (state_dir / "spoa-authz.pid").open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                text = file.read(32).strip()
+                return int(text) if text.isdigit() else None
+            return None
+    except OSError:
+        return None
+
+
+def _claim(descriptor: int) -> bool:
+    """Lock a file for good. Tried for a moment: `read_pid` of another process holds the lock for an instant."""
+    for _ in range(10):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.02)
+        else:
+            return True
+    return False
+
+
+class StateDirectory:
+    """The state directory of one running agent. Constructing it makes the directory where it is missing (mode 0700).
+
+    Raises:
+        StateError: it can't be made or written, or its `bundles` could be written by other users: built policies are
+            trusted as code is, so a foreign one must not get there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.bundles = self.path / "bundles"
+        self._lock: int | None = None
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.bundles.mkdir(mode=0o700, exist_ok=True)
+            status = self.bundles.stat()
+        except OSError as error:
+            raise StateError(
+                str(error.filename or path), f"can't be used as state directory: {error.strerror}"
+            ) from error
+        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            raise StateError(str(self.bundles), "must belong to the agent's user and be writable by nobody else")
+
+    def lock(self) -> None:
+        """Claim the directory for this process, and say so in the pid file, until `unlock` or the process ends.
+
+        Raises:
+            StateError: another agent runs on it.
+        """
+        path = self.path / "spoa-authz.pid"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise StateError(str(path), f"can't be opened: {error.strerror}") from error
+        if not _claim(descriptor):
+            os.close(descriptor)
+            owner = read_pid(self.path) or "unknown"
+            raise StateError(
+                str(self.path), f"process {owner} runs on it; stop it, or give this one its own --state-dir"
+            )
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        self._lock = descriptor
+
+    def unlock(self) -> None:
+        """Give the directory back: no pid, no admin address, no lock."""
+        if self._lock is None:
+            return
+        for name in ("admin", "spoa-authz.pid"):
+            (self.path / name).unlink(missing_ok=True)
+        os.close(self._lock)
+        self._lock = None
+
+    def write_admin_address(self, address: str) -> None:
+        """Leave the admin address where `status` and `reload` look for it."""
+        replace_file(self.path / "admin", address.encode() + b"\n")
+
+    def clock_floor(self) -> float:
+        """Return the time before which the clock can't be right, seconds since the epoch.
+
+        Raises:
+            StateError: the kept time is there and can't be read: without it a clock that was set back would pass.
+        """
+        path = self.path / "newest-time"
+        try:
+            text = path.read_bytes()
+        except FileNotFoundError:
+            return BUILD_TIME
+        except OSError as error:
+            raise StateError(str(path), f"can't be read: {error.strerror}") from error
+        if not re.fullmatch(rb"\d{1,12}\n", text):
+            raise StateError(str(path), "holds no time; make sure that the clock is right, then delete the file")
+        return max(BUILD_TIME, int(text) - MAX_CLOCK_SETBACK)
+
+    def keep_time(self, now: float) -> None:
+        """Remember `now` as the newest time unless a newer one is kept; the caller vouches that the clock is usable."""
+        kept = self.clock_floor()
+        if kept == BUILD_TIME or now > kept + MAX_CLOCK_SETBACK:
+            replace_file(self.path / "newest-time", b"%d\n" % int(now))
+
+    @contextlib.contextmanager
+    def draft(self) -> Iterator[Path]:
+        """Yield an empty directory to build a bundle in; what isn't `keep`-ed from it is gone afterwards."""
+        try:
+            path = Path(tempfile.mkdtemp(dir=self.bundles, prefix=_DRAFT_PREFIX))
+        except OSError as error:
+            raise StateError(str(self.bundles), f"can't be written: {error.strerror}") from error
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def keep(self, draft: Path, revision: str) -> Path:
+        """Give a finished draft its lasting name and return it.
+
+        Two bundles may have one revision: evidence such as revocation lists isn't part of it.
+
+        Raises:
+            StateError: it can't be renamed.
+        """
+        newest = max((number for number, _ in self._kept()), default=0)
+        path = self.bundles / f"{newest + 1:06d}-{revision}"
+        try:
+            draft.rename(path)
+        except OSError as error:
+            raise StateError(str(path), f"can't be written: {error.strerror}") from error
+        return path
+
+    def activate(self, bundle: Path) -> None:
+        """Mark a kept bundle as the one in use, and drop all but the newest few and this one.
+
+        Raises:
+            StateError: the mark can't be written.
+        """
+        mark = self.path / ".active.new"
+        try:
+            mark.unlink(missing_ok=True)
+            mark.symlink_to(Path("bundles") / bundle.name)
+            mark.replace(self.path / "active")
+        except OSError as error:
+            raise StateError(str(self.path / "active"), f"can't be written: {error.strerror}") from error
+        for _, path in sorted(self._kept())[:-KEPT_BUNDLES]:
+            if path != bundle:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def discard(self, bundle: Path) -> None:
+        """Drop a kept bundle that no worker could open."""
+        shutil.rmtree(bundle, ignore_errors=True)
+
+    def last_good(self) -> Path | None:
+        """Return the bundle marked as in use, None when there is none (or the mark leads out of the directory)."""
+        try:
+            target = (self.path / "active").resolve(strict=True)
+        except OSError:
+            return None
+        return target if target in {path.resolve() for _, path in self._kept()} else None
+
+    def sweep(self) -> None:
+        """Remove drafts that a crash left behind; only the agent that holds the lock may."""
+        for path in self.bundles.glob(f"{_DRAFT_PREFIX}*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _kept(self) -> list[tuple[int, Path]]:
+        found = []
+        for path in self.bundles.iterdir():
+            match = _BUNDLE.fullmatch(path.name)
+            if match is not None and path.is_dir() and not path.is_symlink():
+                found.append((int(match[1]), path))
+        return found

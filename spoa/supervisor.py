@@ -1,0 +1,279 @@
+"""The process that is started: it owns the addresses, the state directory and the workers, and judges nothing.
+
+It binds, has the policy built, starts the workers, and then waits for what may come: a change on disk, a signal, a
+request to the admin address, a worker's death. What can fail at the start fails before anything listens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from spoa._version import __version__
+from spoa.admin import Admin, Sources
+from spoa.answering import Limits
+from spoa.control import WorkerError
+from spoa.crew import Crew
+from spoa.exceptions import SettingsError, StateError
+from spoa.listeners import BACKLOG, address_of, bind, bind_all, close_all
+from spoa.metrics import exposition
+from spoa.reload import Reloader, Watcher, sentence, tell
+from spoa.state import StateDirectory
+from spoa.worker import Orders
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Coroutine
+
+    from spoa.metrics import Samples
+    from spoa.reload import Outcome
+    from spoa.settings import Settings
+
+__all__ = ["Supervisor"]
+
+_START_TIMEOUT: Final = 60.0
+_REPORT_TIMEOUT: Final = 0.5
+_CLOCK_INTERVAL: Final = 60.0
+_RETRIES: Final = 3  # of a reload that failed for another reason than the policy
+_RETRY_DELAY: Final = 1.0
+_MAX_JUMP: Final = 5.0  # seconds by which the clock may differ from a steady one within a minute
+
+#: Exit status: the policy is invalid; anything else that keeps the agent from starting.
+_POLICY_INVALID: Final = 3
+_FAILED: Final = 1
+
+_log = structlog.get_logger()
+
+
+class Supervisor:
+    """Runs the agent from start to drain.
+
+    Args:
+        settings: what `serve` was told.
+        show: prints a line for whoever started it.
+
+    Raises:
+        SettingsError, StateError: an address, the state directory or the decision log can't be used.
+    """
+
+    def __init__(self, settings: Settings, show: Callable[[str], object]) -> None:
+        self._settings = settings
+        self._show = show
+        self._state = StateDirectory(settings.state_dir)
+        self._state.lock()
+        self._listeners: list[socket.socket] = []
+        self._admin_listener: socket.socket | None = None
+        self._stop = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        try:
+            self._state.sweep()
+            self._floor = self._state.clock_floor()
+            _try_decision_log(settings.decision_log)
+            self._listeners = bind_all(settings.listen)
+            if settings.admin is not None:
+                self._admin_listener = bind(settings.admin, "admin")
+        except BaseException:
+            close_all(self._listeners)
+            self._state.unlock()
+            raise
+        self._crew = Crew(settings.workers, self._orders())
+        self._reloader = Reloader(settings.policies.absolute(), self._state, self._crew.swap)
+        self._watcher = Watcher(self._reloader.watched)
+        sources = Sources(self._metrics, self.status, lambda: self._crew.is_complete, lambda: self._reload("request"))
+        self._admin = Admin(sources, settings.admin.host if settings.admin else "", settings.admin_token_file)
+
+    async def run(self) -> int:
+        """Serve until told to stop; return the exit status: 0, 3 for a bad policy, 1 for anything else."""
+        try:
+            self._handle_signals()
+            if self._admin_listener is not None:
+                self._state.write_admin_address(str(address_of(self._admin_listener)))
+                await self._admin.start(self._admin_listener)
+            stopping = asyncio.create_task(self._stop.wait())
+            beginning = asyncio.create_task(self._begin())
+            await asyncio.wait([stopping, beginning], return_when=asyncio.FIRST_COMPLETED)
+            if not beginning.done():
+                beginning.cancel()
+                await asyncio.wait([beginning])
+                return 0
+            status = await beginning
+            if status == 0:
+                await stopping
+                _log.info("draining")
+            stopping.cancel()
+            return status
+        finally:
+            await self._end()
+
+    async def status(self) -> dict[str, Any]:
+        """Return what `/status` shows."""
+        await self._crew.samples(_REPORT_TIMEOUT)
+        last = self._reloader.last
+        return {
+            **self._crew.policy,
+            "version": __version__,
+            "pid": os.getpid(),
+            "ready": self._crew.is_complete,
+            "revision": self._reloader.revision,
+            "since": self._reloader.since,
+            "policies": str(self._settings.policies.absolute()),
+            "listen": [str(address_of(listener)) for listener in self._listeners],
+            "workers": self._crew.describe(),
+            "clock_usable": self._is_clock_usable(),
+            "last_reload": None
+            if last is None
+            else {
+                "result": last.result,
+                "cause": last.cause,
+                "revision": last.revision,
+                "at": last.at,
+                "seconds": last.seconds,
+                "problems": [sentence(problem) for problem in last.problems],
+                "warnings": [sentence(problem) for problem in last.warnings],
+            },
+        }
+
+    def _orders(self) -> Orders:
+        settings = self._settings
+        return Orders(
+            control=-1,
+            listeners=tuple(listener.fileno() for listener in self._listeners),
+            limits=Limits(
+                max_frame_size=settings.max_frame_size,
+                deadline=settings.deadline / 1000,
+                max_connections=settings.max_connections,
+                hello_timeout=settings.hello_timeout,
+                idle_timeout=settings.idle_timeout,
+            ),
+            clock_floor=self._floor,
+            decision_log=settings.decision_log,
+            log_allows=settings.log_allows,
+            log_format=settings.log_format,
+            log_level=settings.log_level,
+        )
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        loop.add_signal_handler(signal.SIGINT, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._reload_on_signal()))
+        loop.add_signal_handler(signal.SIGUSR1, lambda: self._spawn(self._crew.tell("reopen")))
+
+    async def _begin(self) -> int:
+        """Have the policy built and the workers started; return the exit status."""
+        outcome = await self._reloader.reload("start")
+        if outcome.is_fine:
+            tell(outcome)
+        else:
+            for problem in outcome.problems:
+                self._show(sentence(problem))
+            if not self._settings.last_good or not await self._reloader.resume():
+                return _POLICY_INVALID if outcome.result == "rejected" else _FAILED
+        for listener in self._listeners:
+            listener.listen(BACKLOG)
+        try:
+            await self._crew.start(_START_TIMEOUT)
+        except WorkerError as error:
+            self._show(f"the agent can't start: {error}")
+            return _FAILED
+        self._spawn(self._watch())
+        self._spawn(self._look_at_clock())
+        addresses = [str(address_of(listener)) for listener in self._listeners]
+        _log.info("ready", listen=addresses, revision=self._reloader.revision, workers=self._settings.workers)
+        return 0
+
+    async def _end(self) -> None:
+        """Stop listening, let the workers finish, and leave nothing behind."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        close_all(self._listeners)
+        await self._crew.drain()
+        await self._reloader.close()
+        await self._admin.close()
+        if self._admin_listener is not None:
+            close_all([self._admin_listener])
+        self._state.unlock()
+        _log.info("stopped")
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _watch(self) -> None:
+        self._watcher.watch(self._reloader.watched)
+        await self._reloader.prepare_builder()
+        async for _ in self._watcher.changes():
+            for _ in range(_RETRIES):
+                outcome = await self._reload("change")
+                if outcome.result != "failed":
+                    break
+                await asyncio.sleep(_RETRY_DELAY)
+
+    async def _reload(self, cause: str) -> Outcome:
+        outcome = await self._reloader.reload(cause)
+        tell(outcome)
+        self._watcher.watch(self._reloader.watched)
+        await self._reloader.prepare_builder()
+        return outcome
+
+    async def _reload_on_signal(self) -> None:
+        await self._reload("signal")
+
+    async def _look_at_clock(self) -> None:
+        """Remember the time now and then, so that a clock that is set back later is noticed, also after a restart.
+
+        A clock that has just jumped is not believed: a passing error must not make the right time look wrong for ever.
+        """
+        wall, steady = time.time(), time.monotonic()
+        while True:
+            await asyncio.sleep(_CLOCK_INTERVAL)
+            jump = (time.time() - wall) - (time.monotonic() - steady)
+            wall, steady = time.time(), time.monotonic()
+            if abs(jump) < _MAX_JUMP and self._is_clock_usable():
+                try:
+                    self._state.keep_time(wall)
+                    self._floor = self._state.clock_floor()
+                except StateError as error:
+                    _log.error("the time can't be kept", error=str(error))
+                await self._crew.set_clock_floor(self._floor)
+
+    def _is_clock_usable(self) -> bool:
+        return time.time() >= self._floor
+
+    async def _metrics(self) -> bytes:
+        found = await self._crew.samples(_REPORT_TIMEOUT)
+        found.update(self._reloader.samples())
+        found["build_info", (__version__,)] = 1
+        found["clock_usable", ()] = self._is_clock_usable()
+        if self._reloader.revision:
+            found["policy_info", (self._reloader.revision,)] = 1
+            found["policy_active_since_timestamp_seconds", ()] = self._reloader.since
+        found.update(_list_samples(self._crew.policy))
+        return exposition(found)
+
+
+def _list_samples(policy: dict[str, Any]) -> Samples:
+    found: Samples = {}
+    for name, entry in policy.get("lists", {}).items():
+        found["list_entries", (name,)] = entry["entries"]
+        if entry.get("soonest_expiry") is not None:
+            found["list_soonest_expiry_timestamp_seconds", (name,)] = entry["soonest_expiry"]
+    return found
+
+
+def _try_decision_log(target: str) -> None:
+    """Open the decision log once, so that a wrong path fails at the start rather than in every worker."""
+    if target in {"", "-"}:
+        return
+    try:
+        os.close(os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640))
+    except OSError as error:
+        raise SettingsError("decision-log", f"{target} can't be written: {error.strerror}") from error

@@ -1,0 +1,224 @@
+"""One worker process: an `Agent` under the orders of the supervisor.
+
+It is given everything it needs as open descriptors and one line of JSON, and reads no settings of its own. It accepts
+connections from the first `activate` on. When the supervisor is gone it stops, within two seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from spoa import diagnostics
+from spoa.agent import Agent
+from spoa.answering import Limits
+from spoa.control import Channel
+from spoa.decision_log import DecisionLog
+from spoa.exceptions import SpoaError
+from spoa.bundle import open_bundle
+from spoa.metrics import samples_to_json
+
+if TYPE_CHECKING:
+    from spoa.authorizer import Policy
+
+__all__ = ["Orders", "Worker", "main"]
+
+_ORPHAN_PATIENCE: Final = 1.5  # seconds for a last goodbye when the supervisor is gone
+_SWITCH_INTERVAL: Final = 0.0005  # seconds that the decision log's thread may keep the loop from running
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What a worker is told when it starts; descriptors are open in it under these numbers."""
+
+    control: int
+    listeners: tuple[int, ...]
+    limits: Limits
+    clock_floor: float
+    decision_log: str
+    log_allows: float
+    log_format: str
+    log_level: str
+
+    def to_json(self) -> str:
+        """Write the orders as one argument of a command line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Orders:
+        """Read what `to_json` wrote."""
+        values = json.loads(text)
+        values["listeners"] = tuple(values["listeners"])
+        values["limits"] = Limits(**values["limits"])
+        return cls(**values)
+
+
+class Worker:
+    """Does what comes over the control channel until that ends."""
+
+    def __init__(self, orders: Orders, channel: Channel, decision_log: DecisionLog | None) -> None:
+        self._orders = orders
+        self._channel = channel
+        self._decision_log = decision_log
+        self._listeners = [socket.socket(fileno=number) for number in orders.listeners]
+        self._floor = orders.clock_floor
+        self._agent: Agent | None = None
+        self._prepared: Policy | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._draining: asyncio.Task[None] | None = None
+        self._verbs = {
+            "prepare": self._prepare,
+            "activate": self._activate,
+            "discard": self._discard,
+            "report": self._report,
+            "floor": self._take_floor,
+            "reopen": self._reopen,
+            "drain": self._drain,
+        }
+
+    async def run(self) -> None:
+        """Obey until the supervisor hangs up or is gone, or a drain is over."""
+        while (message := await self._channel.receive()) is not None:
+            task = asyncio.create_task(self._obey(message))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        if self._draining is None:
+            _log.warning("the supervisor is gone")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(self.stop()), _ORPHAN_PATIENCE)
+        self._close()
+
+    def stop(self) -> asyncio.Task[None]:
+        """Begin to drain, once."""
+        if self._draining is None:
+            self._draining = asyncio.create_task(self._drain_agent())
+        return self._draining
+
+    def reopen(self) -> None:
+        """Open the decision log anew."""
+        if self._decision_log is not None:
+            self._decision_log.reopen()
+
+    async def _obey(self, message: dict[str, Any]) -> None:
+        try:
+            answer = await self._verbs[message["do"]](message)
+        except SpoaError as error:
+            answer = {"error": str(error)}
+        except Exception as error:  # noqa: BLE001 -- a defect must not leave the supervisor without an answer
+            _log.exception("an order could not be carried out", order=message.get("do"))
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        self._channel.send({"id": message["id"], **answer})
+
+    async def _prepare(self, message: dict[str, Any]) -> dict[str, Any]:
+        known = None if self._agent is None else self._agent.policy.certificates
+        policy: Policy | None = None
+        for opened in open_bundle(Path(message["bundle"]), known):
+            policy = opened
+            await asyncio.sleep(0)  # requests come between two slices
+        if policy is None:
+            return {"error": "the bundle holds no policy"}
+        self._prepared = policy
+        return {"revision": policy.revision}
+
+    async def _activate(self, _: dict[str, Any]) -> dict[str, Any]:
+        policy, self._prepared = self._prepared, None
+        if policy is None:
+            return {"error": "nothing is prepared"}
+        if self._agent is None:
+            self._agent = Agent(policy, self._orders.limits, self._floor, self._decision_log)
+            if self._draining is None:
+                self._agent.serve(self._listeners)
+        else:
+            self._agent.swap(policy)
+        return {"revision": policy.revision}
+
+    async def _discard(self, _: dict[str, Any]) -> dict[str, Any]:
+        self._prepared = None
+        return {}
+
+    async def _report(self, _: dict[str, Any]) -> dict[str, Any]:
+        if self._agent is None:
+            return {"counters": [], "policy": {}, "connections": 0}
+        return {
+            "counters": samples_to_json(self._agent.samples()),
+            "policy": self._agent.policy.status(),
+            "connections": self._agent.connections,
+        }
+
+    async def _take_floor(self, message: dict[str, Any]) -> dict[str, Any]:
+        self._floor = message["floor"]
+        if self._agent is not None:
+            self._agent.set_clock_floor(self._floor)
+        return {}
+
+    async def _reopen(self, _: dict[str, Any]) -> dict[str, Any]:
+        self.reopen()
+        return {}
+
+    async def _drain(self, _: dict[str, Any]) -> dict[str, Any]:
+        await self.stop()
+        return await self._report({})
+
+    async def _drain_agent(self) -> None:
+        if self._agent is not None:
+            await self._agent.drain()
+
+    def _close(self) -> None:
+        if self._agent is not None:
+            self._agent.close()
+        for listener in self._listeners:
+            listener.close()
+
+
+async def _run(orders: Orders) -> None:
+    channel = await Channel.open(socket.socket(fileno=orders.control))
+    decision_log = DecisionLog(orders.decision_log, orders.log_allows) if orders.decision_log else None
+    worker = Worker(orders, channel, decision_log)
+    loop = asyncio.get_running_loop()
+    # A terminal or an init system may signal the whole group: leave as well as when told, and leave reloads to the
+    # supervisor.
+    loop.add_signal_handler(signal.SIGTERM, worker.stop)
+    loop.add_signal_handler(signal.SIGINT, worker.stop)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    loop.add_signal_handler(signal.SIGUSR1, worker.reopen)
+    try:
+        await worker.run()
+    finally:
+        if decision_log is not None:
+            await asyncio.to_thread(decision_log.close)
+        await channel.close()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a worker; its one argument is `Orders.to_json`."""
+    orders = Orders.from_json((sys.argv[1:] if arguments is None else arguments)[0])
+    diagnostics.configure(orders.log_format, orders.log_level)
+    structlog.contextvars.bind_contextvars(worker=os.getpid())
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_run(orders))
+    return 0
+
+
+def _loop_factory() -> Any:
+    try:
+        import uvloop  # noqa: PLC0415 -- an extra; without it asyncio's own loop serves
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,319 @@
+"""Each example of the shipped configuration, with its policy and the real agent."""
+
+from __future__ import annotations
+
+import base64
+import re
+import shutil
+import ssl
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
+
+from tests.client import Client, plain_http1
+from tests.echo import Echo
+from tests.haproxy import CONFIGURATION
+from tests.integration.edge import PATIENT, Edge, example_files, start_edge
+from tests.pki import DAY, HOUR
+from tests.serving import Agent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from tests.integration.edge import Pki
+
+    Example = Callable[..., AbstractContextManager[tuple[Edge, Agent]]]
+
+pytestmark = pytest.mark.integration
+
+POLICIES = CONFIGURATION / "examples" / "policies"
+
+
+@pytest.fixture
+def example(binary: Path, pki: Pki, echoes: Mapping[str, Echo], tmp_path: Path) -> Example:
+    """Give a function that starts an example by its name, with a policy by its name."""
+
+    @contextmanager
+    def started(
+        name: str, policy: str, binds: tuple[str, ...] = ("HTTPS",), **variables: str
+    ) -> Iterator[tuple[Edge, Agent]]:
+        policies = policy_directory(policy, pki, tmp_path)
+        with (
+            Agent.running(policies, tmp_path) as agent,
+            start_edge(
+                binary,
+                pki,
+                echoes,
+                tmp_path,
+                agent.address,
+                {**PATIENT, **variables},
+                files=example_files(name),
+                binds=binds,
+            ) as edge,
+        ):
+            edge.proxy.wait_for_agent()
+            yield edge, agent
+
+    return started
+
+
+def policy_directory(name: str, pki: Pki, folder: Path) -> Path:
+    """Copy a policy and put the CA where its comment says."""
+    policies = folder / "policies"
+    shutil.copytree(POLICIES / name, policies)
+    (policies / "trust").mkdir()
+    (policies / "trust" / "clients-ca.pem").write_bytes(pki.clients.pem)
+    return policies
+
+
+def assert_cut_off(client: Client) -> None:
+    """The handshake fails; in TLS 1.3 the client notices at its first read."""
+    with pytest.raises((ssl.SSLError, ConnectionResetError)):
+        client.get("/")
+
+
+def test_required_mtls_lets_in_clients_with_a_certificate_of_ours(example: Example, pki: Pki) -> None:
+    with example("required-mtls", "any-client") as (edge, agent):
+        alice = edge.client(pki.client("alice"))
+        assert alice.get("/things").echoed["target"] == "/things"
+        with alice.http2() as connection:
+            assert [answer.status for answer in connection.requests([("GET", f"/{n}", ()) for n in range(20)])] == [
+                200
+            ] * 20
+        before = len(agent.decisions())
+        assert_cut_off(edge.client())
+        assert_cut_off(edge.client(pki.stranger.issue("alice")))
+        assert_cut_off(edge.client(pki.client("late", not_before=pki.root.now - DAY, not_after=pki.root.now - HOUR)))
+        assert len(agent.decisions()) == before
+
+
+def test_optional_mtls_has_a_backend_for_each_kind_of_client(example: Example, pki: Pki) -> None:
+    with example("optional-mtls", "optional") as (edge, _):
+        assert edge.client(pki.client("alice")).get("/").echoed["server"] == "api"
+        assert edge.client().get("/").echoed["server"] == "public"
+        assert edge.client().get("/", method="POST").reason == "no_rule_allows"
+        stranger = edge.client(pki.stranger.issue("alice")).get("/")
+        assert (stranger.status, stranger.reason) == (403, "certificate_not_verified")
+
+
+def test_an_invalid_certificate_is_answered_rather_than_cut_off(example: Example, pki: Pki) -> None:
+    now = pki.root.now
+    with example("answer-invalid-certificates", "any-client") as (edge, _):
+        answers = {
+            "none": edge.client(),
+            "stranger": edge.client(pki.stranger.issue("alice")),
+            "expired": edge.client(pki.client("late", not_before=now - DAY, not_after=now - HOUR)),
+            "early": edge.client(pki.client("early", not_before=now + DAY)),
+            "server": edge.client(pki.clients.server("localhost")),
+        }
+        reasons = {
+            name: (answer.status, answer.reason) for name, client in answers.items() for answer in [client.get("/")]
+        }
+        assert reasons.pop("none") == (403, "no_certificate")
+        assert set(reasons.values()) == {(403, "certificate_not_verified")}
+        assert edge.client(pki.client("alice")).get("/").status == 200
+
+
+def test_the_server_gets_the_certificate_in_headers_that_cannot_be_spoofed(example: Example, pki: Pki) -> None:
+    alice = pki.client("alice", "administrators")
+    names = (
+        "DN",
+        "CN",
+        "Serial",
+        "Fingerprint",
+        "NotBefore",
+        "NotAfter",
+        "Issuer",
+        "Verify",
+        "Cert",
+        "Identity",
+        "Days-Left",
+    )
+    with example("certificate-headers", "any-client") as (edge, _):
+        spoofed = [(f"X-Client-{name}", "spoofed") for name in names] + [
+            ("X_Client_CN", "spoofed"),
+            ("X-Client-New", "x"),
+        ]
+        answer = edge.client(alice).get("/", spoofed)
+        told = {name: answer.sent_header(f"X-Client-{name}") for name in names}
+        assert base64.b64decode(told.pop("Cert")[0]) == alice.der
+        assert told.pop("Fingerprint")[0].lower() == alice.certificate.fingerprint(SHA256()).hex()
+        assert int(told.pop("Serial")[0], 16) == alice.certificate.serial_number
+        dates = alice.certificate.not_valid_before_utc, alice.certificate.not_valid_after_utc
+        assert [told.pop("NotBefore"), told.pop("NotAfter")] == [[f"{date:%y%m%d%H%M%SZ}"] for date in dates]
+        assert told == {
+            "DN": ['"/OU=administrators/CN=alice"'],
+            "CN": ['"alice"'],
+            "Issuer": ['"/CN=Acme Clients CA"'],
+            "Verify": ["0"],
+            "Identity": [""],
+            "Days-Left": ["29"],
+        }
+        assert answer.sent_header("X_Client_CN") == answer.sent_header("X-Client-New") == []
+
+
+def test_the_common_name_chooses_the_backend(example: Example, pki: Pki) -> None:
+    with example("route-by-cn", "route-by-cn") as (edge, _):
+        for name, server in (("admin-service", "admin"), ("monitoring", "monitoring"), ("api-client", "api")):
+            assert edge.client(pki.client(name)).get("/").echoed["server"] == server
+        assert edge.client(pki.client("somebody")).get("/").reason == "no_rule_allows"
+
+
+def test_paths_belong_to_organizational_units(example: Example, pki: Pki) -> None:
+    with example("paths-by-ou", "paths-by-ou") as (edge, _):
+        admin, partner, internal = (
+            edge.client(pki.client(name, ou))
+            for name, ou in (("a", "administrators"), ("p", "partner-api"), ("i", "internal-services"))
+        )
+        assert [client.get("/admin/users").status for client in (admin, partner, internal)] == [200, 403, 403]
+        assert [client.get("/api/partner/x").status for client in (admin, partner, internal)] == [403, 200, 403]
+        assert [client.get("/other").status for client in (admin, partner, internal)] == [200, 200, 200]
+        for evasion in ("/ADMIN/users", "/admin", "/admin/", "/Admin"):
+            assert internal.get(evasion).reason == "requirement_not_met"
+        for evasion in ("//admin", "/x/../admin", "/%61dmin", "/admin%2Fusers", "/./admin"):
+            assert (internal.get(evasion).status, internal.get(evasion).reason) == (400, "path_not_canonical")
+        assert edge.client(pki.client("o", "other")).get("/other").reason == "no_rule_allows"
+
+
+def test_only_listed_fingerprints_get_in_and_the_list_can_be_edited(example: Example, pki: Pki) -> None:
+    listed, older, other = pki.client("listed"), pki.client("older"), pki.client("other")
+    with example("fingerprint-allowlist", "allowlist") as (edge, agent):
+        clients = [edge.client(certificate) for certificate in (listed, older, other)]
+        assert [client.get("/").status for client in clients] == [403, 403, 403]
+        revision = agent.revision()
+        file = agent.policies / "lists" / "allowed-certs.txt"
+        lines = [listed.certificate.fingerprint(SHA256()).hex(), older.certificate.fingerprint(SHA1()).hex().upper()]
+        file.write_text(file.read_text() + "\n".join(lines) + "\n")
+        agent.wait_for_change(revision)
+        assert [client.get("/").status for client in clients] == [200, 200, 403]
+
+
+def test_sample_fingerprints_that_are_not_hexadecimal_are_refused_with_their_line(pki: Pki, tmp_path: Path) -> None:
+    policies = policy_directory("allowlist", pki, tmp_path)
+    (policies / "lists" / "allowed-certs.txt").write_text(
+        "# One SHA1 fingerprint per line\n"
+        "A1B2C3D4E5F6G7H8I9J0K1L2M3N4O5P6Q7R8S9T0\n"
+        "9T8S7R6Q5P4O3N2M1L0K9J8I7H6G5F4E3D2C1B0A\n"
+    )
+    checked = subprocess.run(
+        [sys.executable, "-m", "spoa", "check", str(policies)], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 3
+    assert re.findall(r"allowed-certs\.txt:(\d+):", checked.stdout + checked.stderr) == ["2", "3"]
+
+
+def test_clients_of_an_intermediate_ca_are_verified_up_to_the_root(example: Example, pki: Pki) -> None:
+    files = {
+        "AUTHZ_INTERMEDIATE_CA": str(pki.write("intermediate-ca.crt", pki.clients.pem)),
+        "AUTHZ_ROOT_CA": str(pki.write("root-ca.crt", pki.root.pem)),
+    }
+    with example("intermediate-ca", "any-client", **files) as (edge, _):
+        assert edge.client(pki.client("scanner", o=["warehouse"])).get("/").status == 200
+        assert_cut_off(edge.client(pki.stranger.issue("scanner")))
+        assert_cut_off(edge.client())
+
+
+def test_http_is_redirected_to_https_with_path_and_query(example: Example, pki: Pki) -> None:
+    with example("https-redirect", "any-client", ("HTTP", "HTTPS"), AUTHZ_PORT_HTTPS="4443") as (edge, agent):
+        with plain_http1(edge.proxy.ports["HTTP"], "api.example.com:80") as connection:
+            answer = connection.request("POST", "/a/b?c=d")
+        assert (answer.status, answer.headers["location"]) == (308, "https://api.example.com:4443/a/b?c=d")
+        assert agent.decisions() == []
+        assert edge.client(pki.client("alice")).get("/a/b").status == 200
+
+
+@pytest.mark.parametrize("authority", ["a file", "@system-ca"])
+def test_haproxy_and_the_server_show_each_other_certificates(
+    example: Example, pki: Pki, tmp_path: Path, authority: str
+) -> None:
+    name = "api.internal.example"
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cadata=pki.root.pem.decode())
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(pki.write("backend.pem", pki.root.server(name).bundle_pem))
+    wrong = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    wrong.load_cert_chain(pki.write("wrong.pem", pki.stranger.server(name).bundle_pem))
+    system = tmp_path / "certs"
+    system.mkdir()
+    (system / "root.pem").write_bytes(pki.root.pem)
+    variables = {
+        "AUTHZ_HAPROXY_CERT": str(pki.write("haproxy.pem", pki.root.issue("haproxy").bundle_pem)),
+        "AUTHZ_BACKEND_NAME": name,
+        **(
+            {"SSL_CERT_DIR": str(system)}
+            if authority == "@system-ca"
+            else {"AUTHZ_BACKEND_CA": str(system / "root.pem")}
+        ),
+    }
+    with Echo.running("secured", context) as echo, Echo.running("impostor", wrong) as impostor:
+        with example("backend-mtls", "any-client", AUTHZ_SERVER_API=echo.address, **variables) as (edge, agent):
+            answer = edge.client(pki.client("alice")).get("/")
+            assert answer.echoed["server"] == "secured"
+            assert (("commonName", "haproxy"),) in answer.echoed["peer"]["subject"] or "haproxy" in str(
+                answer.echoed["peer"]
+            )
+            with start_edge(
+                edge.binary,
+                pki,
+                edge.echoes,
+                tmp_path / "certs",
+                agent.address,
+                {**variables, "AUTHZ_SERVER_API": impostor.address},
+                files=example_files("backend-mtls"),
+            ) as deceived:
+                assert deceived.client(pki.client("alice")).get("/").status == 503
+        assert impostor.received == []
+
+
+def test_haproxys_own_crl_stops_handshakes_and_the_agent_serves_beside_it(example: Example, pki: Pki) -> None:
+    good, revoked = pki.client("good"), pki.client("revoked", o=["revoked"])
+    pki.clients.revoke(revoked)
+    crls = pki.write("both.pem", pki.root.crl_pem() + pki.clients.crl_pem())
+    with example("native-crl", "any-client", AUTHZ_CRL=str(crls)) as (edge, _):
+        assert edge.client(good).get("/").status == 200
+        assert_cut_off(edge.client(revoked))
+
+
+def test_a_pkcs12_bundle_holds_all_that_a_browser_needs(example: Example, pki: Pki, tmp_path: Path) -> None:
+    bundle = pki.client("browser").p12("changeme")
+    key, certificate, others = pkcs12.load_key_and_certificates(bundle, b"changeme")
+    assert key is not None
+    assert certificate is not None
+    pem = tmp_path / "browser.pem"
+    chain = [certificate, *others]
+    pem.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        + b"".join(one.public_bytes(Encoding.PEM) for one in chain)
+    )
+    with example("required-mtls", "any-client") as (edge, _):
+        browser = edge.client()
+        browser.context.load_cert_chain(pem)
+        with browser.http2() as connection:
+            assert connection.request("GET", "/").status == 200
+
+
+def test_tcp_connections_are_judged_once_by_their_certificate(example: Example, pki: Pki) -> None:
+    with example("tcp", "any-client") as (edge, agent):
+        with edge.client(pki.client("alice")).http1() as connection:
+            for number in range(3):
+                assert connection.request("GET", f"/{number}").echoed["server"] == "api"
+        assert [decision["verdict"] for decision in agent.decisions()] == ["allow"]
+        edge.proxy.wait_for_log('cn:"alice" verdict:allow reason:ok')
+        revision = agent.revision()
+        policy = agent.policies / "policy.yaml"
+        policy.write_text(policy.read_text().replace("effect: allow", "effect: deny"))
+        agent.wait_for_change(revision)
+        before = edge.received()
+        with pytest.raises((ConnectionError, ssl.SSLError)):
+            edge.client(pki.client("alice")).get("/")
+        agent.stop()
+        with pytest.raises((ConnectionError, ssl.SSLError)):
+            edge.client(pki.client("alice")).get("/")
+        assert edge.received() == before
+        edge.proxy.wait_for_log('cn:"alice" verdict:- reason:- error:[0-9]')

@@ -1,0 +1,148 @@
+"""The real agent as a process, for tests."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.haproxy import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["Agent"]
+
+SECONDS_TO_START: Final = 20
+SECONDS_TO_STOP: Final = 10
+
+
+class _AdminConnection(http.client.HTTPConnection):
+    """HTTP over the agent's unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=5)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class Agent:
+    """`spoa-authz serve` on a policy directory.
+
+    Attributes:
+        policies: the policy directory; edits take effect by themselves.
+        address: where HAProxy finds it; the same after `kill` and `start`.
+    """
+
+    def __init__(self, policies: Path, folder: Path, *options: str) -> None:
+        self.policies = policies
+        self.folder = folder
+        self.options = options
+        self.process: subprocess.Popen[bytes] | None = None
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+
+    @classmethod
+    @contextmanager
+    def running(cls, policies: Path, folder: Path, *options: str) -> Iterator[Agent]:
+        """Start the agent, wait until it is ready, and end it with the block; its log is printed then."""
+        agent = cls(policies, folder, *options)
+        try:
+            agent.start()
+            agent.wait_until_ready()
+            yield agent
+        finally:
+            agent.stop()
+            print(agent.log())  # noqa: T201  # pytest shows it where the test failed
+
+    def start(self) -> None:
+        """Start the process, in a group of its own so that its workers can be frozen or killed with it."""
+        with (self.folder / "agent.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "spoa", "serve", "--policies", str(self.policies)),
+                    *("--listen", self.address, "--admin", f"unix:{self.folder}/agent.sock"),
+                    *("--state-dir", str(self.folder / "state"), "--decision-log", str(self.folder / "decisions.log")),
+                    *self.options,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+
+    def wait_until_ready(self) -> float:
+        """Wait until a policy is active and all workers serve; return the seconds it took."""
+        return wait_until(self._is_ready, SECONDS_TO_START, "the agent is ready", self.log)
+
+    def _is_ready(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, f"the agent ended with {self.process.returncode}\n{self.log()}"
+        try:
+            return self.ask("/readyz")[0] == http.HTTPStatus.OK
+        except OSError:
+            return False
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the agent and its workers."""
+        assert self.process is not None
+        os.killpg(self.process.pid, number)
+
+    def kill(self) -> None:
+        """Kill the agent and its workers at once."""
+        assert self.process is not None
+        self.signal(signal.SIGKILL)
+        self.process.wait(SECONDS_TO_STOP)
+
+    def stop(self) -> None:
+        """End the process as systemd does."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.signal(signal.SIGCONT)
+        self.process.terminate()
+        try:
+            self.process.wait(SECONDS_TO_STOP)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def ask(self, path: str, method: str = "GET") -> tuple[int, bytes]:
+        """Ask the admin address; return status and body."""
+        connection = _AdminConnection(self.folder / "agent.sock")
+        try:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def revision(self) -> str:
+        """Return the revision of the active policy."""
+        status: dict[str, Any] = json.loads(self.ask("/status")[1])
+        return str(status["revision"])
+
+    def wait_for_change(self, revision: str, seconds: float = 10) -> float:
+        """Wait until another revision than this one is active; return the seconds it took."""
+        return wait_until(lambda: self.revision() != revision, seconds, f"a revision after {revision}", self.log)
+
+    def decisions(self) -> list[dict[str, Any]]:
+        """Return what the decision log holds."""
+        path = self.folder / "decisions.log"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def log(self) -> str:
+        """Return what the agent has logged."""
+        return (self.folder / "agent.log").read_text(errors="replace")

@@ -1,0 +1,236 @@
+"""Accepting, watching over and dismissing connections."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import uvloop
+
+import spoa.agent
+from spoa.answering import Limits
+from spoa.exceptions import ProtocolError
+from tests.agents import SHUT, authorize, policy_of, serving, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Loops = Callable[[], asyncio.AbstractEventLoop]
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def loops(request: pytest.FixtureRequest) -> Loops:
+    factory: Loops = request.param
+    return factory
+
+
+def test_requests_are_answered_in_order_on_one_connection(loops: Loops) -> None:
+    with serving(policy_of(), loop_factory=loops) as here, here.connect() as haproxy:
+        assert haproxy.ask("/open/x")["verdict"] == "allow"
+        assert haproxy.ask("/shut")["verdict"] == "deny"
+
+
+def test_connections_do_not_mix(loops: Loops) -> None:
+    with serving(policy_of(), loop_factory=loops) as here, here.connect() as one, here.connect() as other:
+        one.socket.sendall(one.notify(authorize("/open/x")))
+        other.socket.sendall(other.notify(authorize("/shut")))
+        assert other.answer()["verdict"] == "deny"
+        assert one.answer()["verdict"] == "allow"
+
+
+def test_a_swap_takes_effect_on_a_live_connection_and_keeps_what_was_counted(loops: Loops) -> None:
+    with serving(policy_of(), loop_factory=loops) as here, here.connect() as haproxy:
+        assert haproxy.ask()["verdict"] == "allow"
+        here.call(here.agent.swap, policy_of(SHUT))
+        assert haproxy.ask()["verdict"] == "deny"
+        assert here.sample("decisions_total", "allow", "ok", "open") == 1
+        assert here.sample("decisions_total", "deny", "no_rule_allows", "") == 1
+
+
+def test_a_connection_without_hello_is_closed(loops: Loops) -> None:
+    limits = Limits(hello_timeout=0.2)
+    with serving(policy_of(), limits, loop_factory=loops) as here, here.connect(greet=False) as silent:
+        silent.connection.send_hello()
+        began = time.monotonic()
+        assert silent.disconnected() == 2
+        assert time.monotonic() - began < 1
+        assert silent.is_closed()
+        assert here.sample("connections_closed_total", "hello_timeout") == 1
+
+
+def test_an_idle_connection_is_closed_and_a_busy_one_is_not(loops: Loops) -> None:
+    with (
+        serving(policy_of(), Limits(idle_timeout=0.4), loop_factory=loops) as here,
+        here.connect() as idle,
+        here.connect() as busy,
+    ):
+        while not here.sample("connections_closed_total", "idle_timeout"):
+            assert busy.ask()["verdict"] == "allow"
+        assert idle.disconnected() == 2
+        assert busy.ask()["verdict"] == "allow"
+
+
+def test_half_a_frame_now_and_then_does_not_keep_a_connection(loops: Loops) -> None:
+    with serving(policy_of(), Limits(idle_timeout=0.3), loop_factory=loops) as here, here.connect() as dripping:
+        frame = dripping.notify(authorize())
+        sent = 0
+        while not here.sample("connections_closed_total", "idle_timeout"):
+            dripping.socket.sendall(frame[sent : sent + 1])
+            sent += 1
+            time.sleep(0.02)
+        assert sent < len(frame)
+
+
+def test_no_more_connections_than_allowed_are_accepted(loops: Loops) -> None:
+    with serving(policy_of(), Limits(max_connections=2), loop_factory=loops) as here:
+        one, other = here.connect(), here.connect()
+        waiting = here.connect(greet=False)
+        waiting.socket.sendall(waiting.connection.send_hello())
+        assert one.ask()["verdict"] == "allow"
+        assert here.call(lambda: here.agent.connections) == 2
+        one.socket.close()
+        assert waiting.receive(object) is not None
+        for haproxy in (other, waiting):
+            haproxy.socket.close()
+
+
+def test_a_peer_that_takes_no_answers_is_not_read_any_more_and_then_dropped(
+    loops: Loops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spoa.agent, "_MAX_STALL", 0.3)
+    with serving(policy_of(), Limits(hello_timeout=1), loop_factory=loops) as here, here.connect() as haproxy:
+        haproxy.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        haproxy.socket.settimeout(0.2)
+        frames = b"".join(haproxy.notify(authorize()) for _ in range(1000))
+        sent = 0
+        with pytest.raises((TimeoutError, ConnectionError)):
+            while sent < 1 << 28:
+                sent += haproxy.socket.send(frames)
+        until(lambda: here.sample("connections_closed_total", "slow_peer") == 1)
+        assert here.sample("connections") == 0
+
+
+def test_a_connection_is_dismissed_after_what_is_in_flight_is_answered(loops: Loops) -> None:
+    with serving(policy_of(), loop_factory=loops) as here, here.connect() as haproxy, here.connect() as idle:
+        haproxy.socket.sendall(b"".join(haproxy.notify(authorize()) for _ in range(100)))
+        drained = here.drain()
+        assert {haproxy.answer()["verdict"] for _ in range(100)} == {"allow"}
+        assert haproxy.disconnected() == 0
+        assert idle.disconnected() == 0
+        haproxy.socket.close()
+        idle.socket.close()
+        drained.result(5)
+        assert here.sample("connections_closed_total", "drain") == 2
+
+
+def test_a_connection_that_said_no_hello_gets_none_from_a_draining_agent(loops: Loops) -> None:
+    with serving(policy_of(), loop_factory=loops) as here, here.connect(greet=False) as late:
+        until(lambda: here.sample("connections") == 1)
+        drained = here.drain()
+        until(lambda: here.agent._drain_started)
+        late.socket.sendall(late.connection.send_hello())
+        assert late.disconnected() == 0
+        assert late.is_closed()
+        drained.result(5)
+
+
+def test_busy_connections_are_dismissed_when_patience_ends(loops: Loops, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spoa.agent, "_DRAIN_PATIENCE", 0.3)
+    with serving(policy_of(), loop_factory=loops) as here, here.connect() as haproxy:
+        drained = here.drain()
+        began = time.monotonic()
+        with pytest.raises((AssertionError, ProtocolError)):
+            while True:
+                haproxy.ask()
+        assert 0.2 < time.monotonic() - began < 2
+        haproxy.socket.close()
+        drained.result(5)
+
+
+def test_a_peer_that_never_closes_does_not_hold_up_the_end(loops: Loops) -> None:
+    with serving(policy_of(), loop_factory=loops) as here, here.connect() as haproxy:
+        began = time.monotonic()
+        here.drain().result(5)
+        assert time.monotonic() - began < 3
+        assert haproxy.disconnected() == 0
+
+
+def test_draining_without_connections_ends_at_once(loops: Loops) -> None:
+    with serving(policy_of(), loop_factory=loops) as here:
+        here.drain().result(0.5)
+
+
+def test_a_clock_before_the_floor_is_not_used() -> None:
+    policy = policy_of()
+    with serving(policy, clock_floor=1000.0, clock=lambda: 999.0) as here:
+        assert not policy.clock_usable
+        here.call(here.agent.set_clock_floor, 998.0)
+        assert policy.clock_usable
+        here.call(here.agent.set_clock_floor, 2000.0)
+        other = policy_of(SHUT)
+        here.call(here.agent.swap, other)
+        assert not other.clock_usable
+
+
+class _Exhausted(socket.socket):
+    """A listening socket on which the system has no descriptor left, for a while."""
+
+    failures: list[int]
+
+    def accept(self) -> Any:
+        if self.failures:
+            raise OSError(self.failures.pop(), "none left")
+        return super().accept()
+
+
+def test_accepting_goes_on_when_the_system_has_descriptors_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spoa.agent, "_ACCEPT_PAUSE", 0.05)
+    listener = _Exhausted(socket.AF_INET, socket.SOCK_STREAM)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    listener.failures = [errno.EMFILE, errno.ECONNABORTED, errno.EAGAIN]
+    with serving(policy_of(), listener=listener) as here, here.connect() as haproxy:
+        assert haproxy.ask()["verdict"] == "allow"
+        assert not listener.failures
+
+
+def test_a_connection_that_breaks_while_it_is_taken_over_is_forgotten() -> None:
+    with serving(policy_of(), Limits(max_connections=1)) as here:
+        broken, other = socket.socketpair()
+        with other:
+            here.call(setattr, here.agent, "_arriving", 1)
+            os.close(broken.fileno())
+            asyncio.run_coroutine_threadsafe(here.agent._adopt(broken), here.loop).result(5)
+        with here.connect() as haproxy:
+            assert haproxy.ask()["verdict"] == "allow"
+
+
+def test_a_connection_that_arrives_during_the_drain_is_cut() -> None:
+    with serving(policy_of()) as here:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            here.drain().result(5)
+            here.call(here.agent._accept_more)
+            asyncio.run_coroutine_threadsafe(here.agent._adopt(ours), here.loop).result(5)
+            theirs.settimeout(5)
+            assert theirs.recv(1) == b""
+
+
+def test_a_connection_that_outlasts_all_patience_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spoa.peer._LINGER", 60)
+    monkeypatch.setattr(spoa.agent, "_DRAIN_PATIENCE", -1.8)
+    with serving(policy_of()) as here, here.connect(), here.connect():
+        here.drain().result(5)
+        assert here.sample("connections") == 0
+
+
+def test_an_agent_that_never_served_closes_too() -> None:
+    async def run() -> None:
+        spoa.agent.Agent(policy_of(), Limits()).close()
+
+    asyncio.run(run())

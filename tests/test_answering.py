@@ -1,0 +1,215 @@
+"""Frames of one read become one write, and failure is an answer."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog.testing
+
+import spoa.answering
+from spoa.answering import Answering, Limits
+from spoa.decision_log import DecisionLog
+from spoa.spop import Connection, DataType, Role, write_messages
+from tests import wire
+from tests.agents import OPEN, SHUT, authorize, policy_of, variables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from spoa.spop import Event
+
+NOW = 1_800_000_000.0
+
+
+class Desk:
+    """An answering, an open connection, and what HAProxy makes of the answers."""
+
+    def __init__(self, text: str = OPEN, log: DecisionLog | None = None, deadline: float = 0.08) -> None:
+        self.policy = policy_of(text)
+        self.answering = Answering(self.policy, Limits(deadline=deadline), lambda: NOW, log)
+        self.agent = Connection(Role.AGENT)
+        self.haproxy = Connection(Role.HAPROXY)
+        self.writes: list[bytes] = []
+        self.give(self.haproxy.send_hello())
+
+    def give(self, data: bytes, ago: float = 0.0) -> tuple[int, bool]:
+        """Feed one read that came some seconds ago; return what `answer` does."""
+        self.events = self.agent.receive_data(data)
+        return self.answering.answer(self.agent, self.writes.append, self.events, 0, perf_counter() - ago)
+
+    def received(self) -> list[Event]:
+        events = self.haproxy.receive_data(b"".join(self.writes))
+        self.writes.clear()
+        return events
+
+    def ask(self, *payloads: bytes, ago: float = 0.0) -> list[dict[str, Any]]:
+        """Send NOTIFYs in one read and return the variables of each ACK."""
+        self.received()
+        numbers = range(1, len(payloads) + 1)
+        self.give(b"".join(map(self.haproxy.send_notify, numbers, [1] * len(payloads), payloads)), ago)
+        return [variables(event.ack) for event in self.received()]  # type: ignore[union-attr] # all are ACKs
+
+    def count(self, name: str, *labels: str) -> float:
+        return self.answering.samples().get((name, labels), 0)
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def function(*_: object) -> Any:
+        raise error
+
+    return function
+
+
+def test_every_notify_is_answered_with_its_own_verdict() -> None:
+    desk = Desk()
+    assert [one["verdict"] for one in desk.ask(authorize("/open/1"), authorize("/shut"))] == ["allow", "deny"]
+    assert desk.count("decisions_total", "allow", "ok", "open") == 1
+    assert desk.count("decisions_total", "deny", "no_rule_allows", "") == 1
+    assert desk.count("frames_total", "notify") == desk.count("frames_total", "ack") == 2
+    assert desk.count("frames_total", "hello") == 1
+
+
+@pytest.mark.parametrize("payload", [b"", write_messages([])])
+def test_a_notify_without_authorize_gets_the_revision_and_no_verdict(payload: bytes) -> None:
+    desk = Desk()
+    assert desk.ask(payload) == [{"revision": desk.policy.revision}]
+    assert desk.count("frames_total", "ack") == 1
+
+
+def test_an_argument_of_a_wrong_type_denies() -> None:
+    (answer,) = Desk().ask(authorize(verify=(DataType.STRING, b"0")))
+    assert (answer["verdict"], answer["reason"]) == ("deny", "malformed_message")
+
+
+@pytest.mark.parametrize("place", ["judge", "read_request", "no_verdict_actions"])
+def test_whatever_is_raised_denies_that_request_and_no_other(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    desk = Desk()
+    payloads = [authorize(), b"" if place == "no_verdict_actions" else authorize(), authorize()]
+    error = RuntimeError("a defect")
+    with structlog.testing.capture_logs() as logs, monkeypatch.context() as patch:
+        if place == "judge":
+            patch.setattr(desk.policy, "judge", raising(error))
+        else:
+            patch.setattr(spoa.answering, place, raising(error))
+        answers = desk.ask(*payloads)
+    assert len(answers) == 3
+    assert (answers[1]["verdict"], answers[1]["status"], answers[1]["reason"]) == ("deny", 403, "internal_error")
+    assert desk.count("internal_errors_total", "exception") == (1 if place == "no_verdict_actions" else 3)
+    assert logs[0]["exc_info"] is error
+    assert len(logs) == 1, "a flood of errors must not become a flood of tracebacks"
+    assert desk.ask(authorize())[0]["verdict"] == "allow"
+
+
+def test_the_tracebacks_left_out_are_counted_in_the_next_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    monkeypatch.setattr(desk.policy, "judge", raising(RuntimeError("a defect")))
+    with structlog.testing.capture_logs() as logs:
+        desk.ask(*[authorize()] * 5)
+        monkeypatch.setattr(desk.answering, "_next_report", 0.0)
+        desk.ask(authorize())
+    assert [line["unreported_before"] for line in logs] == [0, 4]
+
+
+def test_an_answer_too_large_for_the_connection_becomes_a_deny() -> None:
+    desk = Desk(OPEN.replace("id: open", "id: " + "o" * 64))
+    desk.agent.frame_size = 150
+    (answer,) = desk.ask(authorize())
+    assert (answer["verdict"], answer["reason"]) == ("deny", "internal_error")
+
+
+def test_requests_past_the_deadline_are_denied_unjudged(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    monkeypatch.setattr(desk.policy, "judge", raising(AssertionError("must not be asked")))
+    answers = desk.ask(*[authorize()] * 20, ago=0.1)
+    assert {answer["reason"] for answer in answers} == {"internal_error"}
+    assert desk.count("internal_errors_total", "deadline") == 20
+
+
+def test_a_disconnect_among_late_requests_is_answered_too() -> None:
+    desk = Desk()
+    desk.received()
+    data = desk.haproxy.send_notify(1, 1, authorize()) + wire.disconnect()
+    assert desk.give(data, ago=1.0) == (2, True)
+
+
+def test_a_hello_that_was_read_late_is_answered() -> None:
+    desk = Desk()
+    desk.agent = Connection(Role.AGENT)
+    data = Connection(Role.HAPROXY).send_hello()
+    assert desk.give(data, ago=1.0) == (1, False)
+    assert desk.writes[-1]
+
+
+def test_a_long_burst_is_left_after_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    monkeypatch.setattr(spoa.answering, "_TURN", 0.0)
+    desk.received()
+    data = b"".join(desk.haproxy.send_notify(n, 1, authorize()) for n in range(1, 101))
+    at, is_last = desk.give(data)
+    assert (at, is_last) == (16, False)
+    rest = desk.answering.refuse_rest(desk.agent, desk.events, at)
+    assert len(desk.received() + desk.haproxy.receive_data(rest)) == 100
+
+
+def test_an_undecodable_notify_ends_the_connection_with_status_4_after_the_answers_before_it() -> None:
+    desk = Desk()
+    desk.received()
+    good = desk.haproxy.send_notify(1, 1, authorize())
+    _, is_last = desk.give(good + wire.notify(2, 1, b"\xff\xff") + good)
+    assert is_last
+    first, second = desk.received()
+    assert variables(first.ack)["verdict"] == "allow"  # type: ignore[union-attr] # that is what it must be
+    assert second.disconnect.status == 4  # type: ignore[union-attr] # the same
+    assert desk.count("protocol_errors_total", "4") == 1
+
+
+def test_a_frame_out_of_order_ends_the_connection() -> None:
+    desk = Desk()
+    _, is_last = desk.give(wire.hello())
+    assert is_last
+    assert desk.count("protocol_errors_total", "4") == 1
+
+
+def test_a_health_check_is_answered_and_then_nothing() -> None:
+    desk = Desk()
+    desk.agent = Connection(Role.AGENT)
+    assert desk.give(Connection(Role.HAPROXY).send_hello(is_healthcheck=True)) == (1, True)
+
+
+def test_counts_outlive_the_policy_that_made_them() -> None:
+    desk = Desk()
+    desk.ask(authorize(), authorize("/shut"))
+    desk.answering.swap(policy_of(SHUT))
+    desk.ask(authorize())
+    assert desk.count("decisions_total", "allow", "ok", "open") == 1
+    assert desk.count("decisions_total", "deny", "no_rule_allows", "") == 2
+    assert desk.answering.policy.revision != desk.policy.revision
+
+
+def test_what_shadow_mode_lets_pass_is_counted() -> None:
+    desk = Desk(SHUT.replace("defaults: {", "defaults: {mode: shadow, "))
+    (answer,) = desk.ask(authorize())
+    assert (answer["verdict"], answer["shadow"]) == ("allow", "deny")
+    assert desk.count("shadow_denies_total") == 1
+
+
+def test_decisions_reach_the_log_with_their_latency(tmp_path: Path) -> None:
+    log = DecisionLog(str(tmp_path / "log"), 1.0)
+    desk = Desk(log=log)
+    desk.ask(authorize(), authorize("/shut"))
+    log.close()
+    assert desk.count("decision_log_lines_total") == 2
+    assert desk.count("decision_log_dropped_total") == 0
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert all('"latency_us":' in line for line in lines)
+
+
+def test_every_request_is_in_the_histogram_once() -> None:
+    desk = Desk()
+    desk.ask(*[authorize()] * 7)
+    samples = desk.answering.samples()
+    buckets = [v for (name, labels), v in samples.items() if name == "request_duration_seconds" and labels != ("sum",)]
+    assert sum(buckets) == 7
