@@ -160,7 +160,7 @@ def _set_integer(name: bytes, value: int) -> bytes:
     return write_set_var(Scope.TRANSACTION, name, DataType.INT64, value)
 
 
-#: Variables of a decision, in the order of sending: the name and the field, which is also the kind of value.
+#: Variables in the order of sending.
 VARIABLES: Final = (
     "verdict",
     "status",
@@ -168,11 +168,16 @@ VARIABLES: Final = (
     "rule",
     "identity",
     "route",
-    "revision",
     "shadow",
+    "revision",
     "path",
     "days_left",
 )
+#: Those that are a decision's fields, and those of them that are sent only if they say something.
+_OF_DECISION: Final = VARIABLES[:7]
+_SELDOM: Final = frozenset({"route", "shadow"})
+#: Decisions of which the actions are remembered; they are few, unless a policy makes many and forgets them itself.
+REMEMBERED: Final = 65536
 
 
 def no_verdict_actions(revision: str) -> bytes:
@@ -193,27 +198,32 @@ class Answers:
 
     def actions_for(self, judgement: Judgement) -> bytes:
         """Return the actions that tell HAProxy of *judgement*."""
+        actions = self.without_days(judgement)
+        return actions if judgement.days_left is None else actions + self.days_left(judgement.days_left)
+
+    def without_days(self, judgement: Judgement) -> bytes:
+        """Return the actions but `days_left`, which differs between certificates that are judged alike."""
         decision = judgement.decision
         actions = self._written.get(decision)
         if actions is None:
+            if len(self._written) >= REMEMBERED:
+                self._written.clear()
             actions = self._written[decision] = self._write(decision)
-        days = judgement.days_left
-        if days is not None:
-            days_left = self._days.get(days)
-            if days_left is None:
-                days_left = self._days[days] = _set_integer(b"days_left", days)
-            actions += days_left
-        if judgement.path:
-            actions += _set_text(b"path", judgement.path)
-        return actions
+        return actions + _set_text(b"path", judgement.path) if judgement.path else actions
+
+    def days_left(self, days: int) -> bytes:
+        """Return the action that sets `days_left`."""
+        action = self._days.get(days)
+        if action is None:
+            action = self._days[days] = _set_integer(b"days_left", days)
+        return action
 
     def _write(self, decision: Decision) -> bytes:
-        parts = [
-            _set_text(b"verdict", decision.verdict),
-            _set_integer(b"status", decision.status),
-            _set_text(b"reason", decision.reason),
-            _set_text(b"rule", decision.rule),
-            _set_text(b"identity", decision.identity),
-        ]
-        parts += [_set_text(name.encode(), value) for name in ("route", "shadow") if (value := getattr(decision, name))]
+        parts = []
+        for name in _OF_DECISION:
+            value = getattr(decision, name)
+            if isinstance(value, int):
+                parts.append(_set_integer(name.encode(), value))
+            elif value or name not in _SELDOM:
+                parts.append(_set_text(name.encode(), value))
         return b"".join(parts) + self._revision

@@ -17,6 +17,7 @@ from spoa.exceptions import ProtocolError
 from spoa.facts import Request
 from spoa.metrics import REQUEST_BUCKETS, Histogram
 from spoa.policy.model import Reason
+from spoa.recall import Recall
 from spoa.spop import ConnectionBroken, HealthCheckReceived, HelloReceived
 
 if TYPE_CHECKING:
@@ -65,12 +66,15 @@ class Answering:
     ) -> None:
         self._policy = policy
         self._answers = Answers(policy.revision)
+        self._recall = Recall(policy, self._answers)
         self._deadline = limits.deadline
         self._clock = clock
         self._decision_log = decision_log
         self._hellos = 0
         self._notifies = 0
         self._without_verdict = 0
+        self._unlogged = 0
+        self._logs_allows = decision_log is not None and decision_log.allow_share > 0
         self._unreported = 0
         self._broken: dict[int, int] = {}
         self._internal: dict[str, int] = {}
@@ -88,6 +92,7 @@ class Answering:
         self._decided = self._decisions()
         self._policy = policy
         self._answers = Answers(policy.revision)
+        self._recall = Recall(policy, self._answers)
 
     def answer(
         self, connection: Connection, write: Callable[[bytes], object], events: list[Event], at: int, started: float
@@ -112,11 +117,13 @@ class Answering:
             at += len(portion)
             passed = perf_counter()
         write(b"".join(answers))
-        self._notifies += len(judged)
-        if judged:
+        count = len(judged) + self._unlogged
+        self._unlogged = 0
+        self._notifies += count
+        if count:
             latency = perf_counter() - started
-            self._seconds.observe(latency, len(judged))
-            if self._decision_log is not None:
+            self._seconds.observe(latency, count)
+            if judged and self._decision_log is not None:
                 self._decision_log.record(now, latency, judged, revision)
         return at, is_last
 
@@ -157,6 +164,9 @@ class Answering:
         ack = connection.ack
         judge = self._policy.judge
         actions_for = self._answers.actions_for
+        ask = self._recall.ask
+        seconds = int(now)
+        self._recall.look_around(seconds)
         for event in events:
             if type(event) is not tuple:
                 answers.append(self._other(event))
@@ -166,6 +176,16 @@ class Answering:
             ids, payload = event
             request: Request | None = _UNREAD
             try:
+                recalled = ask(payload, seconds)
+                if recalled is not None:
+                    known, decision, actions = recalled
+                    answers.append(ack(ids, actions))
+                    decision.tally.count += 1
+                    if decision.verdict == "allow" and not self._logs_allows:
+                        self._unlogged += 1
+                    else:
+                        judged.append((read_request(payload) or _UNREAD, known.judgement(decision)))
+                    continue
                 request = read_request(payload)
                 if request is None:
                     answer = ack(ids, no_verdict_actions(self._policy.revision))
@@ -175,6 +195,7 @@ class Answering:
                     answer = ack(ids, actions_for(judgement))
                     judgement.decision.tally.count += 1
                     judged.append((request, judgement))
+                    self._recall.remember(payload, request, judgement, seconds)
             except Exception as error:  # noqa: BLE001 -- fail closed: whatever it is, the answer is deny
                 if isinstance(error, ProtocolError) and request is _UNREAD:
                     answers.append(self._break(connection, error))

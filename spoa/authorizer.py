@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from spoa.policy.evaluator import Evaluator
     from spoa.policy.model import Decision, Issuer, PolicyModel, RequestValues, Tally
 
-__all__ = ["CertificateCache", "Judgement", "Policy", "Standing", "Subject"]
+__all__ = ["NOT_CHECKED", "CertificateCache", "Judgement", "Policy", "Standing", "Subject"]
 
 #: Certificates remembered, in each half of a cache; some 3 kB each.
 CERTIFICATES: Final = 16384
 _DAY: Final = 86_400
+#: Revocation state of certificates whose issuer says `none`.
+NOT_CHECKED: Final = "not_checked"
 
 #: What DER bytes turned out to be.
 CertificateCache: TypeAlias = "BoundedCache[bytes, Certificate | CertificateError]"
@@ -180,11 +182,11 @@ class Policy:
         if reason is not None:
             judgement = Judgement(evaluator.gate(reason), standing)
         else:
-            decision = evaluator.decide(standing.who, values, standing.identity, self.switches)
+            decision = evaluator.decide(standing.who, values, standing.identity, opened)
             judgement = self._judged(decision, standing, values)
         if standing.certificate is not None:
             judgement.days_left = max(0, (standing.not_after - seconds) // _DAY)
-            judgement.revocation = revocation if standing.is_revocation_checked else "not_checked"
+            judgement.revocation = revocation if standing.is_revocation_checked else NOT_CHECKED
         return judgement
 
     evaluate = judge
@@ -241,11 +243,13 @@ class Policy:
 
     def _standing_of(self, subject: Subject, now: int) -> Standing:
         """Return the standing of a certificate given as what it says; lists are asked unless the subject tells."""
-        lists = {
+        return self._stand(subject.certificate, subject.issuer, self._lists_of(subject, now))
+
+    def _lists_of(self, subject: Subject, now: int) -> dict[str, bool | Missing]:
+        return {
             name: subject.lists.get(name, index.contains(subject.certificate, subject.issuer, now))
             for name, index in self.lists.items()
         }
-        return self._stand(subject.certificate, subject.issuer, lists)
 
     def _stand(self, certificate: Certificate, issuer: str | None, lists: Mapping[str, bool | Missing]) -> Standing:
         settings = self._issuer_settings.get(issuer or "")
@@ -257,9 +261,10 @@ class Policy:
             standing.is_revocation_checked = not settings.revocation_none
         return standing
 
-    def bearer(self, subject: Subject) -> Bearer:
-        """Return the attributes of a certificate as rules see them, for explanations."""
-        return Bearer(bearer_values(self.evaluator.attributes, subject.certificate, subject.issuer, subject.lists))
+    def bearer(self, subject: Subject, now: float) -> Bearer:
+        """Return the attributes of a certificate as rules see them at *now*, for explanations."""
+        lists = self._lists_of(subject, int(now))
+        return Bearer(bearer_values(self.evaluator.attributes, subject.certificate, subject.issuer, lists))
 
     def subject_of(self, der: bytes, now: float) -> Subject | CertificateError:
         """Return what DER says, who signed it and which lists it is on."""
@@ -307,7 +312,7 @@ class Policy:
                 for name, index in self.lists.items()
             },
             "issuers": {
-                issuer.name: {"revocation": {"state": "not_checked", "reason": issuer.revocation_none}}
+                issuer.name: {"revocation": {"state": NOT_CHECKED, "reason": issuer.revocation_none}}
                 for issuer in self.model.issuers
             },
         }

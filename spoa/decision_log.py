@@ -19,6 +19,8 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import structlog
+
 from spoa.facts import Missing
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ __all__ = ["MAX_QUEUED_BYTES", "DecisionLog", "Entry", "line_of"]
 
 #: Roughly how much memory unwritten decisions may hold, bytes; what comes on top is dropped and counted.
 MAX_QUEUED_BYTES: Final = 16 << 20
+
+_log = structlog.get_logger()
 
 _LOOK_INTERVAL: Final = 0.1
 _MAX_BATCH: Final = 256
@@ -141,7 +145,7 @@ class DecisionLog:
 
     def __init__(self, target: str, allow_share: float, choose: Callable[[], float] = random.random) -> None:
         self._target = target
-        self._share = allow_share
+        self.allow_share = allow_share
         self._choose = choose
         self._queue: deque[Entry] = deque()
         # Two counters with one writer each, so neither thread needs a lock.
@@ -170,7 +174,7 @@ class DecisionLog:
     def record(self, now: float, latency: float, judged: Iterable[tuple[Request, Judgement]], revision: str) -> None:
         """Queue what one socket read answered; returns at once, whatever the disk does."""
         for request, judgement in judged:
-            if judgement.decision.verdict == "allow" and self._share < 1 and self._choose() >= self._share:
+            if judgement.decision.verdict == "allow" and self.allow_share < 1 and self._choose() >= self.allow_share:
                 continue
             entry = Entry(
                 now,
@@ -218,9 +222,16 @@ class DecisionLog:
         while self._queue:
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), _MAX_BATCH))]
             self._taken_bytes += sum(entry.size for entry in batch)
-            lines = [line_of(entry) for entry in batch]
-            for chunk in self._chunks(lines):
+            for chunk in self._chunks(self._lines(batch)):
                 self._append(chunk)
+
+    def _lines(self, batch: list[Entry]) -> Iterator[bytes]:
+        for entry in batch:
+            try:
+                yield line_of(entry)
+            except Exception as error:  # noqa: BLE001 -- one line that can't be written must not end the log
+                self._failed += 1
+                _log.warning("a decision can't be logged", exc_info=error)
 
     def _reopen(self) -> None:
         try:
@@ -231,7 +242,7 @@ class DecisionLog:
             os.close(self._descriptor)
         self._descriptor = descriptor
 
-    def _chunks(self, lines: list[bytes]) -> Iterator[list[bytes]]:
+    def _chunks(self, lines: Iterable[bytes]) -> Iterator[list[bytes]]:
         """Yield the lines in portions that one write takes whole: pipes mix what is longer than PIPE_BUF."""
         limit = select.PIPE_BUF if stat.S_ISFIFO(os.fstat(self._descriptor).st_mode) else sys.maxsize
         chunk: list[bytes] = []
@@ -242,7 +253,8 @@ class DecisionLog:
                 chunk, size = [], 0
             chunk.append(line)
             size += len(line)
-        yield chunk
+        if chunk:
+            yield chunk
 
     def _append(self, lines: list[bytes]) -> None:
         data = b"".join(lines)

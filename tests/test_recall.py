@@ -1,0 +1,269 @@
+"""What is remembered is what judging afresh would say, whatever bytes ask for it."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spoa.adapter import Answers, read_request
+from spoa.loading import load_policy
+from spoa.recall import Recall
+from spoa.spop import Argument, DataType, Message, write_messages
+from tests.pki import CA
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from spoa.authorizer import Policy
+    from tests.pki import Issued
+
+NOW = int(time.time())
+POLICY = """
+apiVersion: authz/v1
+defaults: {{path_on_ambiguity: normalise}}
+issuers: {{corp: {{ca: ca.pem, revocation: {{none: test}}}}}}
+lists: {{some: {{file: some.yaml}}}}
+identities: {{listed: {{issuer: corp, in_list: some}}, staff: {{issuer: corp, ou: staff}}}}
+rules:
+  - {{id: staff, effect: allow, who: staff, request: {{path: "/a/**"}}}}
+  - {{id: listed, effect: allow, who: listed}}
+  - {{id: no-writes, effect: deny, request: {{method: write}}}}
+  {more}
+"""
+
+
+@pytest.fixture(scope="module")
+def ca() -> CA:
+    return CA("corp", now=NOW)
+
+
+@pytest.fixture(scope="module")
+def policy(ca: CA, tmp_path_factory: pytest.TempPathFactory) -> Policy:
+    return make_policy(ca, tmp_path_factory.mktemp("policy"))
+
+
+def make_policy(ca: CA, folder: object, more: str = "", entry: str = "") -> Policy:
+    directory = Path(str(folder))
+    (directory / "ca.pem").write_bytes(ca.pem)
+    (directory / "some.yaml").write_text(f"apiVersion: authz/v1\nkind: list\nentries: [{entry}]\n")
+    (directory / "policy.yaml").write_text(POLICY.format(more=more))
+    return load_policy(directory, now=NOW)
+
+
+def payload(der: bytes, *others: tuple[str, int, object], name: str = "authorize") -> bytes:
+    arguments = [Argument(b"cert", DataType.BINARY, der), Argument(b"verify", DataType.INT64, 0)]
+    arguments += [Argument(key.encode(), kind, value) for key, kind, value in others]  # type: ignore[arg-type]
+    return write_messages([Message(name.encode(), tuple(arguments))])
+
+
+def http(der: bytes, path: str, identifier: str, method: str = "GET") -> bytes:
+    return payload(
+        der,
+        ("method", DataType.STRING, method.encode()),
+        ("path", DataType.STRING, path.encode()),
+        ("id", DataType.STRING, identifier.encode()),
+    )
+
+
+class Asker:
+    """Judges as the agent does: from memory where there is one, else afresh, and then remembers."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.answers = Answers(policy.revision)
+        self.recall = Recall(policy, self.answers)
+
+    def fresh(self, payload: bytes, now: int = NOW) -> bytes:
+        self.recall.look_around(now)
+        request = read_request(payload)
+        assert request is not None
+        judgement = self.policy.judge(request, now)
+        self.recall.remember(payload, request, judgement, now)
+        return self.answers.actions_for(judgement)
+
+    def from_memory(self, payload: bytes, now: int = NOW) -> bytes | None:
+        self.recall.look_around(now)
+        found = self.recall.ask(payload, now)
+        return None if found is None else found[2]
+
+
+@pytest.fixture
+def asker(policy: Policy) -> Asker:
+    return Asker(policy)
+
+
+@pytest.fixture(scope="module")
+def people(ca: CA) -> Sequence[Issued]:
+    return [
+        ca.issue("alice", ["staff"]),
+        ca.issue("bob", ["staff"], not_after=NOW + 86_400 * 3 + 10),
+        ca.issue("mallory", ["other"]),
+        ca.issue("late", ["staff"], not_after=NOW - 1),
+        ca.issue("early", ["staff"], not_before=NOW + 5),
+        CA("corp", now=NOW).issue("forged", ["staff"]),
+    ]
+
+
+def test_a_question_is_remembered_from_its_second_time_on(asker: Asker, people: Sequence[Issued]) -> None:
+    first, second, third = (http(people[0].der, "/a/b", f"id-{number}") for number in range(3))
+    assert asker.from_memory(first) is None
+    asker.fresh(first)
+    assert asker.from_memory(second) is None
+    expected = asker.fresh(second)
+    assert asker.from_memory(third) == expected
+
+
+def test_another_certificate_that_no_rule_tells_apart_shares_the_questions(
+    asker: Asker, people: Sequence[Issued]
+) -> None:
+    for number in range(2):
+        asker.fresh(http(people[0].der, "/a/b", str(number)))
+    asker.fresh(http(people[1].der, "/a/b", "x"))
+    answer = asker.from_memory(http(people[1].der, "/a/b", "y"))
+    assert answer == asker.fresh(http(people[1].der, "/a/b", "z"))
+    assert answer != asker.from_memory(http(people[0].der, "/a/b", "w")), "days_left differ"
+
+
+@given(
+    who=st.integers(0, 5),
+    path=st.sampled_from(["/a/b", "/a/../x", "/b", "/a/%41", "//a", "/%", "*", "/a/\x02id\x08\x01x"]),
+    method=st.sampled_from(["GET", "POST", "get"]),
+    identifier=st.text(max_size=6) | st.sampled_from(["\x02id\x08\x01", "x" * 239, "x" * 240, "\x02id\x08\x00"]),
+    offset=st.sampled_from([0, 1, 60, 86_400, 3 * 86_400, 3 * 86_400 + 11, 40 * 86_400]),
+)
+@settings(max_examples=400, deadline=None)
+def test_memory_never_says_anything_but_what_judging_afresh_says(
+    warm: Asker, people: Sequence[Issued], who: int, path: str, method: str, identifier: str, offset: int
+) -> None:
+    asked = http(people[who].der, path, identifier, method)
+    remembered = warm.from_memory(asked, NOW + offset)
+    assert remembered in (None, warm.fresh(asked, NOW + offset))
+
+
+@pytest.fixture(scope="module")
+def warm(policy: Policy) -> Asker:
+    return Asker(policy)
+
+
+def test_an_id_inside_another_value_is_not_taken_for_the_id(asker: Asker, people: Sequence[Issued]) -> None:
+    """An unknown argument behind the id may end in bytes that look like one."""
+
+    def asked(tail: bytes) -> bytes:
+        return payload(
+            people[0].der,
+            ("path", DataType.STRING, b"/a/b"),
+            ("id", DataType.STRING, b"1"),
+            ("x", DataType.BINARY, b"\x02id\x08" + bytes((len(tail),)) + tail),
+        )
+
+    for _ in range(3):
+        asker.fresh(asked(b"abc"))
+    assert asker.from_memory(asked(b"xyz")) is None
+    assert asker.from_memory(asked(b"abc")) is None
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [b"", b"\x09authorize", b"\x09authorize\x03\x04cert\x09", b"\x09authorize\x03\x04cert\x09\xf0", b"\x04else\x00"],
+)
+def test_what_is_cut_off_is_not_known(asker: Asker, broken: bytes) -> None:
+    assert asker.from_memory(broken) is None
+
+
+def test_certificates_of_every_length_are_found(asker: Asker, ca: CA) -> None:
+    for size in (0, 600, 1500, 3000):
+        der = ca.issue("x" * 60, ["staff"], dns=tuple(f"{'a' * 50}{n}.example" for n in range(size // 60))).der
+        for number in range(2):
+            asker.fresh(http(der, "/a/b", str(number)))
+        if len(der) < 2288:
+            assert asker.from_memory(http(der, "/a/b", "n")) == asker.fresh(http(der, "/a/b", "n"))
+        else:
+            assert asker.from_memory(http(der, "/a/b", "n")) is None
+
+
+def test_the_log_gets_the_judgement_that_was_remembered(asker: Asker, people: Sequence[Issued]) -> None:
+    asked = http(people[2].der, "/b", "1")
+    for _ in range(2):
+        asker.fresh(asked)
+    found = asker.recall.ask(asked, NOW)
+    assert found is not None
+    known, decision, _ = found
+    judgement = known.judgement(decision)
+    assert (judgement.decision.verdict, judgement.days_left, judgement.revocation) == ("deny", 30, "not_checked")
+    assert judgement.certificate is not None
+
+
+def test_a_message_in_another_order_is_judged_afresh(asker: Asker, people: Sequence[Issued]) -> None:
+    verify, cert = Argument(b"verify", DataType.INT64, 0), Argument(b"cert", DataType.BINARY, people[0].der)
+    asked = write_messages([Message(b"authorize", (verify, cert))])
+    for _ in range(3):
+        asker.fresh(asked)
+    assert asker.from_memory(asked) is None
+
+
+def test_a_malformed_request_is_never_remembered(asker: Asker, people: Sequence[Issued]) -> None:
+    asked = payload(people[0].der, ("used", DataType.BOOL, False))
+    for _ in range(3):
+        asker.fresh(asked)
+    assert asker.from_memory(asked) is None
+
+
+def test_an_open_switch_or_an_unusable_clock_forgets(ca: CA, people: Sequence[Issued], tmp_path: object) -> None:
+    policy = make_policy(ca, tmp_path)
+    asker = Asker(policy)
+    asked = http(people[0].der, "/a/b", "1")
+    for _ in range(2):
+        asker.fresh(asked)
+    assert asker.from_memory(asked) is not None
+    policy.clock_usable = False
+    assert asker.from_memory(asked) is None
+    policy.clock_usable = True
+    assert asker.from_memory(asked) is None
+    for _ in range(2):
+        asker.fresh(asked)
+    policy.switches = frozenset({"incident"})
+    assert asker.from_memory(asked) is None
+
+
+def test_a_policy_that_reads_the_time_forgets_with_the_minute(
+    ca: CA, people: Sequence[Issued], tmp_path: object
+) -> None:
+    rule = '- {id: hours, effect: require, request: {path: "/a/**"}, when: {time: {tz: UTC, hours: "00:00-24:00"}}}'
+    asker = Asker(make_policy(ca, tmp_path, rule))
+    asked = http(people[0].der, "/a/b", "1")
+    minute = NOW - NOW % 60 + 60
+    asker.from_memory(asked, minute)
+    for _ in range(2):
+        asker.fresh(asked, minute)
+    assert asker.from_memory(asked, minute + 59) is not None
+    assert asker.from_memory(asked, minute + 60) is None
+
+
+def test_a_list_entry_that_expires_is_not_outlived(ca: CA, tmp_path: object) -> None:
+    scanner = ca.issue("scanner", not_after=NOW + 86_400 + 1000)
+    until = datetime.fromtimestamp(NOW + 100, UTC).isoformat()
+    entry = f'{{sha256: "{hashlib.sha256(scanner.der).hexdigest()}", expires: "{until}"}}'
+    asker = Asker(make_policy(ca, tmp_path, entry=entry))
+    asked = http(scanner.der, "/x", "1")
+    for _ in range(2):
+        asker.fresh(asked)
+    assert b"allow" in (asker.from_memory(asked, NOW + 99) or b"")
+    assert asker.from_memory(asked, NOW + 100) is None
+    assert b"no_rule_allows" in asker.fresh(asked, NOW + 100)
+
+
+def test_questions_asked_once_leave_nothing_but_a_hash(
+    asker: Asker, people: Sequence[Issued], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spoa.recall.SEEN", 10)
+    for number in range(50):
+        asker.fresh(http(people[0].der, f"/a/{number}", "1"))
+    assert len(asker.recall) == 0
+    assert asker.recall.misses == 50
