@@ -97,22 +97,26 @@ class Agent:
         self._accept_more()
         self._sweep()
 
+    def stop_accepting(self) -> None:
+        """Let go of the listening sockets, for good; they can then be closed."""
+        for listener in tuple(self._accepting):
+            self._ignore(listener)
+        self._listeners = ()
+
     async def drain(self) -> None:
         """Stop accepting, answer what is in flight, dismiss each connection when it is quiet; return when all are gone.
 
         Takes as long as the busiest connection needs to fall quiet, at most some seven seconds.
         """
         self._drain_started = perf_counter()
-        for listener in tuple(self._accepting):
-            self._stop_accepting(listener)
+        self.stop_accepting()
         self._sweep()
         if self._peers:
             await self._is_empty.wait()
 
     def close(self) -> None:
         """Drop everything at once."""
-        for listener in tuple(self._accepting):
-            self._stop_accepting(listener)
+        self.stop_accepting()
         if self._sweeping is not None:
             self._sweeping.cancel()
         for peer in tuple(self._peers):
@@ -130,15 +134,13 @@ class Agent:
         self.policy.clock_usable = self._clock() >= self._floor
 
     def _accept_more(self) -> None:
-        if self._drain_started:
-            return
         loop = asyncio.get_running_loop()
         for listener in self._listeners:
             if listener not in self._accepting:
                 self._accepting.add(listener)
                 loop.add_reader(listener, self._accept, listener)
 
-    def _stop_accepting(self, listener: socket.socket) -> None:
+    def _ignore(self, listener: socket.socket) -> None:
         asyncio.get_running_loop().remove_reader(listener)
         self._accepting.discard(listener)
 
@@ -146,7 +148,7 @@ class Agent:
         # One connection for each time the loop comes round: workers that share the socket then share its connections.
         if len(self._peers) + self._arriving >= self._limits.max_connections:
             for each in tuple(self._accepting):
-                self._stop_accepting(each)
+                self._ignore(each)
             return
         try:
             accepted, _ = listener.accept()
@@ -155,7 +157,7 @@ class Agent:
         except OSError as error:
             # Mostly no descriptor is left. Asking again at once would keep the loop busy with failing.
             _log.error("no connection can be accepted for a while", error=error.strerror)
-            self._stop_accepting(listener)
+            self._ignore(listener)
             asyncio.get_running_loop().call_later(_ACCEPT_PAUSE, self._accept_more)
             return
         accepted.settimeout(0)
@@ -186,7 +188,7 @@ class Agent:
         self._peers.discard(peer)
         if self._drain_started and not self._peers:
             self._is_empty.set()
-        elif len(self._peers) < self._limits.max_connections:
+        else:
             self._accept_more()
 
     def _sweep(self) -> None:

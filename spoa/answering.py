@@ -89,7 +89,8 @@ class Answering:
 
     def swap(self, policy: Policy) -> None:
         """Judge by another policy from the next read on; what the old one counted is kept."""
-        self._decided = self._decisions()
+        if policy.evaluator is not self._policy.evaluator:  # which counts on under another block list
+            self._decided = self._decisions()
         self._policy = policy
         self._answers = Answers(policy.revision)
         self._recall = Recall(policy, self._answers)

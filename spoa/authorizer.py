@@ -6,15 +6,23 @@ a certificate says outlives a policy, since that depends on nothing else.
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+from spoa.blocks import BlockList
 from spoa.cache import BoundedCache
 from spoa.exceptions import CertificateError
 from spoa.facts import UNAVAILABLE, Missing
 from spoa.identity import identity_from_der
 from spoa.listindex import NEVER
 from spoa.policy.conditions import bearer_values
-from spoa.policy.gates import REVOCATION_REASONS, certificate_gate, certificate_presence, request_values
+from spoa.policy.gates import (
+    REVOCATION_REASONS,
+    certificate_gate,
+    certificate_presence,
+    is_well_typed,
+    request_values,
+)
 from spoa.policy.model import Bearer, Reason
 
 if TYPE_CHECKING:
@@ -26,7 +34,7 @@ if TYPE_CHECKING:
     from spoa.policy.evaluator import Evaluator
     from spoa.policy.model import Decision, Issuer, PolicyModel, RequestValues, Tally
 
-__all__ = ["NOT_CHECKED", "CertificateCache", "Judgement", "Policy", "Standing", "Subject"]
+__all__ = ["NOT_CHECKED", "CertificateCache", "Judgement", "Policy", "Standing", "Subject", "joint_revision"]
 
 #: Certificates remembered, in each half of a cache; some 3 kB each.
 CERTIFICATES: Final = 16384
@@ -113,6 +121,11 @@ class Judgement:
         return None if self.standing is None else self.standing.certificate
 
 
+def joint_revision(revision: str, blocks: BlockList) -> str:
+    """Return the revision of a policy under a block list; without blocks it is the policy's own."""
+    return hashlib.sha256(f"{revision} {blocks.digest}".encode()).hexdigest()[:12] if blocks.digest else revision
+
+
 class Policy:
     """A policy directory, loaded. `evaluate` is all that an embedding program needs.
 
@@ -130,9 +143,12 @@ class Policy:
         lists: Mapping[str, ListIndex],
         revision: str,
         certificates: CertificateCache | None = None,
+        blocks: BlockList | None = None,
     ) -> None:
         self.model: PolicyModel = evaluator.model
-        self.revision = revision
+        self.blocks = BlockList() if blocks is None else blocks
+        self.revision = joint_revision(revision, self.blocks)
+        self._own_revision = revision
         self.clock_usable = True
         self.switches: frozenset[str] = frozenset()
         self.evaluator = evaluator
@@ -143,6 +159,12 @@ class Policy:
         self._standings: BoundedCache[bytes, Standing] = BoundedCache(CERTIFICATES)
         self._nobody = Bearer(is_anonymous=True)
         self._nobody_who = self.evaluator.table.who(self._nobody)
+
+    def with_blocks(self, blocks: BlockList) -> Policy:
+        """Return the same policy under another block list; what is known of certificates is carried over."""
+        policy = Policy(self.evaluator, self._issuers, self.lists, self._own_revision, self.certificates, blocks)
+        policy.clock_usable, policy.switches = self.clock_usable, self.switches
+        return policy
 
     # -- judging -----------------------------------------------------------------------------------------------
 
@@ -189,7 +211,14 @@ class Policy:
             judgement.revocation = revocation if standing.is_revocation_checked else NOT_CHECKED
         return judgement
 
-    evaluate = judge
+    def evaluate(self, request: Request, now: float) -> Judgement:
+        """Return the answer to a request that an embedding program made; one with a wrong type in it is malformed.
+
+        Args:
+            request: to be judged.
+            now: seconds since the epoch.
+        """
+        return self.judge(request, now) if is_well_typed(request) else self.deny(Reason.MALFORMED_MESSAGE)
 
     def _judged(self, decision: Decision, standing: Standing | None, values: RequestValues) -> Judgement:
         judgement = Judgement(decision, standing)
@@ -237,24 +266,31 @@ class Policy:
         issuer = self._issuers.issuer_of(der)
         memberships = {name: index.membership(certificate, issuer, now) for name, index in self.lists.items()}
         lists: dict[str, bool | Missing] = {name: found.answer for name, found in memberships.items()}
-        standing = self._stand(certificate, issuer, lists)
-        standing.valid_until = min((found.valid_until for found in memberships.values()), default=NEVER)
+        standing = self._stand(certificate, issuer, lists, now)
+        standing.valid_until = min(standing.valid_until, *(found.valid_until for found in memberships.values()), NEVER)
         return standing
 
     def _standing_of(self, subject: Subject, now: int) -> Standing:
         """Return the standing of a certificate given as what it says; lists are asked unless the subject tells."""
-        return self._stand(subject.certificate, subject.issuer, self._lists_of(subject, now))
+        return self._stand(subject.certificate, subject.issuer, self._lists_of(subject, now), now)
 
     def _lists_of(self, subject: Subject, now: int) -> dict[str, bool | Missing]:
-        return {
-            name: subject.lists.get(name, index.contains(subject.certificate, subject.issuer, now))
+        asked = {
+            name: index.contains(subject.certificate, subject.issuer, now)
             for name, index in self.lists.items()
+            if name not in subject.lists
         }
+        return {**subject.lists, **asked}
 
-    def _stand(self, certificate: Certificate, issuer: str | None, lists: Mapping[str, bool | Missing]) -> Standing:
+    def _stand(
+        self, certificate: Certificate, issuer: str | None, lists: Mapping[str, bool | Missing], now: int
+    ) -> Standing:
         settings = self._issuer_settings.get(issuer or "")
         bearer = Bearer(bearer_values(self.evaluator.attributes, certificate, issuer or "", lists))
         standing = Standing(certificate, issuer, certificate_gate(certificate, settings, bearer))
+        is_blocked, standing.valid_until = self.blocks.blocks_certificate(certificate, issuer or "", now)
+        if standing.reason is None and is_blocked:
+            standing.reason = Reason.CERTIFICATE_BLOCKED
         if standing.reason is None and settings is not None:
             standing.who = self.evaluator.table.who(bearer)
             standing.identity = self.evaluator.identity(bearer)

@@ -99,6 +99,7 @@ class Crew:
         self._workers: list[_Worker] = []
         self._keepers: list[asyncio.Task[None]] = []
         self._bundle: Path | None = None
+        self._blocks = ""
         self._totals = Totals()
         self._restarts = 0
         self._failure: WorkerError | None = None
@@ -147,20 +148,23 @@ class Crew:
         except TimeoutError:
             raise WorkerError("start", f"the workers do not serve after {patience:g} s") from None
 
-    async def swap(self, bundle: Path) -> None:
-        """Put a bundle to use in all workers, or in none; before `start`, only remember it.
+    async def swap(self, bundle: Path | None = None, blocks: str | None = None) -> None:
+        """Put a bundle, a block list or both to use in all workers, or in none; before `start`, only remember them.
 
         Raises:
             WorkerError: a worker can't open it.
         """
         async with self._swapping:
+            bundle = self._bundle if bundle is None else bundle
+            blocks = self._blocks if blocks is None else blocks
             serving = [worker for worker in self._workers if worker.is_serving]
-            answers = await _ask_all(serving, "prepare", _PREPARE_TIMEOUT, bundle=str(bundle))
+            answers = await _ask_all(serving, "prepare", _PREPARE_TIMEOUT, bundle=str(bundle), blocks=blocks)
             refusals = [answer for _, answer in answers if isinstance(answer, WorkerError) and not answer.is_gone]
             if refusals:
                 await _ask_all(serving, "discard", _ACTIVATE_TIMEOUT)
                 raise refusals[0]
             self._bundle = bundle
+            self._blocks = blocks
             for worker, answer in await _ask_all(serving, "activate", _ACTIVATE_TIMEOUT):
                 if isinstance(answer, WorkerError):
                     # It would judge by what nobody else uses any more.
@@ -229,7 +233,7 @@ class Crew:
         """Let a new worker serve what is active now."""
         try:
             async with self._swapping:
-                await worker.link.ask("prepare", _PREPARE_TIMEOUT, bundle=str(self._bundle))
+                await worker.link.ask("prepare", _PREPARE_TIMEOUT, bundle=str(self._bundle), blocks=self._blocks)
                 await worker.link.ask("activate", _ACTIVATE_TIMEOUT)
                 worker.is_serving = True
         except WorkerError as error:

@@ -114,6 +114,7 @@ METRICS: Final = (
     Metric("reload_duration_seconds", "histogram", "From a change noticed to its end.", (), ((),), RELOAD_BUCKETS),
     Metric("list_entries", "gauge", "Entries of a list.", ("list",)),
     Metric("list_soonest_expiry_timestamp_seconds", "gauge", "When the next entry of a list expires.", ("list",)),
+    Metric("blocks", "gauge", "Certificates, keys and serial numbers on the block list.", (), ((),)),
     Metric("workers", "gauge", "Workers that serve the active policy.", (), ((),)),
     Metric("worker_restarts_total", "counter", "Workers that died and were replaced.", (), ((),)),
 )

@@ -17,13 +17,16 @@ import structlog
 from spoa._version import __version__
 from spoa.admin import Admin, Sources
 from spoa.answering import Limits
+from spoa.authorizer import joint_revision
+from spoa.blocker import Blocker
 from spoa.control import WorkerError
 from spoa.crew import Crew
 from spoa.exceptions import SettingsError, StateError
-from spoa.listeners import BACKLOG, address_of, bind, bind_all, close_all
+from spoa.listeners import BACKLOG, address_of, bind, bind_all, close_all, remove_file
 from spoa.metrics import exposition
-from spoa.reload import Reloader, Watcher, sentence, tell
+from spoa.reload import Reloader, sentence, tell
 from spoa.state import StateDirectory
+from spoa.watcher import Watcher
 from spoa.worker import Orders
 
 if TYPE_CHECKING:
@@ -84,6 +87,7 @@ class Supervisor:
         self._crew = Crew(settings.workers, self._orders())
         self._reloader = Reloader(settings.policies.absolute(), self._state, self._crew.swap)
         self._watcher = Watcher(self._reloader.watched)
+        self._blocker = Blocker(self._state.path, lambda text: self._crew.swap(blocks=text))
         sources = Sources(self._metrics, self.status, lambda: self._crew.is_complete, lambda: self._reload("request"))
         self._admin = Admin(sources, settings.admin.host if settings.admin else "", settings.admin_token_file)
 
@@ -119,11 +123,12 @@ class Supervisor:
             "version": __version__,
             "pid": os.getpid(),
             "ready": self._crew.is_complete,
-            "revision": self._reloader.revision,
+            "revision": self._revision,
             "since": self._reloader.since,
             "policies": str(self._settings.policies.absolute()),
             "listen": [str(address_of(listener)) for listener in self._listeners],
             "workers": self._crew.describe(),
+            "blocks": self._blocker.describe(),
             "clock_usable": self._is_clock_usable(),
             "last_reload": None
             if last is None
@@ -166,6 +171,9 @@ class Supervisor:
 
     async def _begin(self) -> int:
         """Have the policy built and the workers started; return the exit status."""
+        if not await self._blocker.update():
+            self._show(f"the block list can't be used: {self._blocker.problem}")
+            return _FAILED
         outcome = await self._reloader.reload("start")
         if outcome.is_fine:
             tell(outcome)
@@ -182,23 +190,25 @@ class Supervisor:
             self._show(f"the agent can't start: {error}")
             return _FAILED
         self._spawn(self._watch())
+        self._spawn(self._blocker.watch())
         self._spawn(self._look_at_clock())
         addresses = [str(address_of(listener)) for listener in self._listeners]
-        _log.info("ready", listen=addresses, revision=self._reloader.revision, workers=self._settings.workers)
+        _log.info("ready", listen=addresses, revision=self._revision, workers=self._settings.workers)
         return 0
 
     async def _end(self) -> None:
         """Stop listening, let the workers finish, and leave nothing behind."""
+        close_all(self._listeners)
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        close_all(self._listeners)
-        await self._crew.drain()
+        await asyncio.gather(self._crew.drain(), *tasks, return_exceptions=True)
         await self._reloader.close()
-        await self._admin.close()
         if self._admin_listener is not None:
-            close_all([self._admin_listener])
+            address = address_of(self._admin_listener)
+            await self._admin.close()
+            self._admin_listener.close()
+            remove_file(address)
         self._state.unlock()
         _log.info("stopped")
 
@@ -245,6 +255,12 @@ class Supervisor:
                     _log.error("the time can't be kept", error=str(error))
                 await self._crew.set_clock_floor(self._floor)
 
+    @property
+    def _revision(self) -> str:
+        """What answers carry: the policy's own revision, and the block list's where there is one."""
+        own = self._reloader.revision
+        return joint_revision(own, self._blocker.blocks) if own else own
+
     def _is_clock_usable(self) -> bool:
         return time.time() >= self._floor
 
@@ -253,8 +269,9 @@ class Supervisor:
         found.update(self._reloader.samples())
         found["build_info", (__version__,)] = 1
         found["clock_usable", ()] = self._is_clock_usable()
-        if self._reloader.revision:
-            found["policy_info", (self._reloader.revision,)] = 1
+        found["blocks", ()] = len(self._blocker.blocks)
+        if self._revision:
+            found["policy_info", (self._revision,)] = 1
             found["policy_active_since_timestamp_seconds", ()] = self._reloader.since
         found.update(_list_samples(self._crew.policy))
         return exposition(found)

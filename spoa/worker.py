@@ -22,10 +22,11 @@ import structlog
 from spoa import diagnostics
 from spoa.agent import Agent
 from spoa.answering import Limits
+from spoa.blocks import BlockList
+from spoa.bundle import open_bundle
 from spoa.control import Channel
 from spoa.decision_log import DecisionLog
 from spoa.exceptions import SpoaError
-from spoa.bundle import open_bundle
 from spoa.metrics import samples_to_json
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Worker:
         self._floor = orders.clock_floor
         self._agent: Agent | None = None
         self._prepared: Policy | None = None
+        self._opened = ""
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining: asyncio.Task[None] | None = None
         self._verbs = {
@@ -122,15 +124,23 @@ class Worker:
         self._channel.send({"id": message["id"], **answer})
 
     async def _prepare(self, message: dict[str, Any]) -> dict[str, Any]:
-        known = None if self._agent is None else self._agent.policy.certificates
-        policy: Policy | None = None
-        for opened in open_bundle(Path(message["bundle"]), known):
-            policy = opened
-            await asyncio.sleep(0)  # requests come between two slices
+        policy = await self._open(message["bundle"])
         if policy is None:
             return {"error": "the bundle holds no policy"}
-        self._prepared = policy
-        return {"revision": policy.revision}
+        self._prepared = policy.with_blocks(BlockList.from_text(message["blocks"].encode()))
+        self._opened = message["bundle"]
+        return {"revision": self._prepared.revision}
+
+    async def _open(self, bundle: str) -> Policy | None:
+        """Return the policy of a bundle; the one in use where it is the same."""
+        if self._agent is not None and bundle == self._opened:
+            return self._agent.policy
+        known = None if self._agent is None else self._agent.policy.certificates
+        policy: Policy | None = None
+        for opened in open_bundle(Path(bundle), known):
+            policy = opened
+            await asyncio.sleep(0)  # requests come between two slices
+        return policy
 
     async def _activate(self, _: dict[str, Any]) -> dict[str, Any]:
         policy, self._prepared = self._prepared, None
@@ -146,6 +156,7 @@ class Worker:
 
     async def _discard(self, _: dict[str, Any]) -> dict[str, Any]:
         self._prepared = None
+        self._opened = ""
         return {}
 
     async def _report(self, _: dict[str, Any]) -> dict[str, Any]:
@@ -173,13 +184,15 @@ class Worker:
 
     async def _drain_agent(self) -> None:
         if self._agent is not None:
+            self._agent.stop_accepting()
+        for listener in self._listeners:
+            listener.close()  # the last process to do so makes the system refuse connections
+        if self._agent is not None:
             await self._agent.drain()
 
     def _close(self) -> None:
         if self._agent is not None:
             self._agent.close()
-        for listener in self._listeners:
-            listener.close()
 
 
 async def _run(orders: Orders) -> None:

@@ -40,6 +40,8 @@ VERBS: Final[Mapping[str, Verb]] = {
     "explain": Verb("explain", "Say why a request is allowed or denied."),
     "fingerprint": Verb("fingerprint", "Print what names a certificate in a list."),
     "haproxy-config": Verb("haproxy_config", "Print the configuration that HAProxy needs."),
+    "block": Verb("block", "Refuse a certificate here and now."),
+    "unblock": Verb("unblock", "Lift a block."),
     "status": Verb("status", "Show what the running agent does."),
     "reload": Verb("reload", "Have the running agent read its policy again."),
     "pki": Verb("pki", "Make certificates for trying things."),

@@ -1,0 +1,109 @@
+"""What is in force is what the file says, and a broken file changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from spoa.blockedit import add_block
+from spoa.blocker import Blocker
+from spoa.blocks import Block, read_target
+from spoa.blockstore import FILE
+from spoa.control import WorkerError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ONE = add_block(b"", Block(read_target("corp/7"), "lost", "INC-1", 100))
+PAST = add_block(ONE, Block(read_target("corp/8"), blocked=100, expires=200))
+
+
+class Swaps:
+    """Takes every list that is swapped in, or refuses it."""
+
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+        self.refuses = False
+        self.came = asyncio.Event()
+
+    async def __call__(self, text: str) -> None:
+        if self.refuses:
+            raise WorkerError("prepare", "no")
+        self.taken.append(text)
+        self.came.set()
+
+
+def test_a_changed_list_is_swapped_in_once(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        swaps = Swaps()
+        blocker = Blocker(tmp_path, swaps)
+        assert await blocker.update()
+        (tmp_path / FILE).write_bytes(ONE)
+        assert await blocker.update()
+        assert await blocker.update()
+        assert swaps.taken == ["", ONE.decode()]
+
+    asyncio.run(scenario())
+
+
+def test_a_broken_list_leaves_what_was_blocked(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        swaps = Swaps()
+        blocker = Blocker(tmp_path, swaps)
+        (tmp_path / FILE).write_bytes(ONE)
+        await blocker.update()
+        (tmp_path / FILE).write_bytes(ONE + b"garbage")
+        assert not await blocker.update()
+        assert FILE in blocker.problem
+        assert blocker.describe()["count"] == 1
+        (tmp_path / FILE).write_bytes(ONE)
+        assert await blocker.update()
+        assert blocker.problem == ""
+        assert swaps.taken == [ONE.decode()]
+
+    asyncio.run(scenario())
+
+
+def test_a_list_that_workers_refuse_is_tried_again(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        swaps = Swaps()
+        blocker = Blocker(tmp_path, swaps)
+        (tmp_path / FILE).write_bytes(ONE)
+        swaps.refuses = True
+        assert not await blocker.update()
+        swaps.refuses = False
+        assert await blocker.update()
+
+    asyncio.run(scenario())
+
+
+def test_only_blocks_in_force_are_shown(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        (tmp_path / FILE).write_bytes(PAST)
+        blocker = Blocker(tmp_path, Swaps())
+        await blocker.update()
+        assert blocker.describe() == {
+            "count": 1,
+            "entries": [{"target": "corp/7", "reason": "lost", "ticket": "INC-1", "blocked": 100, "expires": None}],
+            "problem": "",
+        }
+
+    asyncio.run(scenario())
+
+
+def test_an_edit_of_the_file_is_noticed_within_a_second(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        swaps = Swaps()
+        blocker = Blocker(tmp_path, swaps)
+        await blocker.update()
+        swaps.came.clear()
+        watching = asyncio.create_task(blocker.watch())
+        await asyncio.sleep(0)
+        (tmp_path / FILE).write_bytes(ONE)
+        # Twice the promise: this machine may have other things to do.
+        await asyncio.wait_for(swaps.came.wait(), 2)
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        assert swaps.taken[-1] == ONE.decode()
+
+    asyncio.run(scenario())

@@ -1,0 +1,303 @@
+"""A worker does what it is told, and leaves when nobody is there to tell it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+import structlog.testing
+
+import spoa.worker
+from spoa.addresses import Address
+from spoa.answering import Limits
+from spoa.bundle import build_bundle
+from spoa.control import Channel, Link, WorkerError
+from spoa.decision_log import DecisionLog
+from spoa.worker import Orders, Worker, main
+from tests.agents import OPEN, ROOT, SHUT, Haproxy, until
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from pathlib import Path
+
+ORDERS = Orders(-1, (), Limits(), 0.0, "", 1.0, "text", "error")
+
+
+@pytest.fixture
+def bundles(tmp_path: Path) -> tuple[Path, Path]:
+    """One bundle that allows and one that denies."""
+    made = []
+    for name, text in (("open", OPEN), ("shut", SHUT)):
+        policies, bundle = tmp_path / f"policies-{name}", tmp_path / name
+        policies.mkdir()
+        bundle.mkdir()
+        (policies / "policy.yaml").write_text(text)
+        build_bundle(policies, bundle)
+        made.append(bundle)
+    return made[0], made[1]
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as made:
+        made.settimeout(0)
+        yield made
+
+
+def command(link: Link, listener: socket.socket) -> Callable[..., Awaitable[dict[str, Any]]]:
+    async def ask(verb: str, **arguments: object) -> dict[str, Any]:
+        return await link.ask(verb, 5, **arguments)
+
+    return ask
+
+
+def supervise(
+    listener: socket.socket, script: Callable[[Worker, Link], Awaitable[None]], log: DecisionLog | None = None
+) -> None:
+    """Run a worker in this process under a script."""
+
+    async def run() -> None:
+        ours, theirs = socket.socketpair()
+        orders = replace(ORDERS, listeners=(os.dup(listener.fileno()),))
+        worker = Worker(orders, await Channel.open(theirs), log)
+        running = asyncio.create_task(worker.run())
+        link = Link(await Channel.open(ours))
+        await asyncio.wait_for(script(worker, link), 10)
+        await link.close()
+        await asyncio.wait_for(running, 5)
+        await worker._channel.close()
+
+    asyncio.run(run())
+
+
+def verdict(listener: socket.socket) -> str:
+    with contextlib.closing(Haproxy(Address(*listener.getsockname())).socket) as end:
+        del end
+    with Haproxy(Address(*listener.getsockname())) as haproxy:
+        return str(haproxy.ask()["verdict"])
+
+
+def test_it_serves_from_the_first_activation_on_and_swaps_later(
+    bundles: tuple[Path, Path], listener: socket.socket
+) -> None:
+    async def script(_: Worker, link: Link) -> None:
+        assert (await link.ask("report", 5))["counters"] == []
+        prepared = await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="")
+        activated = await link.ask("activate", 5)
+        assert prepared["revision"] == activated["revision"]
+        assert await asyncio.to_thread(verdict, listener) == "allow"
+        await link.ask("prepare", 5, bundle=str(bundles[1]), blocks="")
+        assert await asyncio.to_thread(verdict, listener) == "allow"
+        await link.ask("activate", 5)
+        assert await asyncio.to_thread(verdict, listener) == "deny"
+        report = await link.ask("report", 5)
+        assert report["policy"]["rules"] == 1
+        assert ["decisions_total", ["allow", "ok", "open"], 2] in report["counters"]
+
+    supervise(listener, script)
+
+
+def test_what_is_discarded_can_not_be_activated(bundles: tuple[Path, Path], listener: socket.socket) -> None:
+    async def script(_: Worker, link: Link) -> None:
+        await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="")
+        await link.ask("discard", 5)
+        with pytest.raises(WorkerError, match="nothing is prepared"):
+            await link.ask("activate", 5)
+
+    supervise(listener, script)
+
+
+def test_a_bundle_that_can_not_be_opened_is_an_error_and_changes_nothing(
+    bundles: tuple[Path, Path], listener: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def script(_: Worker, link: Link) -> None:
+        await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="")
+        await link.ask("activate", 5)
+        with pytest.raises(WorkerError, match="can't be read"):
+            await link.ask("prepare", 5, bundle=str(tmp_path), blocks="")
+        monkeypatch.setattr(spoa.worker, "open_bundle", lambda *_: iter([None]))
+        with pytest.raises(WorkerError, match="holds no policy"):
+            await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="")
+        assert await asyncio.to_thread(verdict, listener) == "allow"
+
+    supervise(listener, script)
+
+
+def test_an_order_that_nobody_knows_is_an_error(listener: socket.socket) -> None:
+    async def script(_: Worker, link: Link) -> None:
+        with structlog.testing.capture_logs(), pytest.raises(WorkerError, match="KeyError"):
+            await link.ask("dance", 5)
+
+    supervise(listener, script)
+
+
+def test_the_floor_of_the_clock_is_taken_over(bundles: tuple[Path, Path], listener: socket.socket) -> None:
+    async def script(worker: Worker, link: Link) -> None:
+        await link.ask("floor", 5, floor=time.time() + 1000)
+        await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="")
+        await link.ask("activate", 5)
+        assert worker._agent is not None
+        assert not worker._agent.policy.clock_usable
+        await link.ask("floor", 5, floor=0.0)
+        assert worker._agent.policy.clock_usable
+
+    supervise(listener, script)
+
+
+def test_the_decision_log_is_opened_anew(listener: socket.socket, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    log = DecisionLog(str(path), 1.0)
+
+    async def script(_: Worker, link: Link) -> None:
+        path.unlink()
+        await link.ask("reopen", 5)
+        await asyncio.to_thread(until, path.exists)
+
+    supervise(listener, script, log)
+    log.close()
+
+
+def test_without_a_decision_log_there_is_nothing_to_open(listener: socket.socket) -> None:
+    async def script(_: Worker, link: Link) -> None:
+        await link.ask("reopen", 5)
+
+    supervise(listener, script)
+
+
+def test_a_drain_ends_with_the_last_counters_and_no_further_connection(
+    bundles: tuple[Path, Path], listener: socket.socket
+) -> None:
+    async def script(_: Worker, link: Link) -> None:
+        await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="")
+        await link.ask("activate", 5)
+        haproxy = await asyncio.to_thread(Haproxy, Address(*listener.getsockname()))
+        await asyncio.to_thread(haproxy.ask)
+        drained = asyncio.create_task(link.ask("drain", 5))
+        assert await asyncio.to_thread(haproxy.disconnected) == 0
+        haproxy.socket.close()
+        assert ["decisions_total", ["allow", "ok", "open"], 1] in (await drained)["counters"]
+
+    supervise(listener, script)
+
+
+def test_one_that_is_told_to_leave_before_it_serves_never_serves(
+    bundles: tuple[Path, Path], listener: socket.socket
+) -> None:
+    async def script(worker: Worker, link: Link) -> None:
+        await link.ask("drain", 5)
+        await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="")
+        await link.ask("activate", 5)
+        assert worker._agent is not None
+        assert not worker._agent._accepting
+
+    supervise(listener, script)
+
+
+def test_it_is_gone_within_two_seconds_of_its_supervisor(bundles: tuple[Path, Path], listener: socket.socket) -> None:
+    began = 0.0
+
+    async def script(_: Worker, link: Link) -> None:
+        nonlocal began
+        await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="")
+        await link.ask("activate", 5)
+        haproxy = await asyncio.to_thread(Haproxy, Address(*listener.getsockname()))
+        asyncio.get_running_loop().run_in_executor(None, _chatter, haproxy)
+        began = time.monotonic()
+
+    with structlog.testing.capture_logs() as logs:
+        supervise(listener, script)
+    assert time.monotonic() - began < 2.5
+    assert "the supervisor is gone" in {line["event"] for line in logs}
+
+
+def _chatter(haproxy: Haproxy) -> None:
+    """Keep a connection busy until it ends."""
+    with contextlib.suppress(OSError, AssertionError, spoa.exceptions.ProtocolError):
+        while True:
+            haproxy.ask()
+    haproxy.socket.close()
+
+
+def test_orders_survive_the_command_line() -> None:
+    orders = replace(ORDERS, listeners=(3, 4), limits=Limits(deadline=0.5))
+    assert Orders.from_json(orders.to_json()) == orders
+
+
+class TestProcess:
+    def start(self, listener: socket.socket, log: str = "") -> tuple[subprocess.Popen[str], socket.socket]:
+        ours, theirs = socket.socketpair()
+        descriptors = (theirs.fileno(), listener.fileno())
+        orders = replace(ORDERS, control=descriptors[0], listeners=(descriptors[1],), decision_log=log)
+        process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "spoa.worker", orders.to_json()],
+            pass_fds=descriptors,
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        theirs.close()
+        ours.settimeout(10)
+        return process, ours
+
+    def ask(self, end: socket.socket, verb: str, **arguments: object) -> dict[str, Any]:
+        end.sendall(json.dumps({"id": 1, "do": verb, **arguments}).encode() + b"\n")
+        text = b""
+        while not text.endswith(b"\n"):
+            text += end.recv(65536)
+        return dict(json.loads(text))
+
+    def test_signals_meant_for_the_supervisor_do_not_end_it_and_a_hang_up_does(
+        self, listener: socket.socket, bundles: tuple[Path, Path], tmp_path: Path
+    ) -> None:
+        log = tmp_path / "log"
+        process, end = self.start(listener, str(log))
+        self.ask(end, "prepare", bundle=str(bundles[0]), blocks="")
+        self.ask(end, "activate")
+        process.send_signal(signal.SIGHUP)
+        log.unlink()
+        process.send_signal(signal.SIGUSR1)
+        until(log.exists)
+        assert verdict(listener) == "allow"
+        end.close()
+        assert process.communicate(timeout=5)[1].count("Traceback") == 0
+        assert process.returncode == 0
+        assert '"allow"' in log.read_text()
+
+    def test_a_signal_to_the_whole_group_makes_it_drain(
+        self, listener: socket.socket, bundles: tuple[Path, Path]
+    ) -> None:
+        process, end = self.start(listener)
+        self.ask(end, "prepare", bundle=str(bundles[0]), blocks="")
+        self.ask(end, "activate")
+        with Haproxy(Address(*listener.getsockname())) as haproxy:
+            process.send_signal(signal.SIGTERM)
+            assert haproxy.disconnected() == 0
+        end.close()
+        process.communicate(timeout=5)
+        assert process.returncode == 0
+
+
+def test_the_process_runs_without_uvloop_too(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    monkeypatch.setattr(sys, "setswitchinterval", lambda _: None)
+    ours, theirs = socket.socketpair()
+    ours.close()
+    orders = replace(ORDERS, control=theirs.detach(), listeners=(os.dup(listener.fileno()),))
+    try:
+        assert main([replace(orders, decision_log=str(tmp_path / "log")).to_json()]) == 0
+    finally:
+        structlog.reset_defaults()
+        structlog.contextvars.clear_contextvars()
