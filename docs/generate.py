@@ -22,7 +22,7 @@ from spoa.facts import Missing
 from spoa.haproxy_config import ALWAYS_SENT, SAMPLES
 from spoa.metrics import METRICS
 from spoa.policy import grammar, oids
-from spoa.policy.cases import TESTS
+from spoa.policy.casegrammar import TESTS
 from spoa.policy.listfile import LIST_FILE
 from spoa.policy.model import Reason
 from spoa.policy.scalars import Choice
@@ -39,7 +39,8 @@ __all__ = ["BLOCKS", "PAGES", "main", "outdated", "rendered", "slug"]
 
 PAGES: Final = Path(__file__).parent
 _BLOCK: Final = re.compile(
-    r"(?P<open><!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<close><!-- end of generated -->)", re.DOTALL
+    r"(?P<open>^<!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<close>^<!-- end of generated -->)",
+    re.DOTALL | re.MULTILINE,
 )
 
 
@@ -78,14 +79,14 @@ def _stands(shape: Shape) -> str:
         case ListOf():
             return "a list"
         case MapOf():
-            return "names, each with a mapping" if _record_of(shape) else "names, each with a value"
+            return f"names, each with {_stands(shape.item)}"
         case Record():
             return "a mapping"
         case AnyOf():
             ways = ["a value"] if shape.scalar is not None else []
             ways += ["a list"] if shape.sequence is not None else []
             ways += ["a mapping"] if shape.mapping is not None else []
-            return ", ".join(ways + [f"`{{{key}: …}}`" for key in shape.keyed])
+            return " or ".join(ways + [f"`{{{key}: …}}`" for key in shape.keyed])
         case Choice():
             return _code(word for word in shape.values if word)
     return shape.expected
@@ -153,7 +154,7 @@ def _arguments() -> str:
     for name, row in ARGUMENTS.items():
         types = ", ".join(sorted(kind.name.lower() for kind in row.types))
         when = "always" if name.decode() in ALWAYS_SENT else "where the policy reads it"
-        rows.append((f"`{name.decode()}`", f"`{SAMPLES[name.decode()]}`", types, str(nulls[row.null]), when))  # type: ignore[index] # as listed
+        rows.append((f"`{name.decode()}`", f"`{SAMPLES[name.decode()]}`", types, str(nulls[row.null]), when))
     headers = ("argument", "sample", "types, beside NULL", "NULL means", "`haproxy-config` sends it")
     return _table(headers, rows)
 
@@ -200,21 +201,21 @@ def _option_row(option: click.Option) -> tuple[str, str]:
     return f"{flags} {value}".strip(), text + (" Compulsory." if option.required else "")
 
 
-def _value_of(kind: click.ParamType) -> str:
+def _value_of(kind: click.ParamType[Any]) -> str:
     if isinstance(kind, click.Choice):
         return " or ".join(f"`{word}`" for word in kind.choices)
     return {"integer range": "N", "integer": "N"}.get(kind.name, kind.name.upper())
 
 
 def _paragraphs(text: str) -> str:
-    """Return click's help text as Markdown: what `\\b` keeps unwrapped becomes code."""
+    """Return click's help text as Markdown; a paragraph that click does not wrap becomes code."""
     parts = []
     for part in inspect.cleandoc(text).split("\n\n"):
         body = part.removeprefix("\b\n")
         if body == part:
             parts.append(" ".join(part.split()))
         else:
-            parts.append(f"```text\n{inspect.cleandoc(body)}\n```")
+            parts.append(f"```text\n{body}\n```")
     return "\n\n".join(parts)
 
 

@@ -18,7 +18,7 @@ from spoa.facts import Request
 from spoa.metrics import REQUEST_BUCKETS, Histogram
 from spoa.policy.model import Reason
 from spoa.recall import Recall
-from spoa.spop import ConnectionBroken, HealthCheckReceived, HelloReceived
+from spoa.spop import ConnectionBroken, HealthCheckReceived, HelloReceived, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,8 +163,6 @@ class Answering:
         # Hot path: this loop runs for each request. What is shared is looked up once; counting, logging and the look at
         # the clock are done for many requests at a time.
         ack = connection.ack
-        judge = self._policy.judge
-        actions_for = self._answers.actions_for
         ask = self._recall.ask
         seconds = int(now)
         self._recall.look_around(seconds)
@@ -175,36 +173,42 @@ class Answering:
                     return True
                 continue
             ids, payload = event
-            request: Request | None = _UNREAD
+            request: Request | None = None
             try:
                 recalled = ask(payload, seconds)
-                if recalled is not None:
+                if recalled is None:
+                    request = read_request(payload)
+                    answer = ack(ids, self._actions(payload, request, now, judged))
+                else:
                     known, decision, actions = recalled
-                    answers.append(ack(ids, actions))
-                    decision.tally.count += 1
+                    answer = ack(ids, actions)
                     if decision.verdict == "allow" and not self._logs_allows:
                         self._unlogged += 1
                     else:
                         judged.append((read_request(payload) or _UNREAD, known.judgement(decision)))
-                    continue
-                request = read_request(payload)
-                if request is None:
-                    answer = ack(ids, no_verdict_actions(self._policy.revision))
-                    self._without_verdict += 1
-                else:
-                    judgement = judge(request, now)
-                    answer = ack(ids, actions_for(judgement))
-                    judgement.decision.tally.count += 1
-                    judged.append((request, judgement))
-                    self._recall.remember(payload, request, judgement, seconds)
+                    decision.tally.count += 1
             except Exception as error:  # noqa: BLE001 -- fail closed: whatever it is, the answer is deny
-                if isinstance(error, ProtocolError) and request is _UNREAD:
+                if isinstance(error, ProtocolError) and error.status == Status.INVALID_FRAME:
                     answers.append(self._break(connection, error))
                     return True
                 self._report("a request was denied as internal_error", exc_info=error)
                 answer = self._refuse(connection, ids, request or _UNREAD, judged, "exception")
             answers.append(answer)
         return False
+
+    def _actions(
+        self, payload: bytes, request: Request | None, now: float, judged: list[tuple[Request, Judgement]]
+    ) -> bytes:
+        """Judge a request that is not remembered, and return what the ACK says."""
+        if request is None:
+            self._without_verdict += 1
+            return no_verdict_actions(self._policy.revision)
+        judgement = self._policy.judge(request, now)
+        actions = self._answers.actions_for(judgement)
+        self._recall.remember(payload, request, judgement, int(now))
+        judgement.decision.tally.count += 1
+        judged.append((request, judgement))
+        return actions
 
     def _refuse_all(
         self,

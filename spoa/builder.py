@@ -18,8 +18,8 @@ import traceback
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from spoa.exceptions import PolicyError, SpoaError
 from spoa.bundle import build_bundle
+from spoa.exceptions import PolicyError, SpoaError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,7 +53,12 @@ def build(directory: Path, bundle: Path, state: Path) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001 -- a defect must reach the operator as a report
         traceback.print_exc()
         return {"error": f"{type(error).__name__}: {error}"}
-    return {"revision": report.revision, "digest": _digest(bundle), "warnings": _rows(report.warnings), "files": report.files}
+    return {
+        "revision": report.revision,
+        "digest": _digest(bundle),
+        "warnings": _rows(report.warnings),
+        "files": report.files,
+    }
 
 
 def main(jobs: IO[str] | None = None, answers: IO[str] | None = None) -> int:

@@ -7,11 +7,14 @@ all workers share one copy. Pickles are code: bundles live in the agent's own st
 
 from __future__ import annotations
 
+import enum
+import hashlib
 import io
 import mmap
 import pickle
 import struct
 import time
+import zoneinfo
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
 __all__ = ["BundleReport", "build_bundle", "open_bundle"]
 
 _LENGTH: Final = struct.Struct(">Q")
+_DIGEST_SIZE: Final = 32
+#: What is cut into slices, in the order of writing: rules refer to identities.
+_PARTS: Final = ("identities", "rules", "routes")
 #: Rules, identities or routes in one slice.
 _SLICE: Final = 24
 
@@ -86,17 +92,19 @@ def _write(loaded: Loaded, bundle_dir: Path) -> None:
         "revision": loaded.revision,
     }
     slices: list[tuple[str, Any]] = [("head", head)]
-    for part in ("identities", "rules", "routes"):
+    for part in _PARTS:
         items = getattr(model, part)
         slices += [(part, items[at : at + _SLICE]) for at in range(0, len(items), _SLICE)]
     named: dict[int, str] = {}
-    with (bundle_dir / "policy").open("wb") as file:
-        for part, content in slices:
-            text = io.BytesIO()
-            _Pickler(text, named).dump((part, content))
-            file.write(_LENGTH.pack(text.tell()) + text.getvalue())
-            if part == "identities":
-                named.update({id(identity): identity.name for identity in content})
+    written: list[bytes] = []
+    for part, content in slices:
+        text = io.BytesIO()
+        _Pickler(text, named).dump((part, content))
+        written += (_LENGTH.pack(text.tell()), text.getvalue())
+        if part == "identities":
+            named.update({id(identity): identity.name for identity in content})
+    whole = b"".join(written)
+    (bundle_dir / "policy").write_bytes(hashlib.sha256(whole).digest() + whole)
 
 
 class _Pickler(pickle.Pickler):
@@ -111,12 +119,34 @@ class _Pickler(pickle.Pickler):
 
 
 class _Unpickler(pickle.Unpickler):
+    """Reads what a policy is made of and nothing else, so that a foreign file is no way to run code."""
+
     def __init__(self, file: io.BytesIO, named: dict[str, IdentityPattern]) -> None:
         super().__init__(file)
         self._named = named
 
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("builtins", "getattr"):
+            return _member
+        if (module, name) == ("zoneinfo", "ZoneInfo"):
+            return zoneinfo.ZoneInfo
+        if name.isidentifier() and (module == "spoa.issuers" or module.startswith("spoa.policy.")):
+            found = super().find_class(module, name)
+            if found.__module__ == module and (isinstance(found, type) or name == "_rebuild"):
+                return found
+        raise pickle.UnpicklingError(f"{module}.{name} is no part of a policy")
+
     def persistent_load(self, name: str) -> IdentityPattern:
         return self._named[name]
+
+
+def _member(owner: object, name: str) -> Any:
+    """Stand in for `getattr`, which pickles of time zones and of enumerations ask for."""
+    if owner is zoneinfo.ZoneInfo and name == "_unpickle":
+        return getattr(owner, name)
+    if isinstance(owner, enum.EnumMeta) and name in owner.__members__:
+        return owner[name]
+    raise pickle.UnpicklingError(f"{name} of {owner!r} is no part of a policy")
 
 
 def open_bundle(bundle_dir: Path, certificates: CertificateCache | None = None) -> Iterator[Policy | None]:
@@ -129,11 +159,11 @@ def open_bundle(bundle_dir: Path, certificates: CertificateCache | None = None) 
     Raises:
         StateError: the bundle can't be read.
     """
-    parts: dict[str, list[Any]] = {"identities": [], "rules": [], "routes": []}
+    parts: dict[str, list[Any]] = {part: [] for part in _PARTS}
     named: dict[str, IdentityPattern] = {}
     head: dict[str, Any] = {}
     try:
-        content = (bundle_dir / "policy").read_bytes()
+        content = _checked((bundle_dir / "policy").read_bytes())
         for part, value in _slices(content, named):
             if part == "head":
                 head = value
@@ -143,14 +173,22 @@ def open_bundle(bundle_dir: Path, certificates: CertificateCache | None = None) 
                 named.update({identity.name: identity for identity in value})
             yield None
         lists = {name: _map(bundle_dir / "lists" / str(number)) for number, name in enumerate(head["lists"])}
-    except (OSError, KeyError, ValueError, struct.error, pickle.UnpicklingError, EOFError, AttributeError) as error:
+        model: PolicyModel = replace(head["model"], **{part: tuple(items) for part, items in parts.items()})
+    except Exception as error:  # what a damaged pickle raises has no class in common
         raise StateError(str(bundle_dir), f"the bundle can't be read ({error}); build it again") from error
-    model: PolicyModel = replace(head["model"], **{part: tuple(items) for part, items in parts.items()})
     for evaluator in evaluator_steps(model):
         if evaluator is None:
             yield None
         else:
             yield Policy(evaluator, head["issuers"], lists, head["revision"], certificates)
+
+
+def _checked(content: bytes) -> bytes:
+    """Return the slices; a file that was cut or damaged is refused, since one rule less may be one deny less."""
+    digest, slices = content[:_DIGEST_SIZE], content[_DIGEST_SIZE:]
+    if hashlib.sha256(slices).digest() != digest:
+        raise ValueError("it was cut off or damaged")
+    return slices
 
 
 def _slices(content: bytes, named: dict[str, IdentityPattern]) -> Iterable[tuple[str, Any]]:

@@ -249,7 +249,7 @@ class Crew:
             await asyncio.sleep(_ROUND)
             silent = await self._collect(_ROUND)
             for worker in self._workers:
-                worker.missed = worker.missed + 1 if worker in silent else 0
+                worker.missed = worker.missed + 1 if worker in silent and worker.is_serving else 0
                 if worker.missed >= _MISSED_ROUNDS:
                     _log.error("a worker hangs and is replaced", worker=worker.pid)
                     worker.kill()

@@ -11,13 +11,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from spoa.addresses import Address
 from spoa.exceptions import SettingsError
-from spoa.settings import Address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["BACKLOG", "address_of", "bind", "bind_all", "close_all"]
+__all__ = ["BACKLOG", "address_of", "bind", "bind_all", "close_all", "remove_file"]
 
 #: Connections that the system holds for us; HAProxy re-opens all of its own at once when it is reloaded.
 BACKLOG: Final = 4096
@@ -26,7 +26,7 @@ _SOCKET_MODE: Final = 0o660
 _PATIENCE: Final = 3.0  # seconds that the workers of an agent that was killed may still hold an address
 
 
-def bind(address: Address, option: str, patience: float = _PATIENCE) -> socket.socket:
+def bind(address: Address, option: str, patience: float | None = None) -> socket.socket:
     """Bind an address; connections are refused until the caller listens.
 
     A unix socket gets mode 0660; one that nobody listens on any more is replaced.
@@ -34,7 +34,7 @@ def bind(address: Address, option: str, patience: float = _PATIENCE) -> socket.s
     Raises:
         SettingsError: the address can't be used, with the name of the option that gave it.
     """
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + (_PATIENCE if patience is None else patience)
     while True:
         try:
             return _bind_unix(Path(address.path), option) if address.path else _bind_tcp(address)
@@ -64,9 +64,14 @@ def close_all(listeners: Iterable[socket.socket]) -> None:
     for listener in listeners:
         address = address_of(listener)
         listener.close()
-        if address is not None and address.path:
-            with contextlib.suppress(OSError):
-                Path(address.path).unlink()
+        remove_file(address)
+
+
+def remove_file(address: Address | None) -> None:
+    """Remove the file of a unix socket, if the address is one."""
+    if address is not None and address.path:
+        with contextlib.suppress(OSError):
+            Path(address.path).unlink()
 
 
 def address_of(listener: socket.socket) -> Address | None:

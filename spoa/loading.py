@@ -248,7 +248,10 @@ def fixtures(directory: Path) -> Callable[[str], bytes | None]:
 
     def read(name: str) -> bytes | None:
         path = directory / name
-        return path.read_bytes() if path.is_file() else None
+        try:
+            return path.read_bytes() if path.is_file() else None
+        except OSError:
+            return None
 
     return read
 

@@ -178,12 +178,14 @@ class _Stage:
     def _play_invariant(self, invariant: Invariant, search: Search) -> None:
         began = self._clock()
         outcome = search.look_for(invariant)
-        for message in outcome.warnings:
-            self._report.problem(invariant.node, invariant.path, message, "invariant-not-exhausted", is_warning=True)
-        message = f"{quoted(invariant.name)} does not hold: {outcome.witness}" if outcome.witness else ""
+        for code, message in outcome.findings:
+            self._report.problem(invariant.node, invariant.path, message, code, is_warning=True)
+        holds = "no such request is allowed"
+        got = f"allowed: {outcome}" if outcome.witness else holds
+        message = f"{quoted(invariant.name)} does not hold: expected deny, got allow for {outcome}"
         self._result(
             (invariant.name, "invariant", invariant.node, invariant.path),
-            ("no such request is allowed", outcome.witness or "no such request is allowed", message),
+            (holds, got, message if outcome.witness else ""),
             self._clock() - began,
         )
 
@@ -193,14 +195,10 @@ class _Stage:
         if message:
             self._report.problem(node, path, message, "test-failed")
         passed = not message
-        self.rehearsal.results.append(
-            Result(name, kind, node.file, node.line, passed, expected, got, message, seconds)
-        )
+        self.rehearsal.results.append(Result(name, kind, node.file, node.line, passed, expected, got, message, seconds))
 
 
-def _sent(
-    case: Case, specimens: Mapping[str, Specimen], der: bytes | None, now: int
-) -> tuple[Request, Subject | None]:
+def _sent(case: Case, specimens: Mapping[str, Specimen], der: bytes | None, now: int) -> tuple[Request, Subject | None]:
     """Return the request of a case, and the certificate where it is given as a map."""
     if case.cert == NO_CERTIFICATE:
         return case.request, None

@@ -1,8 +1,7 @@
-"""From an edit on disk to one swap in all workers, or to the reasons why not.
+"""From what is on disk to one swap in all workers, or to the reasons why not.
 
-`Watcher` tells that something below the watched paths changed and has been quiet since; `Reloader` has a bundle built
-in a process of its own and hands it over. The road is the same for an editor's save, a rename, a flipped symbolic link,
-a signal and a request: whatever fails on it, the policy in use stays.
+A bundle is built in a process of its own and handed over. The road is the same for an editor's save, a rename, a
+flipped symbolic link, a signal and a request: whatever fails on it, the policy in use stays.
 """
 
 from __future__ import annotations
@@ -18,27 +17,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-import watchfiles
 
 from spoa.control import WorkerError
 from spoa.exceptions import Problem, StateError
 from spoa.metrics import RELOAD_BUCKETS, Histogram
+from spoa.watcher import tree_state
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable
 
     from spoa.metrics import Samples
     from spoa.state import StateDirectory
 
-__all__ = ["BUILD_TIMEOUT", "Outcome", "Reloader", "Watcher", "child_environment", "sentence", "tell", "tree_state"]
+__all__ = ["BUILD_TIMEOUT", "Outcome", "Reloader", "child_environment", "sentence", "tell"]
 
 #: Seconds after which a build is given up.
 BUILD_TIMEOUT: Final = 120
 
-_MAX_FILES: Final = 100_000
+_BUILDER: Final = ("-P", "-m", "spoa.builder")
 _MAX_REREADS: Final = 5
 _MAX_REPORT: Final = 64 << 20
-_UNKNOWN: Final = -2  # no `tree_state` is: Python's hashes never are
 
 _log = structlog.get_logger()
 
@@ -50,98 +48,6 @@ def child_environment() -> dict[str, str]:
     if not root.endswith("-packages"):
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH"))))
     return environment
-
-
-def tree_state(paths: Iterable[Path]) -> int:
-    """Return a number that differs when a file below the paths was written, replaced, added, removed or re-linked.
-
-    Symbolic links are followed, so the flip of a link that leads to another directory shows too. Looks at no more than
-    100,000 files.
-    """
-    seen: list[tuple[str, int, int, int, int]] = []
-    pending = [str(path) for path in paths]
-    visited: set[tuple[int, int]] = set()
-    while pending and len(seen) < _MAX_FILES:
-        name = pending.pop()
-        try:
-            status = os.stat(name)  # noqa: PTH116 -- a Path for each file would double the cost of a look
-            seen.append((name, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
-            if (status.st_dev, status.st_ino) not in visited:
-                visited.add((status.st_dev, status.st_ino))
-                pending.extend(f"{name}/{entry}" for entry in os.listdir(name))  # noqa: PTH208 -- the same
-        except NotADirectoryError:
-            continue
-        except OSError as error:
-            seen.append((name, -1, error.errno or 0, 0, 0))
-    return hash(tuple(sorted(seen)))
-
-
-class Watcher:
-    """Tells about changes below some paths, once they have been quiet for a moment.
-
-    The kernel's notifications make it fast. Looking at the files themselves makes it sure: notifications miss network
-    file systems, a link outside the tree that is flipped, and a directory that is replaced as a whole.
-
-    Args:
-        paths: files and directories; they may come and go.
-        quiet: seconds without a further change after which an edit counts as finished.
-        interval: seconds between two looks.
-    """
-
-    def __init__(self, paths: Iterable[Path], *, quiet: float = 0.1, interval: float = 0.5) -> None:
-        self._paths = tuple(paths)
-        self._quiet = quiet
-        self._interval = interval
-        self._known = tree_state(self._paths)
-        self._noticed = asyncio.Event()
-        self._moved = asyncio.Event()
-
-    def watch(self, paths: Iterable[Path]) -> None:
-        """Watch other paths from now on; if they are other ones, that counts as a change."""
-        if tuple(paths) != self._paths:
-            self._paths = tuple(paths)
-            self._known = _UNKNOWN
-            self._moved.set()
-            self._noticed.set()
-
-    async def changes(self) -> AsyncIterator[None]:
-        """Yield once for each finished change, for ever."""
-        notifications = asyncio.create_task(self._listen())
-        try:
-            while True:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._noticed.wait(), self._interval)
-                self._noticed.clear()
-                state = await asyncio.to_thread(tree_state, self._paths)
-                if state != self._known:
-                    self._known = await self._settled(state)
-                    yield
-        finally:
-            notifications.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await notifications
-
-    async def _settled(self, state: int) -> int:
-        """Wait until two looks agree; an editor that never stops is not waited for longer than two seconds."""
-        deadline = time.monotonic() + 2
-        while time.monotonic() < deadline:
-            await asyncio.sleep(self._quiet)
-            latest = await asyncio.to_thread(tree_state, self._paths)
-            if latest == state:
-                break
-            state = latest
-        return state
-
-    async def _listen(self) -> None:
-        while True:
-            self._moved.clear()
-            present = [path for path in self._paths if path.exists()]
-            with contextlib.suppress(OSError, RuntimeError):  # a path vanished meanwhile: the looks see it
-                if present:
-                    async for _ in watchfiles.awatch(*present, watch_filter=None, step=20, stop_event=self._moved):
-                        self._noticed.set()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._moved.wait(), self._interval)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +89,7 @@ class _Builder:
         return cls(
             await asyncio.create_subprocess_exec(
                 sys.executable,
-                "-P",
-                "-m",
-                "spoa.builder",
+                *_BUILDER,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 env=child_environment(),
@@ -249,7 +153,8 @@ class Reloader:
     @property
     def watched(self) -> tuple[Path, ...]:
         """What to watch: the directory, and the files elsewhere that the last good build read."""
-        return (self.directory, *(path for path in self.files if not path.is_relative_to(self.directory)))
+        elsewhere = (path for path in self.files if not path.is_relative_to(self.directory))
+        return (self.directory, *elsewhere)
 
     async def reload(self, cause: str) -> Outcome:
         """Try to activate what is on disk now; one that is under way is waited for first."""
@@ -299,11 +204,11 @@ class Reloader:
 
     async def _attempt(self, cause: str) -> Outcome:
         for _ in range(_MAX_REREADS):
-            before = await asyncio.to_thread(tree_state, [self.directory])
+            before = await asyncio.to_thread(tree_state, self.watched)
             with self.state.draft() as draft:
                 report = await self._build(draft)
                 # What was read while somebody wrote may be half an edit: read again.
-                if before != await asyncio.to_thread(tree_state, [self.directory]):
+                if before != await asyncio.to_thread(tree_state, self.watched):
                     continue
                 return await self._activate(cause, draft, report)
         return self._outcome("failed", cause, ({"message": f"{self.directory} does not stop changing"},))
@@ -314,7 +219,7 @@ class Reloader:
         if "error" in report:
             return self._outcome("failed", cause, ({"message": report["error"]},))
         warnings = tuple(report["warnings"])
-        self.files = tuple(Path(os.path.normpath(name)) for name in report["files"])
+        self.files = _normal(report["files"])
         if self.active is not None and report["digest"] == self.digest:
             return self._outcome("unchanged", cause, warnings=warnings)
         bundle = self.state.keep(draft, report["revision"])
@@ -344,6 +249,10 @@ class Reloader:
         warnings: tuple[dict[str, Any], ...] = (),
     ) -> Outcome:
         return Outcome(result, cause, self.revision, time.time(), 0.0, problems, warnings)
+
+
+def _normal(names: list[str]) -> tuple[Path, ...]:
+    return tuple(Path(os.path.normpath(name)) for name in names)
 
 
 def sentence(problem: dict[str, Any]) -> str:

@@ -7,13 +7,13 @@ command line, the reference page and the error messages all come from `OPTIONS`.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from spoa.addresses import Address, read_address
 from spoa.exceptions import SettingsError
 from spoa.policy.document import Mapping as MappingNode
 from spoa.policy.document import Scalar, Sequence, read_document
@@ -23,19 +23,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OPTIONS",
-    "Address",
     "Option",
     "Settings",
     "SettingsErrors",
     "default_state_dir",
     "environment_name",
-    "read_address",
     "read_settings",
 ]
 
 _PERCENT: Final = re.compile(r"(\d{1,3}(?:\.\d+)?)%")
-_PORT: Final = re.compile(r"\d{1,5}")
-_LAST_PORT: Final = 65535
 _WHOLE: Final = 100
 
 
@@ -52,53 +48,6 @@ class SettingsErrors(SettingsError):  # noqa: N818 -- it is several of them
 
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where to listen: a host and a TCP port, or the path of a unix socket (then `host` is empty, `port` 0)."""
-
-    host: str
-    port: int
-    path: str = ""
-
-    def __str__(self) -> str:
-        if self.path:
-            return f"unix:{self.path}"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @property
-    def is_local(self) -> bool:
-        """Say whether only this machine can reach it: a unix socket, a loopback address or `localhost`."""
-        if self.path or self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
-
-
-def read_address(text: str) -> Address:
-    """Read `127.0.0.1:9123`, `[::1]:9123`, `name:9123` or `unix:/path`; port 0 lets the system choose.
-
-    Raises:
-        ValueError: it is none of these.
-    """
-    if text.startswith("unix:"):
-        path = text.removeprefix("unix:")
-        if not path.startswith("/"):
-            raise ValueError(
-                f"a unix socket needs an absolute path, as in unix:/run/spoa-authz/spop.sock, not {text!r}"
-            )
-        return Address("", 0, path)
-    host, separator, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = str(ipaddress.IPv6Address(host[1:-1]))
-    elif ":" in host:
-        raise ValueError(f"an IPv6 address stands in brackets, as in [::1]:9123, not {text!r}")
-    if not separator or not host or not _PORT.fullmatch(port) or int(port) > _LAST_PORT:
-        raise ValueError(f"write HOST:PORT, [IPv6]:PORT or unix:/PATH, not {text!r}")
-    return Address(host, int(port))
 
 
 def _read_addresses(text: str) -> tuple[Address, ...]:

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import spoa.agent
+from spoa.addresses import read_address
 from spoa.answering import Limits
 from spoa.loading import load_policy
-from spoa.settings import read_address
 from spoa.spop import (
     AckReceived,
     Argument,
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import Callable, Iterator, Mapping
 
+    from spoa.addresses import Address
     from spoa.authorizer import Policy
-    from spoa.settings import Address
     from spoa.spop import Ack, Event
 
 __all__ = [
@@ -233,13 +233,14 @@ def start(directory: Path, *options: str, policy: str | None = OPEN, **environme
     policies.mkdir(exist_ok=True)
     if policy is not None:
         (policies / "policy.yaml").write_text(policy)
-    state, log = directory / "state", directory / "agent.log"
+    number = len(list(directory.glob("agent-*.log")))
+    state, log = directory / "state", directory / f"agent-{number}.log"
     defaults = {"--policies": str(policies), "--state-dir": str(state), "--admin": "127.0.0.1:0"}
     arguments = [text for name, value in defaults.items() if name not in options for text in (name, value)]
     if "--listen" not in options:
         arguments += ["--listen", "127.0.0.1:0"]
     variables: Mapping[str, str] = {k: v for k, v in os.environ.items() if not k.startswith("SPOA_AUTHZ_")}
-    with log.open("a") as file:
+    with log.open("w") as file:
         process = subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "spoa", "serve", *arguments, *options],
             cwd=ROOT,

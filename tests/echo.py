@@ -53,6 +53,8 @@ class Echo:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    # With the default of 5, a burst has SYNs dropped and sent again a second later.
+    request_queue_size = 128
     # Connections that HAProxy keeps open end with the process, not before: nothing waits for them.
     block_on_close = False
 
@@ -70,6 +72,12 @@ class _Handler(BaseHTTPRequestHandler):
         if self.owner.context is not None:
             self.request = self.owner.context.wrap_socket(self.request, server_side=True)
         super().setup()
+
+    def finish(self) -> None:
+        """Close the TLS connection, which the server does not know of."""
+        super().finish()
+        if self.owner.context is not None:
+            self.request.close()
 
     def answer(self) -> None:
         """Answer a request of any method."""

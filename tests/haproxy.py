@@ -17,7 +17,7 @@ import socket
 import subprocess
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -67,6 +67,7 @@ class HAProxy:
     process: subprocess.Popen[bytes]
     folder: Path
     ports: Mapping[str, int]
+    _reported: int = field(default=0, init=False)
 
     @classmethod
     @contextmanager
@@ -118,7 +119,7 @@ class HAProxy:
             yield proxy
         finally:
             proxy.stop()
-            print(proxy.report())  # noqa: T201  # pytest shows it where the test failed
+            proxy.print_news()
 
     def _is_up(self) -> bool:
         assert self.process.poll() is None, f"HAProxy ended with {self.process.returncode}\n{self.report()}"
@@ -140,6 +141,12 @@ class HAProxy:
     def report(self) -> str:
         """Return the command and the log, for a test that failed."""
         return f"$ {' '.join(map(str, self.process.args))}\n{self.log()}"  # type: ignore[arg-type]  # a list, as we gave it
+
+    def print_news(self) -> None:
+        """Print what the log has got since the last time; pytest shows it where a test failed."""
+        log = self.log()
+        print(log[self._reported :])  # noqa: T201  # for whoever reads the failure
+        self._reported = len(log)
 
     def wait_for_log(self, pattern: str, seconds: float = 5) -> str:
         """Wait for a line that contains a regular expression, and return the newest such line."""

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["ENGINE", "VERSIONS", "BuildUnavailableError", "haproxy_binary", "version_of"]
+__all__ = ["ENGINE", "VERSIONS", "BuildUnavailableError", "haproxy_binary", "is_installed", "version_of"]
 
 #: Which of HAProxy's two SPOE engines a version has: applets up to 3.0, a real multiplexer since 3.1.
 ENGINE: Final = {"2.6": "legacy", "2.8": "legacy", "3.0": "legacy", "3.2": "mux", "3.4": "mux"}
@@ -92,6 +92,11 @@ def haproxy_binary(version: str) -> Path:
         binary = _from_debian(version)
     _verify(binary, version)
     return binary
+
+
+def is_installed(version: str) -> bool:
+    """Say whether the HAProxy on the PATH is of a branch."""
+    return _from_path(version) is not None
 
 
 def _from_path(version: str) -> Path | None:

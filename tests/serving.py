@@ -9,14 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.haproxy import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = ["Agent"]
 
@@ -69,7 +69,7 @@ class Agent:
             print(agent.log())  # noqa: T201  # pytest shows it where the test failed
 
     def start(self) -> None:
-        """Start the process, in a group of its own so that its workers can be frozen or killed with it."""
+        """Start the process; it stays in the group of the tests, so that whatever ends those ends it."""
         with (self.folder / "agent.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
@@ -81,7 +81,6 @@ class Agent:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
 
@@ -99,8 +98,14 @@ class Agent:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the agent and its workers."""
+        for pid in self._pids():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _pids(self) -> list[int]:
         assert self.process is not None
-        os.killpg(self.process.pid, number)
+        children = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
+        return [self.process.pid, *map(int, Path(children).read_text().split())]
 
     def kill(self) -> None:
         """Kill the agent and its workers at once."""
@@ -138,6 +143,31 @@ class Agent:
         """Wait until another revision than this one is active; return the seconds it took."""
         return wait_until(lambda: self.revision() != revision, seconds, f"a revision after {revision}", self.log)
 
+    def adopt(self, files: Mapping[str, bytes]) -> None:
+        """Put other files into the policy directory, and wait until the agent goes by them.
+
+        In an order in which each step leaves a policy that is valid: what it refers to comes first and goes last.
+        """
+        before = {str(path.relative_to(self.policies)): path.read_bytes() for path in _files(self.policies)}
+        if before == files:
+            return
+        revision = self.revision()
+        for name in sorted(files, key=lambda name: name == "policy.yaml"):
+            path = self.policies / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.with_name(f".{path.name}.new").write_bytes(files[name])
+            path.with_name(f".{path.name}.new").replace(path)
+        self.wait_for_change(revision)
+        for name in before.keys() - files.keys():
+            (self.policies / name).unlink()
+
+    def run(self, verb: str, *words: str) -> str:
+        """Run another verb of the command with this agent's state directory, and return what it prints."""
+        command = [sys.executable, "-m", "spoa", verb, *words, "--state-dir", str(self.folder / "state")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_TO_START, check=False)
+        assert done.returncode == 0, f"{verb} ended with {done.returncode}\n{done.stderr}"
+        return done.stdout
+
     def decisions(self) -> list[dict[str, Any]]:
         """Return what the decision log holds."""
         path = self.folder / "decisions.log"
@@ -146,3 +176,7 @@ class Agent:
     def log(self) -> str:
         """Return what the agent has logged."""
         return (self.folder / "agent.log").read_text(errors="replace")
+
+
+def _files(directory: Path) -> Iterable[Path]:
+    return (path for path in directory.rglob("*") if path.is_file())

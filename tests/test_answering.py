@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -10,15 +11,19 @@ import structlog.testing
 
 import spoa.answering
 from spoa.answering import Answering, Limits
+from spoa.blocks import BlockList
 from spoa.decision_log import DecisionLog
+from spoa.loading import load_policy
 from spoa.spop import Connection, DataType, Role, write_messages
 from tests import wire
 from tests.agents import OPEN, SHUT, authorize, policy_of, variables
+from tests.pki import CA
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from spoa.authorizer import Policy
     from spoa.spop import Event
 
 NOW = 1_800_000_000.0
@@ -27,8 +32,10 @@ NOW = 1_800_000_000.0
 class Desk:
     """An answering, an open connection, and what HAProxy makes of the answers."""
 
-    def __init__(self, text: str = OPEN, log: DecisionLog | None = None, deadline: float = 0.08) -> None:
-        self.policy = policy_of(text)
+    def __init__(
+        self, text: str = OPEN, log: DecisionLog | None = None, deadline: float = 0.08, policy: Policy | None = None
+    ) -> None:
+        self.policy = policy or policy_of(text)
         self.answering = Answering(self.policy, Limits(deadline=deadline), lambda: NOW, log)
         self.agent = Connection(Role.AGENT)
         self.haproxy = Connection(Role.HAPROXY)
@@ -205,6 +212,78 @@ def test_decisions_reach_the_log_with_their_latency(tmp_path: Path) -> None:
     assert desk.count("decision_log_dropped_total") == 0
     lines = (tmp_path / "log").read_text().splitlines()
     assert all('"latency_us":' in line for line in lines)
+
+
+STAFF = """\
+apiVersion: authz/v1
+issuers: {corp: {ca: ca.pem, revocation: {none: test}}}
+identities: {staff: {issuer: corp, ou: staff}}
+rules: [{id: staff, effect: allow, who: staff, request: {path: "/open/**"}}]
+"""
+
+
+@pytest.fixture(scope="module")
+def corp() -> CA:
+    return CA("corp", now=int(NOW))
+
+
+@pytest.fixture(scope="module")
+def alice(corp: CA) -> dict[str, tuple[DataType, Any]]:
+    return {"cert": (DataType.BINARY, corp.issue("alice", ["staff"]).der), "used": (DataType.BOOL, True)}
+
+
+class TestRecall:
+    """The same question asked again: what is answered from memory is counted and logged like any other."""
+
+    @pytest.fixture
+    def staff(self, corp: CA, tmp_path: Path) -> Policy:
+        (tmp_path / "ca.pem").write_bytes(corp.pem)
+        (tmp_path / "policy.yaml").write_text(STAFF)
+        return load_policy(tmp_path)
+
+    def ask(self, desk: Desk, path: str, alice: dict[str, tuple[DataType, Any]], count: int) -> list[dict[str, Any]]:
+        return [desk.ask(authorize(path, **alice, id=(DataType.STRING, b"%d" % n)))[0] for n in range(count)]
+
+    def test_it_is_answered_and_counted_each_time(self, staff: Policy, alice: dict[str, tuple[DataType, Any]]) -> None:
+        desk = Desk(policy=staff)
+        answers = self.ask(desk, "/open/x", alice, 6) + self.ask(desk, "/shut", alice, 6)
+        assert [answer["verdict"] for answer in answers] == ["allow"] * 6 + ["deny"] * 6
+        assert desk.answering._recall.hits
+        assert desk.count("decisions_total", "allow", "ok", "staff") == 6
+        assert desk.count("decisions_total", "deny", "no_rule_allows", "") == 6
+        assert desk.count("frames_total", "ack") == 12
+
+    @pytest.mark.parametrize(("share", "lines"), [(1.0, 12), (0.0, 6)])
+    def test_it_is_logged_each_time(
+        self, staff: Policy, alice: dict[str, tuple[DataType, Any]], tmp_path: Path, share: float, lines: int
+    ) -> None:
+        log = DecisionLog(str(tmp_path / "log"), share)
+        desk = Desk(log=log, policy=staff)
+        self.ask(desk, "/open/x", alice, 6)
+        self.ask(desk, "/shut", alice, 6)
+        log.close()
+        logged = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+        assert len(logged) == lines
+        assert [line["id"] for line in logged[-6:]] == list("012345")
+        assert all(line["cert"]["subject"] for line in logged)
+
+    def test_an_error_in_it_denies_once(
+        self, staff: Policy, alice: dict[str, tuple[DataType, Any]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        desk = Desk(policy=staff)
+        self.ask(desk, "/shut", alice, 6)
+        monkeypatch.setattr(spoa.answering, "read_request", raising(RuntimeError("a defect")))
+        (answer,) = self.ask(desk, "/shut", alice, 1)
+        assert answer["reason"] == "internal_error"
+
+    def test_counts_are_not_doubled_when_only_the_block_list_changes(
+        self, staff: Policy, alice: dict[str, tuple[DataType, Any]]
+    ) -> None:
+        desk = Desk(policy=staff)
+        self.ask(desk, "/open/x", alice, 3)
+        desk.answering.swap(staff.with_blocks(BlockList()))
+        self.ask(desk, "/open/x", alice, 3)
+        assert desk.count("decisions_total", "allow", "ok", "staff") == 6
 
 
 def test_every_request_is_in_the_histogram_once() -> None:

@@ -24,7 +24,7 @@ class Transport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.writes: list[bytes] = []
-        self.is_reading = True
+        self.reads = True
         self.end = ""
         self.unsent = 0
 
@@ -38,12 +38,12 @@ class Transport(asyncio.Transport):
         return self.unsent
 
     def pause_reading(self) -> None:
-        assert self.is_reading
-        self.is_reading = False
+        assert self.reads
+        self.reads = False
 
     def resume_reading(self) -> None:
-        assert not self.is_reading
-        self.is_reading = True
+        assert not self.reads
+        self.reads = True
 
     def close(self) -> None:
         self.end = "closed"
@@ -118,11 +118,11 @@ def test_a_frame_that_comes_byte_by_byte_is_answered_once(line: Line) -> None:
 def test_a_large_read_is_worked_off_in_turns_and_nothing_more_is_read_meanwhile(line: Line) -> None:
     data = line.burst(3000)
     line.peer.data_received(data)
-    assert not line.transport.is_reading
+    assert not line.transport.reads
     assert line.peer.is_busy
     turns = 0
     events = line.received()
-    while not line.transport.is_reading:
+    while not line.transport.reads:
         turn()
         turns += 1
         events += line.received()
@@ -146,7 +146,7 @@ def test_half_a_frame_behind_a_large_read_waits_for_its_end(line: Line) -> None:
     line.peer.data_received(data[:90_000])
     for _ in range(4):
         turn()
-    assert line.transport.is_reading
+    assert line.transport.reads
     line.peer.data_received(data[90_000:])
     for _ in range(4):
         turn()
@@ -155,11 +155,11 @@ def test_half_a_frame_behind_a_large_read_waits_for_its_end(line: Line) -> None:
 
 def test_a_peer_that_takes_no_answers_is_not_read(line: Line) -> None:
     line.peer.pause_writing()
-    assert not line.transport.is_reading
+    assert not line.transport.reads
     assert line.peer.stalled
     line.peer.data_received(line.burst(3000))
     line.peer.resume_writing()
-    while not line.transport.is_reading:
+    while not line.transport.reads:
         turn()
     assert not line.peer.stalled
     assert len(line.received()) == 3000
@@ -173,7 +173,7 @@ def test_a_burst_waits_while_the_peer_takes_no_answers(line: Line) -> None:
         turn()
     assert not line.received()
     line.peer.resume_writing()
-    while not line.transport.is_reading:
+    while not line.transport.reads:
         turn()
     assert before + len(line.received()) == 3000
 
@@ -201,7 +201,7 @@ def test_leaving_in_the_middle_of_a_burst_denies_the_rest_before_the_goodbye(lin
     events = line.received()
     assert type(events[-1]).__name__ == "DisconnectReceived"
     assert {*verdicts(events[:-1])} <= {"allow", "deny"}
-    assert line.transport.is_reading
+    assert line.transport.reads
     turn()
     assert not line.transport.writes
 

@@ -128,7 +128,7 @@ def test_a_bundle_that_can_not_be_opened_is_an_error_and_changes_nothing(
             await link.ask("prepare", 5, bundle=str(tmp_path), blocks="")
         monkeypatch.setattr(spoa.worker, "open_bundle", lambda *_: iter([None]))
         with pytest.raises(WorkerError, match="holds no policy"):
-            await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="")
+            await link.ask("prepare", 5, bundle=str(bundles[1]), blocks="")
         assert await asyncio.to_thread(verdict, listener) == "allow"
 
     supervise(listener, script)

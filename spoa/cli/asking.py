@@ -9,13 +9,14 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from spoa.addresses import read_address
 from spoa.exceptions import SettingsError, SpoaError
-from spoa.settings import default_state_dir, read_address
+from spoa.settings import default_state_dir
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from spoa.settings import Address
+    from spoa.addresses import Address
 
 __all__ = ["UnreachableError", "ask", "find_admin", "find_state_dir"]
 

@@ -18,7 +18,7 @@ from spoa.reload import sentence
 from spoa.state import read_pid
 
 if TYPE_CHECKING:
-    from spoa.settings import Address
+    from spoa.addresses import Address
 
 __all__ = ["command"]
 

@@ -22,7 +22,9 @@ __all__ = ["MAX_LENGTH", "Regex"]
 MAX_LENGTH: Final = 256
 #: Most states an expression may unfold into; `{m,n}` copies what it repeats.
 MAX_STATES: Final = 2000
-#: Most remembered transitions of one expression; past it they are computed again.
+#: Most groups inside one another.
+MAX_DEPTH: Final = 32
+#: Most remembered transitions of one expression; past it all are forgotten, lest strangers fill the memory for good.
 MAX_MEMO: Final = 4096
 
 _DIGITS: Final = (("0", "9"),)
@@ -88,8 +90,9 @@ class Regex:
                     if char in wanted:
                         targets |= closure
             found = frozenset(targets)
-            if len(self._memo) < MAX_MEMO:
-                self._memo[states, char] = found
+            if len(self._memo) >= MAX_MEMO:
+                self._memo.clear()
+            self._memo[states, char] = found
         return found
 
     def example(self) -> str | None:
@@ -137,6 +140,7 @@ class _Parser:
         self._text = source
         self._position = 0
         self._generous = generous
+        self._depth = 0
         self._epsilon: list[list[int]] = []
         self._edges: list[tuple[CharacterSet, int] | None] = []
         self.moves: dict[int, tuple[tuple[CharacterSet, frozenset[int]], ...]] = {}
@@ -211,24 +215,21 @@ class _Parser:
             raise self._error("lazy, possessive and doubled quantifiers are not supported")
         resume = self._position
         start = end = self._state()
+        # One way out for all that may be left away, since a chain of them would be followed to its end at each step.
+        way_out = self._state()
         for count in range(max(low, 1) if high is None else high):
             # Repetition copies its atom by reading it again: fragments can't be shared.
             self._position = begin
             first, last = self._atom() if count else fragment
             self._epsilon[end].append(first)
             if count >= low:
-                exit_state = self._state()
-                self._epsilon[end].append(exit_state)
-                self._epsilon[last].append(exit_state)
-                last = exit_state
+                self._epsilon[end].append(way_out)
             if high is None and count == max(low, 1) - 1:
-                loop = self._state()
-                self._epsilon[last].append(loop)
-                self._epsilon[loop].append(first)
-                last = loop
+                self._epsilon[last].append(first)
             end = last
+        self._epsilon[end].append(way_out)
         self._position = max(after, resume)
-        return start, end
+        return start, way_out
 
     def _quantifier(self) -> tuple[int, int | None]:
         for char, bounds in (("*", (0, None)), ("+", (1, None)), ("?", (0, 1))):
@@ -256,9 +257,13 @@ class _Parser:
                 self._position += 2
             elif self._peek() == "?":
                 raise self._error("look-around, flags and named groups are not supported")
+            self._depth += 1
+            if self._depth > MAX_DEPTH:
+                raise self._error(f"more than {MAX_DEPTH} groups inside one another")
             fragment = self._alternation()
             if not self._take(")"):
                 raise self._error("unbalanced `(`")
+            self._depth -= 1
             return fragment
         if char == "[":
             return self._one(self._bracket())

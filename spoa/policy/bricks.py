@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from spoa.policy.conditions import COLUMNS, IDENTITY_CONDITIONS, Exact, HeaderPattern
+from spoa.policy.document import Scalar, items_of
 from spoa.policy.model import Conjunction, IdentityPattern, Matcher, Pattern, Who
 from spoa.policy.reading import Reading, Report, quoted, suggestion
 from spoa.policy.schedule import DAYS, TimeWindow
@@ -45,10 +46,11 @@ class Bricks:
             return None
         node = reading.at(key)
         items = value if isinstance(value, tuple) else (value,)
-        nodes = node.items if isinstance(value, tuple) and hasattr(node, "items") else (node,) * len(items)
+        # Items that could not be read are missing among the values, so that places are found by what stands there.
+        places = {one.text: one for one in reversed(items_of(node)) if isinstance(one, Scalar)}
         identities: list[IdentityPattern] = []
         words: set[str] = set()
-        for item, place in zip(items, nodes, strict=False):
+        for item in items:
             if isinstance(item, Reading):
                 identities.append(IdentityPattern("", (self.conjunction(item),)))
             elif item in {"any_certificate", "anonymous"}:
@@ -59,7 +61,7 @@ class Bricks:
             else:
                 known = [*self.identities, "any_certificate", "anonymous"]
                 message = f"unknown identity {quoted(item)}{suggestion(item, known)}"
-                self._report.problem(place, reading.path_of(key), message, "unknown-name")
+                self._report.problem(places.get(item, node), reading.path_of(key), message, "unknown-name")
         return Who(tuple(identities), any_certificate="any_certificate" in words, anonymous="anonymous" in words)
 
     def conjunction(self, reading: Reading) -> Conjunction:
@@ -96,7 +98,13 @@ class Bricks:
 
     def _check_lists(self, reading: Reading) -> None:
         value = reading.value.get("in_list")
-        for pattern in _patterns(value)[0] if value is not None else ():
+        if value is None:
+            return
+        patterns, is_universal = _patterns(value)
+        if is_universal:
+            message = "`all_of` says nothing about lists; write one identity for each way in, or `any_of`"
+            self._report.problem(reading.at("in_list"), reading.path_of("in_list"), message, "useless-key")
+        for pattern in patterns:
             name = str(pattern)
             if name not in self._lists:
                 message = f"unknown list {quoted(name)}{suggestion(name, self._lists)}"

@@ -7,33 +7,29 @@ identities are those of the policy; whoever runs the tests is elsewhere.
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from spoa.facts import ABSENT, UNAVAILABLE, Certificate, Request
 from spoa.policy import oids
 from spoa.policy.bricks import Bricks
-from spoa.policy.conditions import COLUMNS, IDENTITY_CONDITIONS, digest_pattern, serial_pattern
+from spoa.policy.casegrammar import NEGATION, TESTS
+from spoa.policy.conditions import COLUMNS, IDENTITY_CONDITIONS
 from spoa.policy.document import Scalar, Sequence, items_of, read_document
-from spoa.policy.gates import REVOCATION_REASONS
-from spoa.policy.grammar import API_VERSION, IDENTITY_FIELDS, UNLESS_FIELDS
 from spoa.policy.load import MAX_POLICY_SIZE, resolve_path
-from spoa.policy.model import STATUSES, Who
+from spoa.policy.model import Who
 from spoa.policy.reading import INVALID, Reading, quoted, suggestion
-from spoa.policy.sans import packed_address
-from spoa.policy.scalars import Choice, Parsed, Text, Timestamp
-from spoa.policy.shapes import AnyOf, Field, ListOf, MapOf, OneOrMany, Record, document_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from spoa.facts import Missing
     from spoa.policy.document import Node
     from spoa.policy.model import Bearer, Conjunction, PolicyModel, RequestValues
-    from spoa.policy.reading import Report, Schema, Shape
+    from spoa.policy.reading import Report
 
 __all__ = [
+    "BLANK",
     "NO_CERTIFICATE",
     "UNKNOWN_ISSUER",
     "Case",
@@ -42,8 +38,6 @@ __all__ = [
     "Invariant",
     "Specimen",
     "read_cases",
-    "read_request_line",
-    "tests_schema",
 ]
 
 #: In place of a certificate's name: there is none.
@@ -51,9 +45,29 @@ NO_CERTIFICATE: Final = "none"
 #: In place of an issuer's name: signed by nobody that the policy knows.
 UNKNOWN_ISSUER: Final = "unknown"
 
-_NEGATION: Final = "not_"
-_KEYS: Final = {"rsa": "RSA", "dsa": "DSA", "ec": "EC", "ed25519": "ED25519", "ed448": "ED448"}
-_FIXED_BITS: Final = {"ED25519": 256, "ED448": 456}
+#: A certificate that says nothing: P-256, for clients; what can only be looked up is not known.
+BLANK: Final = Certificate(
+    sha256=UNAVAILABLE,
+    sha1=UNAVAILABLE,
+    spki_sha256=UNAVAILABLE,
+    serial=UNAVAILABLE,
+    subject={},
+    dns_san=(),
+    uri_san=(),
+    email_san=(),
+    ip_san=(),
+    eku=UNAVAILABLE,
+    policy_oids=UNAVAILABLE,
+    is_ca=False,
+    has_digital_signature=True,
+    key_type="EC",
+    key_bits=256,
+    signature_hash="sha256",
+    not_before=0,
+    not_after=0,
+)
+
+_IDENTITY_KEYS: Final = (*IDENTITY_CONDITIONS, "subject", "issuer")
 
 
 # -- values -----------------------------------------------------------------------------------------------------
@@ -179,170 +193,6 @@ class CaseFile:
     invariants: tuple[Invariant, ...]
 
 
-# -- shapes -----------------------------------------------------------------------------------------------------
-
-
-def read_request_line(text: str) -> tuple[str, str | Missing]:
-    """Return method and raw path of `METHOD /path`, the query cut off; the asterisk is a path that is absent.
-
-    Raises:
-        ValueError: there is no path.
-    """
-    method, _, target = text.partition(" ")
-    if not method or not target:
-        raise ValueError("write a request as `GET /path`, with a method and a path")
-    if target == "*":
-        return method, ABSENT
-    # One character a byte, as the agent reads what HAProxy sends.
-    return method, target.partition("?")[0].encode("utf-8", "surrogateescape").decode("latin-1")
-
-
-def _address(text: str) -> bytes:
-    try:
-        return packed_address(ipaddress.ip_address(text).packed)
-    except ValueError:
-        raise ValueError("write an IP address such as 10.20.1.1 or 2001:db8::1") from None
-
-
-def _key(text: str) -> tuple[str, int]:
-    word, _, size = text.partition(":")
-    key_type = _KEYS.get(word)
-    bits = _FIXED_BITS.get(key_type or "")
-    is_number = size.isdecimal() and size.isascii()
-    if key_type is None or (is_number if bits else not is_number):
-        raise ValueError("write a key as `rsa:2048`, `ec:256`, `dsa:2048`, `ed25519` or `ed448`")
-    return key_type, bits or int(size)
-
-
-def _oid(names: Mapping[str, str]) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        oid = oids.lookup(names, text)
-        if oid is None:
-            raise ValueError(f"write a dotted OID or one of {', '.join(names)}")
-        return oid
-
-    return read
-
-
-def _some(item: Shape) -> Shape:
-    """Return the shape of one value or of a list of them, which may be empty; reads as the value or a tuple."""
-    return AnyOf(scalar=item, sequence=ListOf(item, min=0))
-
-
-_NAME: Final = Text(r"[^\s/@][^/@\n]*", "a name without `/` and `@`", max=64)
-_TITLE: Final = Text(max=200)
-_TEXTS: Final = _some(Text(min=0))
-
-_CERTIFICATE_MAP: Final = Record(
-    {
-        "issuer": Field(Text(max=64), required=True, doc="Issuer, as the policy names it, or `unknown`."),
-        "cn": Field(_TEXTS, doc="Common names."),
-        "ou": Field(_TEXTS, doc="Organizational units."),
-        "o": Field(_TEXTS, doc="Organizations."),
-        "subject": Field(
-            MapOf(Parsed(_oid(oids.SUBJECT)), _TEXTS), doc="Subject attributes by RFC 4514 short name or OID."
-        ),
-        "dns_san": Field(_TEXTS, doc="DNS names."),
-        "uri_san": Field(_TEXTS, doc="URIs."),
-        "email_san": Field(_TEXTS, doc="Mailboxes."),
-        "ip_san": Field(_some(Parsed(_address)), doc="IP addresses."),
-        "fingerprint": Field(Parsed(lambda text: digest_pattern(text).value), doc="SHA-256 of the certificate."),
-        "spki": Field(Parsed(lambda text: digest_pattern(text).value), doc="SHA-256 of the public key."),
-        "serial": Field(Parsed(lambda text: serial_pattern(text).value), doc="Serial number in hex."),
-        "eku": Field(_some(Parsed(_oid(oids.EKU))), doc="Extended key usages; an empty list means no extension."),
-        "policy_oid": Field(_some(Parsed(_oid(oids.POLICIES))), doc="Policies; an empty list means no extension."),
-        "key": Field(Parsed(_key), doc="`rsa:2048`, `ec:256`, `ed25519` …; `ec:256` unless given."),
-        "in_list": Field(OneOrMany(Text(max=64)), doc="Lists that it is on, whatever they hold."),
-    },
-    noun="a certificate",
-)
-_CERTIFICATE_FILE: Final = Record(
-    {"pem": Field(Text(r"[^\x00]+", "a path relative to this document"), required=True, doc="A certificate file.")},
-    noun="a certificate file",
-)
-
-_GIVEN: Final[dict[str, Field]] = {
-    "host": Field(Text(), doc="Host header; unavailable unless given."),
-    "source": Field(Parsed(_address), doc="Client address; unavailable unless given."),
-    "sni": Field(Text(), doc="Server name that TLS asked for; absent unless given."),
-    "tls": Field(Text(), doc="TLS version; unavailable unless given."),
-    "headers": Field(MapOf(Text(), Text(min=0)), doc="Header values; any other header is unavailable."),
-    "now": Field(Timestamp(), doc="When the request comes; that of the file, or the present, unless given."),
-    "open": Field(OneOrMany(Text()), doc="Break-glass switches that are open."),
-    "revocation": Field(
-        Choice(("good", *REVOCATION_REASONS)), default="good", doc="What revocation says; `good` unless given."
-    ),
-}
-_VERDICT: Final = Choice(("allow", "deny"))
-_REQUEST: Final = Parsed(read_request_line, "a request such as `GET /path`")
-_TEST: Final = Record(
-    {
-        "name": Field(_TITLE, doc="As reports show it."),
-        "cert": Field(Text(), required=True, doc="One of `certs`, or `none`."),
-        "request": Field(_REQUEST, doc="`METHOD /path`; left out, the connection is judged as in TCP mode."),
-        **_GIVEN,
-        "expect": Field(_VERDICT, required=True, doc="The verdict."),
-        "rule": Field(Text(min=0), doc="Id of the deciding rule; empty for none."),
-        "reason": Field(Text(), doc="Reason code."),
-        "status": Field(Choice({str(status): status for status in (200, *STATUSES)}), doc="HTTP status."),
-        "route": Field(Text(min=0), doc="Backend; empty for none."),
-        "shadow": Field(Choice(("deny", "")), doc="`deny` where shadow mode or a shadow rule would have denied."),
-    },
-    noun="a test",
-)
-_MATRIX: Final = Record(
-    {
-        "certs": Field(OneOrMany(Text()), required=True, doc="Some of `certs`, or `none`."),
-        "requests": Field(OneOrMany(_REQUEST), required=True, doc="Each is sent with each of the certificates."),
-        "expect": Field(
-            AnyOf(scalar=_VERDICT, mapping=MapOf(Text(), _VERDICT)),
-            required=True,
-            doc="The verdict, for all or for each of the certificates.",
-        ),
-        **_GIVEN,
-    },
-    noun="a matrix",
-)
-_IDENTITY_KEYS: Final = (*IDENTITY_CONDITIONS, "subject", "issuer")
-_NEVER_KEYS: Final[dict[str, Field]] = {
-    **{key: replace(field, required=False) for key, field in IDENTITY_FIELDS.items()},
-    **UNLESS_FIELDS,
-    **{f"{_NEGATION}{key}": replace(UNLESS_FIELDS[key], doc=f"Anything but this {key}.") for key in COLUMNS},
-}
-_INVARIANT: Final = Record(
-    {
-        "name": Field(_TITLE, required=True, doc="As reports show it."),
-        "never_allow": Field(
-            Record(_NEVER_KEYS, at_least_one=tuple(_NEVER_KEYS), noun="never_allow"),
-            required=True,
-            doc="What is never allowed: keys of an identity and of a request, and `not_` before those of a request.",
-        ),
-        "except": Field(OneOrMany(Text()), doc="Identities; `x@switch` excepts x while the switch is open."),
-    },
-    noun="an invariant",
-)
-TESTS: Final = Record(
-    {
-        "apiVersion": Field(Choice((API_VERSION,)), doc="Version of the language."),
-        "kind": Field(Choice(("tests",)), required=True, doc="This file holds policy tests."),
-        "now": Field(Timestamp(), doc="When all requests come that say nothing else."),
-        "certs": Field(
-            MapOf(_NAME, AnyOf(mapping=_CERTIFICATE_MAP, keyed={"pem": _CERTIFICATE_FILE}), min=0),
-            doc="Certificates by name: maps of attributes, or files.",
-        ),
-        "tests": Field(ListOf(_TEST, min=0), doc="Requests, and what must come out."),
-        "matrix": Field(ListOf(_MATRIX, min=0), doc="Every certificate with every request."),
-        "invariants": Field(ListOf(_INVARIANT, min=0), doc="What must hold for all requests, times and switches."),
-    },
-    noun="a tests document",
-)
-
-
-def tests_schema() -> Schema:
-    """Return the JSON Schema (draft 2020-12) of a tests document."""
-    return document_schema(TESTS, "spoa-authz policy tests")
-
-
 # -- reading ----------------------------------------------------------------------------------------------------
 
 
@@ -399,7 +249,7 @@ class _CaseReader:
     # -- certificates ------------------------------------------------------------------------------------------
 
     def _read_specimen(self, certs: Reading, name: str, reading: Reading) -> None:
-        place = (certs.keys[name], certs.path_of(name))
+        place: tuple[Node, str] = (certs.keys[name], certs.path_of(name))
         if name == NO_CERTIFICATE:
             self._problem(*place, "`none` means that there is no certificate; choose another name", "reserved-name")
             return
@@ -550,9 +400,7 @@ def _only(reading: Reading, keys: tuple[str, ...]) -> Reading:
 
 def _negated(reading: Reading) -> Reading:
     """Return the `not_` keys of a reading under the names of what they negate."""
-    value = {
-        key.removeprefix(_NEGATION): value for key, value in reading.value.items() if key.startswith(_NEGATION)
-    }
+    value = {key.removeprefix(NEGATION): value for key, value in reading.value.items() if key.startswith(NEGATION)}
     return replace(reading, value=value)
 
 
@@ -587,9 +435,9 @@ def _certificate(reading: Reading) -> Certificate:
     for oid, texts in named.value.items() if named is not None else ():
         subject[oid] = (*subject.get(oid, ()), *_tuple(texts))
     key_type, key_bits = value.get("key", ("EC", 256))
-    return Certificate(
+    return replace(
+        BLANK,
         sha256=value.get("fingerprint", UNAVAILABLE),
-        sha1=UNAVAILABLE,
         spki_sha256=value.get("spki", UNAVAILABLE),
         serial=value.get("serial", UNAVAILABLE),
         subject={oid: texts for oid, texts in subject.items() if texts},
@@ -599,11 +447,6 @@ def _certificate(reading: Reading) -> Certificate:
         ip_san=_tuple(value.get("ip_san", ())),
         eku=(_tuple(value["eku"]) or ABSENT) if "eku" in value else UNAVAILABLE,
         policy_oids=(_tuple(value["policy_oid"]) or ABSENT) if "policy_oid" in value else UNAVAILABLE,
-        is_ca=False,
-        has_digital_signature=True,
         key_type=key_type,
         key_bits=key_bits,
-        signature_hash="sha256",
-        not_before=0,
-        not_after=0,
     )

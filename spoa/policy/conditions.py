@@ -6,6 +6,7 @@ row here; loader, JSON Schema, evaluation, explanations and the reference follow
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +14,7 @@ from spoa.facts import ABSENT, UNAVAILABLE, Missing
 from spoa.policy import oids
 from spoa.policy.automaton import Regex
 from spoa.policy.hosts import HostPattern
-from spoa.policy.path import CanonicalPath, PathPattern
+from spoa.policy.path import ASTERISK, CanonicalPath, PathPattern
 from spoa.policy.sans import AddressPattern, DnsPattern, EmailPattern, UriPattern
 from spoa.policy.text import TextPattern, fold_text, strict_text
 
@@ -45,6 +46,7 @@ READ_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 WRITE_METHODS: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _TOKEN: Final = frozenset("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 _SHA256_DIGITS: Final = 64
+_BITS: Final = re.compile("[0-9]{1,5}")
 
 
 # -- patterns that are no text, path or name --------------------------------------------------------------------
@@ -158,7 +160,13 @@ class PathRegex(TextRegex):
 
     def matches(self, value: CanonicalPath, *, generous: bool) -> bool:  # type: ignore[override] # its own kind of value
         """Tell whether the whole path matches."""
-        return self._generous.matches(value.folded) if generous else self._strict.matches(value.text)
+        if not generous:
+            return self._strict.matches(value.text)
+        if self._generous.matches(value.folded):
+            return True
+        # A trailing slash is ignored on either side: the expression may demand the one that folding took away.
+        has_segments = bool(value.generous) and value is not ASTERISK
+        return has_segments and self._generous.matches(value.folded + "/")
 
 
 class SniPattern(HostPattern):
@@ -207,7 +215,7 @@ def serial_pattern(text: str) -> Exact:
     """Read a serial number in hex, colons and a leading minus allowed."""
     digits = text.replace(":", "").removeprefix("-")
     try:
-        value = int(digits, 16) if digits.isalnum() else None
+        value = int(digits, 16) if digits.isascii() and digits.isalnum() else None
     except ValueError:
         value = None
     if value is None:
@@ -217,7 +225,7 @@ def serial_pattern(text: str) -> Exact:
 
 def bits_pattern(text: str) -> AtLeast:
     """Read a number of bits."""
-    if not text.isdecimal() or not text.isascii() or not 0 < int(text) <= 65536:  # noqa: PLR2004 -- far above any key
+    if not _BITS.fullmatch(text) or not 0 < int(text) <= 65536:  # noqa: PLR2004 -- far above any key
         raise ValueError("write a number of bits such as 2048 or 3072")
     return AtLeast(int(text))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from spoa.facts import ABSENT, UNAVAILABLE
+from spoa.facts import ABSENT, UNAVAILABLE, Missing
 from spoa.policy import oids
 from spoa.policy.hosts import normal_host, normal_sni
 from spoa.policy.model import Reason, RequestValues
@@ -23,7 +23,14 @@ if TYPE_CHECKING:
     from spoa.facts import Certificate, Request
     from spoa.policy.model import Bearer, Defaults, Issuer, Values
 
-__all__ = ["CERTIFICATE_GATES", "REVOCATION_REASONS", "certificate_gate", "certificate_presence", "request_values"]
+__all__ = [
+    "CERTIFICATE_GATES",
+    "REVOCATION_REASONS",
+    "certificate_gate",
+    "certificate_presence",
+    "is_well_typed",
+    "request_values",
+]
 
 _LEAST_BITS: Final = {"RSA": 2048, "EC": 256}
 _BROKEN_HASHES: Final = frozenset({"md2", "md4", "md5", "sha1"})
@@ -40,6 +47,33 @@ REVOCATION_REASONS: Final[Mapping[str, Reason]] = {
 
 
 # -- the request ------------------------------------------------------------------------------------------------
+
+
+_FIELD_TYPES: Final[Mapping[str, tuple[type, tuple[Missing, ...]]]] = {
+    "cert": (bytes, (ABSENT, UNAVAILABLE)),
+    "used": (bool, (UNAVAILABLE,)),
+    "verify": (int, (UNAVAILABLE,)),
+    "resumed": (bool, ()),
+    "source": (bytes, (UNAVAILABLE,)),
+    "method": (str, (UNAVAILABLE,)),
+    "path": (str, (ABSENT, UNAVAILABLE)),
+    "host": (str, (UNAVAILABLE,)),
+    "sni": (str, (ABSENT, UNAVAILABLE)),
+    "tls": (str, (UNAVAILABLE,)),
+    "headers": (dict, ()),
+}
+_ADDRESS_SIZES: Final = frozenset({4, 16})
+
+
+def is_well_typed(request: Request) -> bool:
+    """Tell whether every field holds what it may, for requests that no message was read as."""
+    for name, (kind, missing) in _FIELD_TYPES.items():
+        value = getattr(request, name)
+        if type(value) is not kind and not any(value is one for one in missing):
+            return False
+    if isinstance(request.source, bytes) and len(request.source) not in _ADDRESS_SIZES:
+        return False
+    return all(type(name) is str and isinstance(value, str | Missing) for name, value in request.headers.items())
 
 
 def request_values(request: Request, defaults: Defaults, now: int | None) -> RequestValues | Reason:

@@ -120,8 +120,16 @@ class Matcher:
             return generous
         if values is ABSENT:
             return False
-        meets = (any(pattern.matches(value, generous=generous) for pattern in self.patterns) for value in values)
+        meets = (any(_meets(pattern, value, generous) for pattern in self.patterns) for value in values)
         return (bool(values) and all(meets)) if self.is_universal else any(meets)
+
+
+def _meets(pattern: Pattern, value: object, generous: bool) -> bool:
+    """Tell whether *value* meets *pattern*; whatever does strictly also does generously.
+
+    Folding alone can lose a match: it trims the blank that a star stands for, or composes it with its neighbour.
+    """
+    return pattern.matches(value, generous=False) or (generous and pattern.matches(value, generous=True))
 
 
 #: Matchers that must all hold.

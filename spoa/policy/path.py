@@ -163,10 +163,11 @@ class PathPattern:
             self.covers_below = True
             segments.pop()
         strict, generous = zip(*(_segment(segment) for segment in segments), strict=True) if segments else ((), ())
-        if "" in segments[:-1] or (self.covers_below and "" in segments):
+        names = [segment.partition(";")[0] for segment in segments]
+        if "" in names[:-1] or (self.covers_below and "" in names):
             raise ValueError("`//` never matches: a path with empty segments is refused or merged before it is judged")
         self._strict = strict
-        self._generous = generous[:-1] if segments and segments[-1] == "" else generous
+        self._generous = generous[:-1] if generous[-1:] == (("",),) else generous
 
     def segments(self, *, generous: bool) -> tuple[tuple[str, ...], ...]:
         """Return the pieces of each segment before `/**`; one piece is a literal."""

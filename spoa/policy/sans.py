@@ -17,6 +17,9 @@ from spoa.policy.text import TextPattern, fold, fold_text
 __all__ = ["AddressPattern", "DnsPattern", "EmailPattern", "UriPattern", "packed_address"]
 
 _URI: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?://([^/?#]*))?([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
+#: No zone and no mask written out: what those mean isn't the same to everybody.
+_NETWORK: Final = re.compile(r"[0-9A-Fa-f:.]+(?:/[0-9]{1,3})?")
+_WRITE_NETWORK: Final = "write an IP address or a network in CIDR form: `10.0.0.0/8`, `2001:db8::/32`"
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 
 
@@ -37,7 +40,7 @@ class UriPattern:
         ValueError: when the text is no URI, or a glob stands outside the path.
     """
 
-    __slots__ = ("_head", "_path", "source")
+    __slots__ = ("_head", "_is_rooted", "_path", "source")
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -48,6 +51,7 @@ class UriPattern:
             raise ValueError("globs may stand in the path of a URI only, not in its authority")
         self._head = _head(found)
         path = found[3]
+        self._is_rooted = path.startswith("/")
         self._path = PathPattern(path) if path.startswith("/") else None if not path else PathPattern("/" + path)
 
     def matches(self, value: str, *, generous: bool) -> bool:
@@ -61,6 +65,8 @@ class UriPattern:
         path = found[3]
         if self._path is None:
             return path == "" or (generous and path == "/")
+        if not generous and path and path.startswith("/") is not self._is_rooted:
+            return False
         read = canonical_path(path if path.startswith("/") else "/" + path, normalise=generous, parameters=True)
         if read is None:
             return generous  # what can't be read may be anything: a restriction holds for it
@@ -71,8 +77,9 @@ class UriPattern:
 
 
 def _head(found: re.Match[str]) -> str:
-    """Return scheme and authority in lower case; an opaque URI (`urn:…`) has a scheme only."""
-    return found[1].lower() + (":" if found[2] is None else "://" + found[2].lower())
+    """Return scheme and host in lower case, with what stands before `@`; an opaque URI (`urn:…`) has a scheme only."""
+    user, at, host = (found[2] or "").rpartition("@")
+    return found[1].lower() + (":" if found[2] is None else f"://{user}{at}{host.lower()}")
 
 
 class EmailPattern:
@@ -114,6 +121,8 @@ class AddressPattern:
 
     def __init__(self, source: str) -> None:
         self.source = source
+        if not _NETWORK.fullmatch(source):
+            raise ValueError(_WRITE_NETWORK)
         network = ipaddress.ip_network(_plain_address(source))
         packed = network.network_address.packed
         prefix = network.prefixlen
@@ -144,6 +153,6 @@ def _plain_address(source: str) -> str:
         try:
             right = ipaddress.ip_network(source, strict=False)
         except ValueError:
-            raise ValueError("write an IP address or a network in CIDR form: `10.0.0.0/8`, `2001:db8::/32`") from None
+            raise ValueError(_WRITE_NETWORK) from None
         raise ValueError(f"the address has bits set beyond its prefix; did you mean `{right}`?") from error
     return source

@@ -12,6 +12,8 @@ __all__ = ["DAYS", "TimeWindow", "read_days", "read_hours", "read_zone"]
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _HOURS: Final = re.compile(r"([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2})")
 _DAY: Final = 24 * 60
+#: What stands beside the zones in a system's directory: each machine has its own `localtime`; `right` has leap seconds.
+_NO_ZONE: Final = re.compile(r"(?:localtime|posixrules|Factory)$|(?:posix|right)/")
 
 
 def read_zone(text: str) -> zoneinfo.ZoneInfo:
@@ -21,7 +23,8 @@ def read_zone(text: str) -> zoneinfo.ZoneInfo:
         ValueError: there is none of that name.
     """
     try:
-        return zoneinfo.ZoneInfo(text)
+        # An empty name is none either, and is refused as such.
+        return zoneinfo.ZoneInfo("" if _NO_ZONE.match(text) else text)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError("write an IANA time zone: `Europe/Paris`, `America/New_York`, `UTC`") from None
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from spoa.cache import BoundedCache
 from spoa.facts import UNAVAILABLE
-from spoa.policy.conditions import COLUMNS
+from spoa.policy.conditions import COLUMNS, HeaderPattern
 from spoa.policy.model import Effect
 from spoa.policy.path import ASTERISK, PathPattern
 from spoa.policy.text import glob_matches
@@ -30,7 +30,7 @@ from spoa.policy.text import glob_matches
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator
 
-    from spoa.policy.model import Bearer, Matcher, PolicyModel, RequestValues, Values, Who
+    from spoa.policy.model import Bearer, IdentityPattern, Matcher, Pattern, PolicyModel, RequestValues, Values, Who
     from spoa.policy.path import CanonicalPath
 
 __all__ = ["RuleTable", "bit_set", "conjunctions_of"]
@@ -132,7 +132,7 @@ class _Whos:
 
     def add(self, who: Who, bit: int, *, generous: bool) -> None:
         self._free &= ~bit
-        key = (tuple(map(id, who.identities)), who.any_certificate, who.anonymous, generous)
+        key = (tuple(map(_identity_key, who.identities)), who.any_certificate, who.anonymous, generous)
         _, _, bits = self._groups.get(key, (who, generous, 0))
         self._groups[key] = (who, generous, bits | bit)
 
@@ -154,7 +154,7 @@ class _Column:
 
     def add(self, matcher: Matcher, bit: int, *, generous: bool) -> None:
         self._free &= ~bit
-        key = (tuple((type(one), str(one)) for one in matcher.patterns), matcher.is_universal, generous)
+        key = (tuple(map(_pattern_key, matcher.patterns)), matcher.is_universal, generous)
         _, _, bits = self._groups.get(key, (matcher, generous, 0))
         self._groups[key] = (matcher, generous, bits | bit)
 
@@ -168,6 +168,21 @@ class _Column:
                     found |= bits
             self._answers.put(key, found)
         return found
+
+
+def _pattern_key(pattern: Pattern) -> Hashable:
+    """Return what equal patterns have in common; texts of several, joined, could be those of others."""
+    if isinstance(pattern, HeaderPattern):
+        return tuple((one.attribute, tuple(map(_pattern_key, one.patterns))) for one in pattern.matchers)
+    return type(pattern), str(pattern)
+
+
+def _identity_key(identity: IdentityPattern) -> Hashable:
+    """Return what equal identities have in common: rules often write the same one in place."""
+    return tuple(
+        tuple((one.attribute, one.is_universal, tuple(map(_pattern_key, one.patterns))) for one in conjunction)
+        for conjunction in identity.alternatives
+    )
 
 
 def _hashable(values: Values) -> Hashable:
@@ -198,7 +213,9 @@ class _PathColumn(_Column):
             elif pattern.is_asterisk:
                 self._asterisk |= bit
             else:
-                self._trees[generous].add(pattern.segments(generous=generous), bit, below=pattern.covers_below)
+                # What matches strictly also matches generously, though folding may have lost it; see `Matcher.holds`.
+                for tree in {False, generous}:
+                    self._trees[tree].add(pattern.segments(generous=tree), bit, below=pattern.covers_below)
 
     def answer(self, values: Values) -> int:
         if not isinstance(values, tuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from itertools import combinations
+from itertools import chain, combinations, islice
 from typing import TYPE_CHECKING, Any, Final
 
 from spoa.policy import oids
@@ -25,13 +25,12 @@ if TYPE_CHECKING:
 
     from spoa.policy.model import Matcher, Pattern
 
-__all__ = ["METHODS", "TLS_VERSIONS", "WEEK", "attribute_witnesses", "path_witnesses", "witnesses"]
+__all__ = ["METHODS", "TLS_VERSIONS", "attribute_witnesses", "path_witnesses", "witnesses"]
 
 METHODS: Final = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE", "BREW")
 TLS_VERSIONS: Final = ("TLSv1.3", "TLSv1.2", "TLSv1.1", "TLSv1", "SSLv3")
 #: Seconds.
-WEEK: Final = 7 * 86_400
-_HALF_YEAR: Final = 26 * WEEK
+_HALF_YEAR: Final = 182 * 86_400
 #: Pairs of paths that are made into one.
 _MAX_MERGES: Final = 20_000
 _URI: Final = re.compile(r"([^:]+:(?://[^/]*)?)(.*)", re.DOTALL)
@@ -113,13 +112,11 @@ def _methods(pattern: MethodPattern) -> Iterator[str]:
 
 def _edges(window: TimeWindow, now: int) -> Iterator[int]:
     for around in (now, now + _HALF_YEAR):
-        monday = dt.datetime.fromtimestamp(around, window.zone).date()
+        today = dt.datetime.fromtimestamp(around, window.zone).date()
         for day in range(-1, 8):
-            midnight = dt.datetime.combine(monday + dt.timedelta(days=day), dt.time(), window.zone)
+            midnight = dt.datetime.combine(today + dt.timedelta(days=day), dt.time())
             for minute in window.hours:
-                edge = int((midnight.replace(tzinfo=None) + dt.timedelta(minutes=minute)).replace(
-                    tzinfo=window.zone
-                ).timestamp())
+                edge = int((midnight + dt.timedelta(minutes=minute)).replace(tzinfo=window.zone).timestamp())
                 yield edge
                 yield edge - 60
 
@@ -199,6 +196,8 @@ def _merged(pattern: PathPattern, path: str) -> str:
 
 #: Combined values of one attribute that are gone through.
 _MAX_SETS: Final = 256
+#: Lists of which every subset is gone through.
+_MAX_LISTS: Final = 6
 #: What matches no pattern but those that match nearly everything.
 _STRANGERS: Final[Mapping[str, Any]] = {
     "sha256": bytes(32),
@@ -230,24 +229,23 @@ def attribute_witnesses(
         for pattern in matcher.patterns:
             values |= dict.fromkeys(witnesses(pattern))
     if attribute == "lists":
-        names = list(values)
-        sizes = range(len(names) + 1) if len(names) <= 6 else (0, 1, 2, len(names))  # noqa: PLR2004 -- 64 subsets
-        for size in sizes:
-            for chosen in combinations(names, size):
-                yield ({name: name in chosen for name in names},)
+        yield from _memberships(list(values))
         return
     values.setdefault(_STRANGERS.get(attribute, "stranger"))
     if attribute not in _SINGLE:
         yield ()
-    sets = [(value,) for value in values]
-    yield from sets
-    if attribute in _SINGLE or is_single:
-        return
-    count = 0
-    for size in range(2, len(sets) + 1):
-        for chosen in combinations(values, size):
-            count += 1
-            if count > _MAX_SETS:
-                yield tuple(values)
-                return
-            yield chosen
+    yield from ((value,) for value in values)
+    if attribute not in _SINGLE and not is_single:
+        yield from islice(_combined(values), _MAX_SETS)
+        yield tuple(values)
+
+
+def _combined(values: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+    several = tuple(values)
+    return chain.from_iterable(combinations(several, size) for size in range(2, len(several)))
+
+
+def _memberships(names: list[str]) -> Iterator[tuple[dict[str, bool]]]:
+    sizes = range(len(names) + 1) if len(names) <= _MAX_LISTS else (0, 1, 2, len(names))
+    for chosen in chain.from_iterable(combinations(names, size) for size in sizes):
+        yield ({name: name in chosen for name in names},)

@@ -74,7 +74,7 @@ def test_an_invalid_policy_is_named_with_its_position_and_exits_3(policies: Path
     (policies / "policy.yaml").write_text(POLICY.replace("effect: allow", "efect: allow"))
     result = CliRunner().invoke(command, ["--version", "2.8", "--policies", str(policies)])
     assert (result.exit_code, result.stdout) == (3, "")
-    assert "policy.yaml:8:" in result.stderr
+    assert "policy.yaml:9:" in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["--version", "1.8"], ["--version", "2.8", "--policies", "/nowhere"]])

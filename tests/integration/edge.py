@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.echo import Echo
     from tests.pki import Issued
 
-__all__ = ["PATIENT", "SERVERS", "Edge", "Pki", "example_files", "start_edge"]
+__all__ = ["PATIENT", "SERVERS", "Edge", "Pki", "example_files", "policy_files", "start_edge"]
 
 #: The part of `AUTHZ_SERVER_*` after the underscore → the name that the echo server behind it answers with.
 SERVERS: Final = {
@@ -81,6 +81,13 @@ class Edge:
 def example_files(name: str) -> list[Path]:
     """Return the files with which an example of the shipped configuration is started."""
     return [CONFIGURATION / "authz.cfg", CONFIGURATION / "examples" / f"{name}.cfg"]
+
+
+def policy_files(name: str, pki: Pki) -> dict[str, bytes]:
+    """Return the files of an example's policy, with the CA where its comment says."""
+    directory = CONFIGURATION / "examples" / "policies" / name
+    files = {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    return {**files, "trust/clients-ca.pem": pki.clients.pem}
 
 
 @contextmanager

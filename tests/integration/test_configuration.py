@@ -57,6 +57,13 @@ def test_each_example_is_valid_without_a_warning(binary: Path, variables: dict[s
     assert complaints(binary, example_files(name), variables) == ""
 
 
+def test_each_version_knows_the_list_of_authorities_of_the_system(binary: Path, variables: dict[str, str]) -> None:
+    without = {name: value for name, value in variables.items() if name != "AUTHZ_BACKEND_CA"}
+    said = complaints(binary, example_files("backend-mtls"), without)
+    # A HAProxy with an OpenSSL of its own may look where this system has no list; it knows the word all the same.
+    assert said == "" or "unable to load @system-ca" in said
+
+
 @pytest.mark.parametrize("routes", [None, ["billing"]])
 def test_what_haproxy_config_prints_is_valid_without_a_warning(
     binary: Path, variables: dict[str, str], tmp_path: Path, routes: list[str] | None

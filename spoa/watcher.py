@@ -1,0 +1,113 @@
+"""Noticing that something below some paths changed, and that whoever changed it is done."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+import watchfiles
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterable
+    from pathlib import Path
+
+__all__ = ["Watcher", "tree_state"]
+
+_UNKNOWN: Final = -2  # no `tree_state` is: Python's hashes never are
+_MAX_UNREST: Final = 2.0  # seconds that an edit may go on before it is taken as it is
+_MAX_FILES: Final = 100_000
+
+
+def tree_state(paths: Iterable[Path]) -> int:
+    """Return a number that differs when a file below the paths was written, replaced, added, removed or re-linked.
+
+    Symbolic links are followed, so the flip of a link that leads to another directory shows too. Looks at no more than
+    100,000 files.
+    """
+    seen: list[tuple[str, int, int, int, int]] = []
+    pending = [str(path) for path in paths]
+    visited: set[tuple[int, int]] = set()
+    while pending and len(seen) < _MAX_FILES:
+        name = pending.pop()
+        try:
+            status = os.stat(name)  # noqa: PTH116 -- a Path for each file would double the cost of a look
+            seen.append((name, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+            if (status.st_dev, status.st_ino) not in visited:
+                visited.add((status.st_dev, status.st_ino))
+                pending.extend(f"{name}/{entry}" for entry in os.listdir(name))  # noqa: PTH208 -- the same
+        except NotADirectoryError:
+            continue
+        except OSError as error:
+            seen.append((name, -1, error.errno or 0, 0, 0))
+    return hash(tuple(sorted(seen)))
+
+
+class Watcher:
+    """Tells about changes below some paths, once they have been quiet for a moment.
+
+    The kernel's notifications make it fast. Looking at the files themselves makes it sure: notifications miss network
+    file systems, a link outside the tree that is flipped, and a directory that is replaced as a whole.
+
+    Args:
+        paths: files and directories; they may come and go.
+        quiet: seconds without a further change after which an edit counts as finished.
+        interval: seconds between two looks.
+    """
+
+    def __init__(self, paths: Iterable[Path], *, quiet: float = 0.1, interval: float = 0.5) -> None:
+        self._paths = tuple(paths)
+        self._quiet = quiet
+        self._interval = interval
+        self._known = tree_state(self._paths)
+        self._noticed = asyncio.Event()
+        self._moved = asyncio.Event()
+
+    def watch(self, paths: Iterable[Path]) -> None:
+        """Watch other paths from now on; if they are other ones, that counts as a change."""
+        if tuple(paths) != self._paths:
+            self._paths = tuple(paths)
+            self._known = _UNKNOWN
+            self._moved.set()
+            self._noticed.set()
+
+    async def changes(self) -> AsyncGenerator[None, None]:
+        """Yield once for each finished change, for ever."""
+        notifications = asyncio.create_task(self._listen())
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._noticed.wait(), self._interval)
+                self._noticed.clear()
+                state = await asyncio.to_thread(tree_state, self._paths)
+                if state != self._known:
+                    self._known = await self._settled(state)
+                    yield
+        finally:
+            notifications.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await notifications
+
+    async def _settled(self, state: int) -> int:
+        """Wait until two looks agree; an editor that never stops is not waited for longer than two seconds."""
+        deadline = time.monotonic() + _MAX_UNREST
+        while time.monotonic() < deadline:
+            await asyncio.sleep(self._quiet)
+            latest = await asyncio.to_thread(tree_state, self._paths)
+            if latest == state:
+                break
+            state = latest
+        return state
+
+    async def _listen(self) -> None:
+        while True:
+            self._moved.clear()
+            present = [path for path in self._paths if path.exists()]
+            with contextlib.suppress(OSError, RuntimeError):  # a path vanished meanwhile: the looks see it
+                if present:
+                    async for _ in watchfiles.awatch(*present, watch_filter=None, step=20, stop_event=self._moved):
+                        self._noticed.set()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._moved.wait(), self._interval)

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import jsonschema
+import pytest
+from click.testing import CliRunner
+
+from spoa.cli.check import SCHEMAS, command
+from tests.cli.directories import POLICY, TESTS, write_directory
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.testing import Result
+
+BAD = POLICY.replace("effect: allow", "effect: alow").replace("backend", "backends")
+WARNED = POLICY.replace("{issuer: corp, ou: staff}", "{issuer: any, ou: staff}")
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def test_a_good_directory_has_no_problems(tmp_path: Path) -> None:
+    write_directory(tmp_path)
+    result = run(tmp_path, "--strict")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, f"{tmp_path}: no problems found\n", "")
+
+
+def test_all_problems_are_told_with_their_places(tmp_path: Path) -> None:
+    write_directory(tmp_path, BAD)
+    result = run(tmp_path)
+    assert result.exit_code == 3
+    lines = result.stdout.splitlines()
+    assert any(line.startswith('policy.yaml:7:25 rules[0].effect: expected "allow", "deny"') for line in lines)
+    assert any(line.startswith('policy.yaml:9:11 routes[0].backends: unknown key "backends"') for line in lines)
+
+
+def test_tests_are_read_but_not_run(tmp_path: Path) -> None:
+    write_directory(tmp_path, tests=TESTS.replace("expect: allow", "expect: deny"))
+    assert run(tmp_path).exit_code == 0
+    write_directory(tmp_path, tests=TESTS.replace("cert: alice", "cert: bob"))
+    result = run(tmp_path)
+    assert result.exit_code == 3
+    assert result.stdout.startswith('tests/t.yaml:7:31 tests[0].cert: unknown certificate "bob"')
+
+
+def test_warnings_count_under_strict(tmp_path: Path) -> None:
+    write_directory(tmp_path, WARNED)
+    assert run(tmp_path).exit_code == 0
+    result = run(tmp_path, "--strict")
+    assert result.exit_code == 5
+    assert "identities.staff.issuer: warning: any CA" in result.stdout
+
+
+def test_json_has_a_stable_form(tmp_path: Path) -> None:
+    write_directory(tmp_path, WARNED)
+    answer = json.loads(run(tmp_path, "--json").stdout)
+    assert (answer["ok"], answer["errors"], answer["warnings"], len(answer["revision"])) == (True, 0, 1, 12)
+    assert set(answer["problems"][0]) == {"file", "line", "column", "path", "severity", "code", "message"}
+    write_directory(tmp_path, BAD)
+    result = run(tmp_path, "--json")
+    assert (result.exit_code, json.loads(result.stdout)["ok"], json.loads(result.stdout)["revision"]) == (
+        3,
+        False,
+        None,
+    )
+
+
+@pytest.mark.parametrize("kind", SCHEMAS)
+def test_schemas_are_printed(kind: str) -> None:
+    result = run("--schema", "--kind", kind)
+    jsonschema.Draft202012Validator.check_schema(json.loads(result.stdout))
+    assert result.exit_code == 0
+
+
+def test_the_schema_is_that_of_policies_unless_said_otherwise() -> None:
+    assert json.loads(run("--schema").stdout)["title"] == "spoa-authz policy"
+
+
+@pytest.mark.parametrize("arguments", [(), ("--kind", "list"), ("/nowhere",)])
+def test_usage_errors_exit_with_2(arguments: tuple[str, ...]) -> None:
+    assert run(*arguments).exit_code == 2

@@ -1,0 +1,96 @@
+"""`status` says what the running agent does."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from click.testing import CliRunner, Result
+
+import spoa.cli.status
+from spoa.cli.status import command
+from tests.agents import running_agent, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+STATUS: dict[str, Any] = {
+    "ready": True,
+    "revision": "0123456789ab",
+    "since": 1_800_000_000.0,
+    "policies": "/etc/policies",
+    "listen": ["127.0.0.1:9123"],
+    "workers": [{"pid": 1, "serving": True, "since": 1.0, "connections": 3}],
+    "clock_usable": True,
+    "last_reload": None,
+}
+
+
+def invoke(*arguments: str, **environment: str) -> Result:
+    return CliRunner().invoke(command, arguments, env=environment)
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, code: int = 200, **changes: Any) -> Result:
+    """Show a status as the agent might give it."""
+    monkeypatch.setattr(spoa.cli.status, "ask", lambda *_: (code, {**STATUS, **changes}))
+    return invoke("--admin", "127.0.0.1:1")
+
+
+def test_a_running_agent_is_described_for_people_and_for_programs(tmp_path: Path) -> None:
+    with running_agent(tmp_path) as agent:
+        result = invoke("--state-dir", str(agent.state))
+        assert result.exit_code == 0
+        assert agent.status()["revision"] in result.output
+        program = invoke("--json", SPOA_AUTHZ_STATE_DIR=str(agent.state))
+        assert json.loads(program.output)["ready"] is True
+        agent.write_policy("apiVersion: authz/v1\nrulez: []\n")
+        until(lambda: agent.status()["last_reload"]["result"] == "rejected")
+        rejected = invoke("--state-dir", str(agent.state)).output
+        assert "rejected (change)" in rejected
+        assert "policy.yaml:2:1" in rejected
+
+
+def test_lists_and_issuers_have_a_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = shown(
+        monkeypatch,
+        lists={
+            "scanners": {"entries": 3, "soonest_expiry": 1_800_000_000},
+            "others": {"entries": 0, "soonest_expiry": None},
+        },
+        issuers={"corp": {"revocation": {"state": "not_checked"}}},
+    ).output
+    assert "3 entries, next expiry 2027-01-15T08:00:00+00:00" in output
+    assert "0 entries, next expiry never" in output
+    assert "issuer corp" in output
+
+
+def test_problems_and_warnings_have_a_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    last = {"result": "rejected", "cause": "change", "at": 0.0, "problems": ["a:1:1 \x1b[2J"], "warnings": ["b:1:1 y"]}
+    output = shown(monkeypatch, last_reload=last).output
+    assert "a:1:1 \\u001b[2J" in output
+    assert "b:1:1 y" in output
+
+
+def test_an_agent_that_is_not_ready_is_status_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = shown(monkeypatch, ready=False, revision="", clock_usable=False)
+    assert result.exit_code == 1
+    assert "NOT USABLE" in result.output
+
+
+def test_an_agent_that_does_not_answer_is_status_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = invoke("--admin", f"unix:{tmp_path}/none")
+    assert result.exit_code == 1
+    assert "no agent answers" in result.stderr
+    refused = shown(monkeypatch, 421)
+    assert refused.exit_code == 1
+    assert "answers 421" in refused.stderr
+
+
+def test_an_address_that_is_none_is_status_2() -> None:
+    assert invoke("--admin", "nowhere").exit_code == 2
+
+
+def test_help_has_an_example() -> None:
+    assert "spoa-authz status --json" in invoke("--help").output

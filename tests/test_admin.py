@@ -1,0 +1,173 @@
+"""Whoever may look may look, whoever may change may change, and nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+
+from spoa.addresses import Address
+from spoa.admin import Admin, Sources
+from spoa.listeners import address_of, bind
+from spoa.reload import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+
+class Agent:
+    """What an admin address asks."""
+
+    def __init__(self) -> None:
+        self.is_ready = True
+        self.result = "activated"
+        self.reloads = 0
+
+    async def metrics(self) -> bytes:
+        return b"spoa_authz_workers 1.0\n"
+
+    async def status(self) -> dict[str, Any]:
+        return {"revision": "0123456789ab"}
+
+    async def reload(self) -> Outcome:
+        self.reloads += 1
+        problems = () if self.result == "activated" else ({"message": "no"},)
+        return Outcome(self.result, "request", "0123456789ab", 0.0, 0.0, problems)
+
+
+Ask = "Callable[..., Awaitable[tuple[int, str]]]"
+
+
+def serve(
+    script: Callable[[Any, Agent], Awaitable[None]], address: Address | None = None, token_file: Path | None = None
+) -> None:
+    """Serve an admin address, and run a script that may ask it."""
+
+    async def run() -> None:
+        agent = Agent()
+        sources = Sources(agent.metrics, agent.status, lambda: agent.is_ready, agent.reload)
+        admin = Admin(sources, "admin.example", token_file)
+        listener = bind(address or Address("127.0.0.1", 0), "admin")
+        bound = address_of(listener)
+        assert bound is not None
+        await admin.start(listener)
+        connector = aiohttp.UnixConnector(bound.path) if bound.path else None
+        base = "http://localhost" if bound.path else f"http://{bound}"
+
+        async def ask(method: str, path: str, **headers: str) -> tuple[int, str]:
+            async with session.request(method, base + path, headers=headers) as response:
+                return response.status, await response.text()
+
+        async with aiohttp.ClientSession(connector=connector) as session:
+            await asyncio.wait_for(script(ask, agent), 10)
+        await admin.close()
+
+    asyncio.run(run())
+
+
+def test_looking_is_open() -> None:
+    async def script(ask: Any, agent: Agent) -> None:
+        assert await ask("GET", "/healthz") == (200, "ok\n")
+        assert await ask("GET", "/readyz") == (200, "ready\n")
+        assert (await ask("GET", "/metrics"))[1].startswith("spoa_authz_workers")
+        assert json.loads((await ask("GET", "/status"))[1]) == {"revision": "0123456789ab"}
+        agent.is_ready = False
+        assert (await ask("GET", "/readyz"))[0] == 503
+        assert (await ask("GET", "/healthz"))[0] == 200
+
+    serve(script)
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:9124", "127.0.0.1:1", "[::1]:1", "[::1]", "ADMIN.example:80"])
+def test_addresses_and_our_own_names_are_served(host: str) -> None:
+    async def script(ask: Any, _: Agent) -> None:
+        assert (await ask("GET", "/status", Host=host))[0] == 200
+
+    serve(script)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:80", "localhost.evil.example", ""])
+def test_a_page_whose_name_was_made_to_lead_here_gets_nothing(host: str) -> None:
+    async def script(ask: Any, _: Agent) -> None:
+        for path in ("/status", "/metrics", "/missing"):
+            assert (await ask("GET", path, Host=host))[0] == 421
+
+    serve(script)
+
+
+def test_changing_over_tcp_needs_the_token(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("s3cret\n")
+
+    async def script(ask: Any, agent: Agent) -> None:
+        for headers in (
+            {},
+            {"Authorization": "Bearer"},
+            {"Authorization": "Bearer "},
+            {"Authorization": "Bearer s3cre"},
+            {"Authorization": "Bearer s3cret2"},
+            {"Authorization": "Basic s3cret"},
+            {"Authorization": "Bearer \udcff".encode("utf-8", "surrogateescape").decode("latin-1")},
+        ):
+            assert (await ask("POST", "/reload", **headers))[0] == 401
+        assert agent.reloads == 0
+        assert (await ask("POST", "/reload", Authorization="bearer s3cret"))[0] == 200
+        token.write_text("rotated")
+        assert (await ask("POST", "/reload", Authorization="Bearer s3cret"))[0] == 401
+        assert (await ask("POST", "/reload", Authorization="Bearer rotated"))[0] == 200
+        for content in ("", "\n"):
+            token.write_text(content)
+            assert (await ask("POST", "/reload", Authorization="Bearer "))[0] == 401
+        token.unlink()
+        assert (await ask("POST", "/reload", Authorization="Bearer rotated"))[0] == 401
+        assert agent.reloads == 2
+
+    serve(script, token_file=token)
+
+
+def test_without_a_token_file_nothing_can_be_changed_over_tcp() -> None:
+    async def script(ask: Any, _: Agent) -> None:
+        assert (await ask("POST", "/reload", Authorization="Bearer x"))[0] == 401
+
+    serve(script)
+
+
+def test_over_the_unix_socket_the_file_mode_decides(tmp_path: Path) -> None:
+    async def script(ask: Any, agent: Agent) -> None:
+        assert (await ask("POST", "/reload", Host="anything"))[0] == 200
+        assert agent.reloads == 1
+
+    serve(script, Address("", 0, str(tmp_path / "admin.sock")))
+
+
+@pytest.mark.parametrize(("result", "status"), [("activated", 200), ("rejected", 422), ("failed", 500)])
+def test_the_outcome_of_a_reload_is_its_status(tmp_path: Path, result: str, status: int) -> None:
+    async def script(ask: Any, agent: Agent) -> None:
+        agent.result = result
+        code, text = await ask("POST", "/reload")
+        assert code == status
+        assert json.loads(text)["result"] == result
+
+    serve(script, Address("", 0, str(tmp_path / "admin.sock")))
+
+
+def test_other_methods_and_paths_are_refused() -> None:
+    async def script(ask: Any, _: Agent) -> None:
+        assert (await ask("GET", "/reload"))[0] == 405
+        assert (await ask("POST", "/status"))[0] == 405
+        assert (await ask("GET", "/"))[0] == 404
+
+    serve(script)
+
+
+def test_an_admin_address_that_was_never_served_can_be_closed() -> None:
+    async def run() -> None:
+        agent = Agent()
+        sources = Sources(agent.metrics, agent.status, lambda: True, agent.reload)
+        await Admin(sources, "", None).close()
+
+    asyncio.run(run())

@@ -1,0 +1,286 @@
+"""Every deny is a line, no line is waited for, and no line holds what must not be logged."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog.testing
+
+import spoa.decision_log
+from spoa.authorizer import Judgement
+from spoa.decision_log import DecisionLog, Entry, line_of
+from spoa.facts import ABSENT, UNAVAILABLE, Certificate, Missing, Request
+from spoa.policy.model import Decision, Tally
+from tests.agents import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NOW = 1_800_000_000.25
+
+
+class _Standing:
+    def __init__(self, certificate: Certificate) -> None:
+        self.certificate = certificate
+
+
+def judgement(verdict: str = "deny", certificate: Certificate | None = None, **changes: Any) -> Judgement:
+    decision = Decision(
+        verdict=verdict, status=403, reason="no_rule_allows", rule="", identity="", route="", shadow="",
+        rules=("a", "b"), log_reason="no_rule_allows", log_rule="", tally=Tally(verdict, "no_rule_allows", "", ""),
+    )  # fmt: skip
+    made = Judgement(replace(decision, **changes))
+    if certificate is not None:
+        made.standing = _Standing(certificate)  # type: ignore[assignment] # all that the log looks at
+    return made
+
+
+def entry(path: str | Missing = "/x", request: Request | None = None, made: Judgement | None = None) -> Entry:
+    one = request or Request()
+    return Entry(NOW, 0.000123, one.id, one.source, one.method, one.host, path, made or judgement(), "0123456789ab")
+
+
+def certificate(**changes: Any) -> Certificate:
+    values: dict[str, Any] = dict.fromkeys(("dns_san", "uri_san", "email_san", "ip_san"), ())
+    values |= {"subject": {}, "eku": ABSENT, "policy_oids": ABSENT, "is_ca": False, "has_digital_signature": True}
+    values |= {"key_type": "EC", "key_bits": 256, "signature_hash": "sha256", "not_before": 0, "not_after": 86400}
+    values |= {"sha256": b"\x01" * 32, "sha1": b"\x02" * 20, "spki_sha256": b"\x03" * 32, "serial": 255}
+    return Certificate(**{**values, "issuer_text": "CN=CA", "subject_text": "CN=\u202ealice", **changes})
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "decisions.log"
+
+
+@pytest.fixture
+def log(path: Path) -> Iterator[DecisionLog]:
+    made = DecisionLog(str(path), 1.0)
+    yield made
+    made.close()
+
+
+def record(log: DecisionLog, *judgements: Judgement, request: Request | None = None) -> None:
+    log.record(NOW, 0.001, [(request or Request(), one) for one in judgements], "0123456789ab")
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+class TestLine:
+    def test_it_holds_what_the_contract_lists_in_that_order(self) -> None:
+        request = Request(source=bytes((10, 0, 0, 1)), method="GET", host="api", id="id-1")
+        line = json.loads(line_of(entry("/a", request, judgement(certificate=certificate()))))
+        assert line == {
+            "time": "2027-01-15T08:00:00.250000Z",
+            "id": "id-1",
+            "verdict": "deny",
+            "status": 403,
+            "reason": "no_rule_allows",
+            "rule": "",
+            "rules": ["a", "b"],
+            "identity": "",
+            "route": "",
+            "revision": "0123456789ab",
+            "shadow": "",
+            "revocation": "",
+            "cert": {
+                "sha256": "01" * 32,
+                "subject": "CN=\u202ealice",
+                "issuer": "CN=CA",
+                "serial": "ff",
+                "not_after": "1970-01-02T00:00:00Z",
+            },
+            "src": "10.0.0.1",
+            "method": "GET",
+            "host": "api",
+            "path": "/a",
+            "latency_us": 123,
+        }
+
+    def test_what_is_not_known_is_null(self) -> None:
+        unknown = certificate(sha256=UNAVAILABLE, serial=UNAVAILABLE, not_after=1 << 60)
+        line = json.loads(line_of(entry(ABSENT, made=judgement(certificate=unknown))))
+        assert [line[key] for key in ("src", "method", "host", "path")] == [None] * 4
+        assert [line["cert"][key] for key in ("sha256", "serial", "not_after")] == [None] * 3
+        assert json.loads(line_of(entry()))["cert"] is None
+
+    def test_whatever_a_client_sends_stays_on_its_line(self) -> None:
+        line = line_of(entry("/\x00\r\n\x1b[2J\x85\u2028\xff\udcff"))
+        assert line.isascii()
+        assert line.count(b"\n") == 1
+        assert not any(byte < 0x20 for byte in line[:-1])
+        assert json.loads(line)["path"] == "/\x00\r\n\x1b[2J\x85\u2028\xff\udcff"
+
+    def test_shadow_mode_logs_the_rule_and_reason_that_would_have_denied(self) -> None:
+        made = judgement("allow", reason="ok", shadow="deny", log_reason="denied_by_rule", log_rule="r")
+        line = json.loads(line_of(entry(made=made)))
+        assert (line["verdict"], line["reason"], line["rule"], line["shadow"]) == (
+            "allow",
+            "denied_by_rule",
+            "r",
+            "deny",
+        )
+
+
+class TestSelection:
+    def test_all_denies_and_a_share_of_the_allows_are_logged(self, path: Path) -> None:
+        dice = iter([0.04, 0.05, 0.99])
+        log = DecisionLog(str(path), 0.05, lambda: next(dice))
+        record(log, judgement("allow"), judgement("allow"), judgement("allow"), judgement(), judgement())
+        log.close()
+        assert [line["verdict"] for line in lines(path)] == ["allow", "deny", "deny"]
+        assert log.written == 3
+        assert log.dropped == 0
+
+    def test_never_means_no_allow(self, path: Path) -> None:
+        log = DecisionLog(str(path), 0.0)
+        record(log, *[judgement("allow")] * 50)
+        log.close()
+        assert lines(path) == []
+
+    def test_headers_and_certificates_are_not_kept_for_a_line(self, log: DecisionLog, path: Path) -> None:
+        record(log, judgement(), request=Request(cert=b"DER", headers={"cookie": "secret"}, path="/p", host="h"))
+        until(lambda: log.written)
+        assert "secret" not in path.read_text()
+
+
+class TestFile:
+    def test_it_is_made_for_owner_and_group(self, log: DecisionLog, path: Path) -> None:
+        assert path.stat().st_mode & 0o777 & ~0o640 == 0
+
+    def test_lines_appear_without_being_asked_for(self, log: DecisionLog, path: Path) -> None:
+        record(log, judgement())
+        until(path.read_text)
+        assert log.written == 1
+
+    def test_it_is_opened_anew_after_a_rotation(self, log: DecisionLog, path: Path) -> None:
+        record(log, judgement())
+        until(lambda: log.written == 1)
+        path.rename(path.with_suffix(".1"))
+        log.reopen()
+        until(path.exists)
+        record(log, judgement())
+        until(lambda: log.written == 2)
+        assert len(lines(path)) == len(lines(path.with_suffix(".1"))) == 1
+
+    def test_the_old_file_goes_on_when_the_new_one_can_not_be_opened(self, path: Path) -> None:
+        directory = path.parent / "logs"
+        directory.mkdir()
+        log = DecisionLog(str(directory / "log"), 1.0)
+        directory.rename(path.parent / "moved")
+        log.reopen()
+        until(lambda: not log._reopen_wanted)
+        record(log, judgement())
+        log.close()
+        assert len(lines(path.parent / "moved" / "log")) == 1
+
+    def test_lines_of_several_writers_do_not_mix(self, path: Path) -> None:
+        logs = [DecisionLog(str(path), 1.0) for _ in range(3)]
+        for log in logs:
+            record(log, *[judgement()] * 500)
+        for log in logs:
+            log.close()
+        assert len(lines(path)) == 1500
+
+    def test_a_file_that_can_not_be_opened_is_an_error_at_once(self, tmp_path: Path) -> None:
+        with pytest.raises(OSError, match="No such file"):
+            DecisionLog(str(tmp_path / "missing" / "log"), 1.0)
+
+    def test_the_standard_output_is_a_target_too(self, capfd: pytest.CaptureFixture[str]) -> None:
+        log = DecisionLog("-", 1.0)
+        log.reopen()
+        record(log, judgement())
+        log.close()
+        assert json.loads(capfd.readouterr().out)["verdict"] == "deny"
+
+    def test_a_pipe_gets_portions_that_it_takes_whole(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        os.mkfifo(path)
+        reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        sizes: list[int] = []
+        write = os.write
+
+        def counted(descriptor: int, data: bytes) -> int:
+            sizes.append(len(data))
+            return write(descriptor, data)
+
+        monkeypatch.setattr(os, "write", counted)
+        log = DecisionLog(str(path), 1.0)
+        record(log, *[judgement()] * 60)
+        log.close()
+        os.close(reading)
+        assert log.written == 60
+        assert len(sizes) > 1
+        assert max(sizes) <= 4096
+
+
+class TestLoss:
+    def test_a_full_queue_drops_and_counts(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(spoa.decision_log, "MAX_QUEUED_BYTES", 10_000)
+        monkeypatch.setattr(spoa.decision_log, "_LOOK_INTERVAL", 60)
+        log = DecisionLog(str(path), 1.0)
+        record(log, *[judgement()] * 100, request=Request(path="/" * 1000, host="h" * 100))
+        log.close()
+        assert log.written + log.dropped == 100
+        assert 0 < log.written < 10
+
+    @pytest.mark.parametrize("taken", [0, 100, 450])
+    def test_a_full_disk_drops_and_counts_and_the_next_line_stands_alone(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch, taken: int
+    ) -> None:
+        log = DecisionLog(str(path), 1.0)
+        write = os.write
+        room = [taken]
+
+        def limited(descriptor: int, data: bytes) -> int:
+            if not room:
+                return write(descriptor, data)
+            portion = min(room[0], len(data))
+            if not portion:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            room[0] -= portion
+            return write(descriptor, data[:portion])
+
+        monkeypatch.setattr(os, "write", limited)
+        record(log, judgement(), judgement())
+        until(lambda: log.dropped)
+        record(log, judgement())
+        until(lambda: log.dropped >= 2)
+        room.clear()
+        record(log, judgement())
+        log.close()
+        text = path.read_text().splitlines()
+        whole = [line for line in text if line.endswith("}")]
+        assert len(whole) == log.written
+        assert log.written + log.dropped == 4
+        assert json.loads(text[-1])["verdict"] == "deny"
+
+    def test_a_line_that_can_not_be_written_costs_only_itself(self, log: DecisionLog, path: Path) -> None:
+        with structlog.testing.capture_logs():
+            record(log, judgement(), request=Request(source=b"no address"))
+            record(log, judgement())
+            until(lambda: log.written)
+        assert log.dropped == 1
+
+    def test_a_disk_that_hangs_does_not_hold_up_the_end(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        released = threading.Event()
+
+        def hanging(_: int, data: bytes) -> int:
+            released.wait(10)
+            return len(data)
+
+        monkeypatch.setattr(os, "write", hanging)
+        log = DecisionLog(str(path), 1.0)
+        record(log, judgement())
+        log.close(0.2)
+        assert not log.written
+        released.set()
+        log.close()

@@ -1,0 +1,48 @@
+"""The agent's own log: two forms, one threshold."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import structlog
+
+from spoa import diagnostics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+
+
+def test_json_lines_hold_event_level_time_and_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    diagnostics.configure("json", "info")
+    log = structlog.get_logger()
+    log.debug("unseen")
+    try:
+        int("why")
+    except ValueError:
+        log.exception("seen", path="/a\nb")
+    (line,) = capsys.readouterr().err.splitlines()
+    entry = json.loads(line)
+    assert (entry["event"], entry["level"], entry["path"]) == ("seen", "error", "/a\nb")
+    assert "ValueError: invalid literal" in entry["exception"]
+    assert entry["timestamp"].endswith("Z")
+
+
+def test_text_lines_are_plain_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    diagnostics.configure("text", "warning")
+    log = structlog.get_logger()
+    log.info("unseen")
+    log.warning("seen", number=1)
+    error = capsys.readouterr().err
+    assert "seen" in error
+    assert "number=1" in error
+    assert "unseen" not in error
+    assert "\x1b" not in error

@@ -1,0 +1,260 @@
+"""The documentation says what is so: generated text is current, links lead somewhere, examples do what they say."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
+
+import pytest
+import yaml
+
+from docs import generate
+from spoa.adapter import VARIABLES
+from spoa.authorizer import Judgement
+from spoa.cli import VERBS
+from spoa.decision_log import Entry, line_of
+from spoa.facts import UNAVAILABLE
+from spoa.policy.casegrammar import TESTS
+from spoa.policy.document import read_document
+from spoa.policy.grammar import POLICY
+from spoa.policy.listfile import LIST_FILE
+from spoa.policy.load import document_kind
+from spoa.policy.model import Reason
+from spoa.policy.reading import Report
+from tests.agents import policy_of
+from tests.documents import ROOT, Shell, pages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.documents import Block, Page
+
+PAGES: Final = pages()
+BLOCKS: Final = [block for page in PAGES.values() for block in page.blocks]
+TUTORIAL: Final = "docs/tutorial.md"
+#: Each of them goes on in the folder that the tutorial leaves.
+HOW_TO: Final = tuple(f"docs/how-to/{path.name}" for path in sorted((generate.PAGES / "how-to").glob("*.md")))
+
+
+def _marked(word: str) -> list[Block]:
+    return [block for block in BLOCKS if block.language == word]
+
+
+def _first_column(page: Page, heading: str) -> list[str]:
+    """Return the code in the first column of the table below a heading."""
+    section = re.split(r"^#+ ", page.text.partition(heading)[2], maxsplit=1, flags=re.MULTILINE)[0]
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    return [word for cell in cells for word in re.findall(r"`([^`]+)`", cell)]
+
+
+# -- pages ------------------------------------------------------------------------------------------------------
+
+
+def test_generated_blocks_are_what_the_tables_say() -> None:
+    stale = [str(page) for page in generate.outdated()]
+    assert not stale, f"run `python -m docs.generate`: {stale}"
+
+
+def test_every_generated_block_is_on_some_page() -> None:
+    used = {
+        name
+        for page in PAGES.values()
+        for name in re.findall(r"^<!-- generated: ([\w-]+) -->", page.text, re.MULTILINE)
+    }
+    assert used == set(generate.BLOCKS)
+
+
+def test_the_generator_writes_what_is_out_of_date_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- generated: statuses -->\nold\n<!-- end of generated -->\n")
+    monkeypatch.setattr(generate, "PAGES", tmp_path)
+    assert generate.main(["--check"]) == 1
+    assert "page.md is out of date" in capsys.readouterr().out
+    assert generate.main([]) == 0
+    assert generate.main(["--check"]) == 0
+    assert "frame too big" in page.read_text()
+
+
+@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
+def test_links_lead_to_pages_and_headings_that_are_there(page: Page) -> None:
+    for link in page.links:
+        if re.match(r"[a-z]+:", link):
+            continue
+        target, _, anchor = unquote(link).partition("#")
+        path = (page.path.parent / target).resolve() if target else page.path
+        assert path.exists(), f"{page.name}: {link}"
+        if anchor:
+            assert anchor in PAGES[str(path.relative_to(ROOT))].anchors, f"{page.name}: {link}"
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    seen: set[str] = set()
+    waiting = ["README.md"]
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name not in PAGES:
+            continue
+        seen.add(name)
+        page = PAGES[name]
+        for link in page.links:
+            target = link.partition("#")[0]
+            if target and not re.match(r"[a-z]+:", link):
+                waiting.append(os.path.relpath((page.path.parent / target).resolve(), ROOT))
+    assert set(PAGES) - seen == set()
+
+
+def test_files_that_pages_name_are_there() -> None:
+    for page in PAGES.values():
+        for name in re.findall(r"`((?:spoa|tests|haproxy|policies|docs|benchmarks)/[\w./-]+)`", page.prose):
+            assert (ROOT / name).exists(), f"{page.name}: {name}"
+
+
+def test_tests_that_pages_name_are_there() -> None:
+    sources = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    for page in PAGES.values():
+        for name in re.findall(r"`(test_\w+)`", page.prose):
+            assert re.search(rf"def {name}\(", sources), f"{page.name}: {name}"
+
+
+def test_verbs_that_pages_name_are_there() -> None:
+    for page in PAGES.values():
+        code = [block.text for block in page.blocks] + re.findall(r"`([^`\n]+)`", page.prose)
+        for verb in re.findall(r"\bspoa-authz ([a-z][a-z-]+)\b", "\n".join(code)):
+            assert verb in VERBS, f"{page.name}: {verb}"
+
+
+# -- reference --------------------------------------------------------------------------------------------------
+
+
+def test_every_reason_has_its_section_in_order() -> None:
+    page = PAGES["docs/reference/reasons.md"]
+    assert re.findall(r"^## `(\w+)`$", page.text, re.MULTILINE) == list(Reason)
+    for section in page.text.split("\n## `")[1:]:
+        assert "**What happened.**" in section
+        assert "**What to do.**" in section
+
+
+def test_every_variable_is_described() -> None:
+    page = PAGES["docs/reference/variables.md"]
+    assert sorted(_first_column(page, "## Variables `txn.authz.*`")[: len(VARIABLES)]) == sorted(VARIABLES)
+
+
+def test_every_field_of_the_decision_log_is_described() -> None:
+    policy = policy_of()
+    judgement = Judgement(policy.deny(Reason.NO_CERTIFICATE).decision)
+    entry = Entry(0, 0, "", UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, judgement, policy.revision)
+    described = _first_column(PAGES["docs/reference/decision-log.md"], "# Decision log")
+    parts = {"sha256", "subject", "issuer", "serial", "not_after", "none"}
+    assert set(described) - parts == set(json.loads(line_of(entry)))
+
+
+# -- examples ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("block", [one for one in _marked("yaml") if set(one.words) <= {"run"}], ids=str)
+def test_yaml_has_the_form_of_a_policy_a_list_or_tests(block: Block) -> None:
+    """A fragment is checked for its keys and values; a file of the session is loaded and used there."""
+    report = Report()
+    node, problems = read_document(block.text.encode(), str(block))
+    assert node is not None
+    shape = {"policy": POLICY, "list": LIST_FILE, "tests": TESTS}[document_kind(node)]
+    shape.read(node, report, "")
+    assert [*problems, *report.problems] == []
+
+
+def test_other_yaml_is_at_least_yaml() -> None:
+    for block in _marked("yaml"):
+        assert yaml.safe_load(block.text), str(block)
+
+
+@pytest.mark.parametrize("block", _marked("haproxy"), ids=str)
+def test_lines_of_haproxy_stand_in_a_shipped_file(block: Block) -> None:
+    """What a page shows of HAProxy's configuration is what the integration tests run, word for word."""
+    shipped = {
+        line.strip() for pattern in ("*.cfg", "*.conf") for file in (ROOT / "haproxy").rglob(pattern)
+        for line in file.read_text().splitlines()
+    }  # fmt: skip
+    lines = [line.strip() for line in block.text.splitlines()]
+    assert [line for line in lines if line and not line.startswith("#") and line not in shipped] == []
+
+
+@pytest.mark.parametrize("block", _marked("python"), ids=str)
+def test_python_compiles(block: Block) -> None:
+    compile(block.text, str(block), "exec")
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """Give a shell in an empty home, with the agent's commands and a HAProxy on its path."""
+    folder = tmp_path_factory.mktemp("home")
+    programs = folder / "programs"
+    programs.mkdir()
+    # The very Python of this test: what it can import, the pages can.
+    for name, words in {"spoa-authz": "-m spoa", "python": ""}.items():
+        (programs / name).write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} {words} "$@"\n')
+        (programs / name).chmod(0o755)
+    with Shell.started(folder, str(programs)) as shell:
+        yield shell
+
+
+@pytest.fixture(scope="module")
+def edge(shell: Shell) -> Shell:
+    """Give the shell as the tutorial leaves it: with certificates, a policy, the agent and HAProxy."""
+    shell.play(PAGES[TUTORIAL])
+    assert shell.ask("cp -a policies as-the-tutorial-leaves-them")[0] == 0
+    return shell
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(300)
+def test_the_tutorial_can_be_followed_to_its_end(edge: Shell) -> None:
+    """All of it has been played by now; the agent that it started still serves what it said last."""
+    assert edge.ask("spoa-authz status --json > status.json")[0] == 0
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", HOW_TO)
+def test_examples_do_what_the_page_says(name: str, edge: Shell) -> None:
+    status, printed = edge.ask("rm -rf policies; cp -a as-the-tutorial-leaves-them policies; spoa-authz reload")
+    assert status == 0, printed
+    edge.play(PAGES[name])
+
+
+def test_every_page_with_examples_is_played() -> None:
+    marked = {block.page for block in BLOCKS if {"run", "output"} & set(block.words) or block.word("file")}
+    assert marked <= {TUTORIAL, *HOW_TO}
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(300)
+def test_the_admin_page_names_what_is_served(edge: Shell) -> None:
+    """Each row is a path that answers, and the one that changes something wants a token; all of the status is told."""
+    page = PAGES["docs/reference/admin.md"]
+    rows = re.findall(r"^\| `(GET|POST) (/\w+)`", page.text, re.MULTILINE)
+    assert len(rows) == 5
+    answers = {path: _fetch(f"http://127.0.0.1:{edge.ports['9124']}{path}", method) for method, path in rows}
+    assert {path: status for path, (status, _) in answers.items()} == {
+        **dict.fromkeys(answers, 200),
+        "/reload": 401,
+    }
+    described = _first_column(page, "## `/status`")
+    assert sorted(described) == sorted(json.loads(answers["/status"][1]))
+
+
+def _fetch(url: str, method: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, ""

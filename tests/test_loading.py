@@ -1,0 +1,197 @@
+"""A directory becomes a policy, whole, or every problem in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+import spoa
+from spoa.exceptions import PolicyError
+from spoa.facts import Request
+from spoa.loading import MAX_FILE_SIZE, fixtures, load_directory, load_policy
+from spoa.policy.reading import Report
+from tests.pki import CA
+from tests.policies import NOW
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CORP = CA("Corp", now=NOW)
+ALICE = CORP.issue("alice", ["staff"])
+
+POLICY = """apiVersion: authz/v1
+issuers: {corp: {ca: trust/corp.pem, revocation: {none: a test}}}
+lists: {plain: {file: lists/plain.txt}, rich: {file: lists/rich.yaml}}
+identities:
+  staff: {issuer: corp, ou: staff}
+  listed: {issuer: corp, in_list: [plain, rich]}
+rules:
+  - {id: staff, effect: allow, who: staff}
+  - {id: listed, effect: allow, who: listed}
+"""
+TESTS = """apiVersion: authz/v1
+kind: tests
+certs: {alice: {issuer: corp, cn: alice, ou: staff}}
+tests:
+  - {name: staff may, cert: alice, request: GET /, expect: %s}
+"""
+RICH = """apiVersion: authz/v1
+kind: list
+entries:
+  - {sha256: "%s", owner: me, expires: 2030-01-01T00:00:00Z}
+"""
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    for name in ("trust", "lists", "tests"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "trust/corp.pem").write_bytes(CORP.pem)
+    (tmp_path / "lists/plain.txt").write_text("ab" * 32 + "\n")
+    (tmp_path / "lists/rich.yaml").write_text(RICH % ("cd" * 32))
+    (tmp_path / "tests/all.yaml").write_text(TESTS % "allow")
+    (tmp_path / "main.yaml").write_text(POLICY)
+    return tmp_path
+
+
+def problems(directory: Path) -> list[tuple[str, str]]:
+    report = Report()
+    load_directory(directory, report, NOW)
+    return [(one.file, one.code) for one in report.problems if not one.is_warning]
+
+
+def revision(directory: Path) -> str:
+    return load_policy(directory, now=NOW).revision
+
+
+def test_a_directory_becomes_a_policy_that_judges(directory: Path) -> None:
+    own = spoa.load_policy(directory)
+    request = Request(cert=ALICE.der, used=True, verify=0, method="GET", path="/")
+    assert own.evaluate(request, NOW).decision.rule == "staff"
+    assert len(own.revision) == 12
+    assert set(own.revision) <= set("0123456789abcdef")
+    assert {name: len(index) for name, index in own.lists.items()} == {"plain": 1, "rich": 1}
+
+
+def test_all_files_are_remembered_for_whoever_watches_them(directory: Path) -> None:
+    report = Report()
+    loaded = load_directory(directory, report, NOW)
+    assert loaded is not None
+    names = {str(path.relative_to(directory)) for path in loaded.documents.files}
+    assert names == {"main.yaml", "trust/corp.pem", "lists/plain.txt", "lists/rich.yaml", "tests/all.yaml"}
+
+
+def test_documents_are_merged_in_byte_order(directory: Path) -> None:
+    for name in ("b.yaml", "B.yaml", "a.yaml"):
+        (directory / name).write_text(
+            f"apiVersion: authz/v1\nrules: [{{id: {name[0]}, effect: deny, request: {{path: /}}}}]\n"
+        )
+    own = load_policy(directory, now=NOW, run_tests=False)
+    assert [rule.id for rule in own.model.rules] == ["B", "a", "b", "staff", "listed"]
+
+
+def test_what_is_hidden_or_no_yaml_is_not_read(directory: Path) -> None:
+    for name in (".hidden.yaml", "README.md", "main.yaml~", "..data.yaml"):
+        (directory / name).write_text("rules: [not, a, policy]\n")
+    (directory / "tests/.hidden.yaml").write_text("x")
+    assert problems(directory) == []
+
+
+def test_the_revision_is_that_of_policies_lists_and_authorities(directory: Path) -> None:
+    seen = [revision(directory)]
+    assert revision(directory) == seen[0]
+    (directory / "tests/all.yaml").write_text(TESTS % "allow" + "\n# more\n")
+    assert revision(directory) == seen[0]
+    for name, content in (
+        ("main.yaml", POLICY + "# more\n"),
+        ("lists/plain.txt", "ac" * 32 + "\n"),
+        ("trust/corp.pem", CORP.pem.decode() + "\n"),
+        ("other.yaml", "apiVersion: authz/v1\n"),
+    ):
+        (directory / name).write_text(content)
+        seen.append(revision(directory))
+    (directory / "other.yaml").rename(directory / "renamed.yaml")
+    seen.append(revision(directory))
+    assert len(set(seen)) == len(seen)
+
+
+def test_a_policy_whose_tests_fail_is_refused(directory: Path) -> None:
+    (directory / "tests/all.yaml").write_text(TESTS % "deny")
+    with pytest.raises(PolicyError) as caught:
+        load_policy(directory, now=NOW)
+    assert [one.code for one in caught.value.problems] == ["test-failed"]
+    assert load_policy(directory, now=NOW, run_tests=False).revision
+
+
+def test_tests_may_also_stand_at_the_top(directory: Path) -> None:
+    (directory / "more.yaml").write_text(TESTS % "deny")
+    with pytest.raises(PolicyError, match="staff may"):
+        load_policy(directory, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code"),
+    [
+        ("main.yaml", "rules: 1\n", "wrong-type"),
+        ("main.yaml", "kind: rules\n", "unknown-kind"),
+        ("more.yml", "apiVersion: authz/v1\n", "file-name"),
+        ("lists/plain.txt", "not hex\n", ""),
+        ("lists/rich.yaml", "", "empty-file"),
+        ("lists/rich.yaml", "entries: 1\n", ""),
+        ("trust/corp.pem", "no certificate\n", ""),
+        ("main.yaml", "a: [\n", "syntax"),
+    ],
+)
+def test_a_bad_file_is_a_problem_at_that_file(directory: Path, name: str, content: str, code: str) -> None:
+    (directory / name).write_text(content)
+    assert any(file == name and code in {"", found} for file, found in problems(directory)), problems(directory)
+    with pytest.raises(PolicyError):
+        load_policy(directory, now=NOW)
+
+
+@pytest.mark.parametrize("name", ["lists/plain.txt", "lists/rich.yaml", "trust/corp.pem"])
+def test_a_missing_file_is_a_problem_and_no_empty_list(directory: Path, name: str) -> None:
+    (directory / name).unlink()
+    assert (name, "unreadable") in problems(directory)
+    (directory / name).mkdir()
+    assert (name, "unreadable") in problems(directory)
+
+
+def test_a_directory_that_is_none_or_holds_no_policy_is_refused(tmp_path: Path) -> None:
+    assert [code for _, code in problems(tmp_path)] == ["no-policy"]
+    assert [code for _, code in problems(tmp_path / "nowhere")] == ["unreadable"]
+    (tmp_path / "dir.yaml").mkdir()
+    assert ("dir.yaml", "unreadable") in problems(tmp_path)
+
+
+def test_files_beyond_the_limit_are_refused_unread(directory: Path) -> None:
+    with (directory / "lists/plain.txt").open("wb") as file:
+        file.truncate(MAX_FILE_SIZE + 1)
+    assert ("lists/plain.txt", "too-large") in problems(directory)
+
+
+def test_all_files_problems_come_at_once(directory: Path) -> None:
+    (directory / "lists/plain.txt").write_text("oops\n")
+    (directory / "trust/corp.pem").write_text("oops\n")
+    assert {file for file, _ in problems(directory)} == {"lists/plain.txt", "trust/corp.pem"}
+
+
+def test_one_key_under_two_issuers_is_an_error(directory: Path) -> None:
+    more = "apiVersion: authz/v1\nissuers: {again: {ca: trust/corp.pem, revocation: {none: x}}}\n"
+    (directory / "more.yaml").write_text(more)
+    with pytest.raises(PolicyError, match="again"):
+        load_policy(directory, now=NOW)
+
+
+def test_warnings_alone_raise_nothing(directory: Path) -> None:
+    (directory / "more.yaml").write_text("rules: [{id: any, effect: allow, who: {issuer: any, cn: x}}]\n")
+    assert load_policy(str(directory), now=NOW).model.rules[0].id == "staff"
+
+
+def test_fixtures_are_read_below_the_directory(directory: Path) -> None:
+    read = fixtures(directory)
+    assert read("trust/corp.pem") == CORP.pem
+    assert read("trust/none.pem") is None
+    assert read("trust") is None
+    assert read("x" * 5000) is None

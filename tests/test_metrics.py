@@ -1,0 +1,86 @@
+"""Names, sums and the page."""
+
+from __future__ import annotations
+
+import json
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from spoa.metrics import (
+    METRICS,
+    REQUEST_BUCKETS,
+    Histogram,
+    Samples,
+    Totals,
+    exposition,
+    samples_from_json,
+    samples_to_json,
+)
+
+
+def page(samples: Samples) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    families = text_string_to_metric_families(exposition(samples).decode())
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def test_every_metric_is_defined_once_and_says_what_it_counts() -> None:
+    assert len({metric.name for metric in METRICS}) == len(METRICS)
+    for metric in METRICS:
+        assert metric.help.endswith(".")
+        assert metric.name.endswith("_total") == (metric.kind == "counter")
+        assert (metric.kind == "histogram") == bool(metric.buckets)
+        assert all(len(values) == len(metric.labels) for values in metric.values)
+
+
+def test_the_page_of_an_agent_that_did_nothing_shows_zeros() -> None:
+    shown = page({})
+    assert shown["spoa_authz_reload_total", (("result", "rejected"),)] == 0
+    assert shown["spoa_authz_connections", ()] == 0
+    assert shown["spoa_authz_decision_log_dropped_total", ()] == 0
+
+
+def test_labels_stand_on_the_page() -> None:
+    shown = page({("decisions_total", ("deny", "no_rule_allows", 'a"\n')): 3})
+    labels = (("reason", "no_rule_allows"), ("rule", 'a"\n'), ("verdict", "deny"))
+    assert shown["spoa_authz_decisions_total", labels] == 3
+
+
+def test_a_histogram_counts_up_to_and_with_its_bound() -> None:
+    histogram = Histogram(REQUEST_BUCKETS)
+    histogram.observe(REQUEST_BUCKETS[0], 2)
+    histogram.observe(0.07)
+    histogram.observe(5.0)
+    shown = page(histogram.samples("request_duration_seconds"))
+    name = "spoa_authz_request_duration_seconds"
+    assert shown[f"{name}_bucket", (("le", "5e-05"),)] == 2
+    assert shown[f"{name}_bucket", (("le", "0.06"),)] == 2
+    assert shown[f"{name}_bucket", (("le", "0.08"),)] == 3
+    assert shown[f"{name}_bucket", (("le", "+Inf"),)] == shown[f"{name}_count", ()] == 4
+    assert abs(shown[f"{name}_sum", ()] - 5.0701) < 1e-9
+
+
+def test_workers_are_added_up() -> None:
+    totals = Totals()
+    totals.update(1, {("connections", ()): 2, ("connections_total", ()): 5})
+    totals.update(2, {("connections", ()): 3, ("connections_total", ()): 7})
+    assert totals.samples() == {("connections", ()): 5, ("connections_total", ()): 12}
+
+
+def test_a_worker_that_ended_leaves_its_counters_and_takes_its_gauges() -> None:
+    totals = Totals()
+    for _ in range(2):
+        totals.update(1, {("connections", ()): 2, ("connections_total", ()): 5})
+        totals.end(1)
+    totals.end(99)
+    totals.update(2, {("connections", ()): 1, ("connections_total", ()): 1})
+    assert totals.samples() == {("connections", ()): 1, ("connections_total", ()): 11}
+
+
+def test_samples_survive_json_and_names_that_nobody_knows_do_not() -> None:
+    samples: Samples = {("decisions_total", ("allow", "ok", "r")): 3, ("connections", ()): 1}
+    rows = json.loads(json.dumps(samples_to_json(samples)))
+    assert samples_from_json([*rows, ["of_a_later_release", [], 1]]) == samples

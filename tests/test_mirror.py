@@ -1,0 +1,44 @@
+"""Tests mirror the package: each module has its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ROOT = Path(__file__).parents[1]
+
+#: Modules that are tested elsewhere, with the place and the reason.
+ELSEWHERE: Mapping[str, tuple[str, str]] = {
+    "__init__.py": ("test_exports.py", "it only gives names"),
+    "__main__.py": ("cli/test_serve.py", "one line, run by whatever starts the agent as a process"),
+    "_version.py": ("test_version.py", "the leading underscore is no part of the test's name"),
+    "cli/__init__.py": ("cli/test_init.py", "the table of verbs"),
+    "policy/__init__.py": ("policy/test_model.py", "it is empty"),
+    "spop/__init__.py": ("spop/test_exports.py", "it only gives names"),
+    "haproxy_config/__init__.py": ("haproxy_config/test_rendering.py", "it only gives names"),
+    "revocation/__init__.py": ("revocation/test_check.py", "it only gives names"),
+}
+MODULES = sorted(str(path.relative_to(ROOT / "spoa")) for path in (ROOT / "spoa").rglob("*.py"))
+
+
+def home_of(module: str) -> Path:
+    """Return where the tests of a module stand."""
+    if module in ELSEWHERE:
+        return ROOT / "tests" / ELSEWHERE[module][0]
+    path = Path(module)
+    return ROOT / "tests" / path.with_name(f"test_{path.name}")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_has_its_tests(module: str) -> None:
+    assert home_of(module).is_file(), f"spoa/{module} has no {home_of(module).relative_to(ROOT)}"
+
+
+def test_every_exception_has_a_module_and_a_reason() -> None:
+    assert set(ELSEWHERE) <= set(MODULES)
+    assert all(reason for _, reason in ELSEWHERE.values())

@@ -1,0 +1,198 @@
+"""The state directory: locked, atomic, and never the reason for an allow."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from spoa._version import BUILD_TIME
+from spoa.exceptions import StateError
+from spoa.state import KEPT_BUNDLES, MAX_CLOCK_SETBACK, StateDirectory, read_pid, replace_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+REVISION = "0123456789ab"
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> StateDirectory:
+    return StateDirectory(tmp_path / "deep" / "state")
+
+
+def kept(state: StateDirectory, revision: str = REVISION) -> Path:
+    with state.draft() as draft:
+        (draft / "policy").write_text(revision)
+        return state.keep(draft, revision)
+
+
+class TestDirectory:
+    def test_it_is_made_for_nobody_else(self, state: StateDirectory) -> None:
+        assert state.path.stat().st_mode & 0o777 == 0o700
+        assert state.bundles.stat().st_mode & 0o777 == 0o700
+
+    def test_a_directory_that_others_can_write_is_refused(self, state: StateDirectory) -> None:
+        state.bundles.chmod(0o777)
+        with pytest.raises(StateError, match="writable by nobody else"):
+            StateDirectory(state.path)
+
+    def test_a_place_that_is_no_directory_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(StateError, match="can't be used"):
+            StateDirectory(tmp_path / "file")
+
+
+class TestLock:
+    def test_the_running_agent_is_found_by_its_pid(self, state: StateDirectory) -> None:
+        assert read_pid(state.path) is None
+        state.lock()
+        assert read_pid(state.path) == os.getpid()
+        state.write_admin_address("127.0.0.1:9124")
+        state.unlock()
+        assert read_pid(state.path) is None
+        assert not (state.path / "admin").exists()
+        state.unlock()
+
+    def test_two_agents_never_share_a_directory(self, state: StateDirectory) -> None:
+        state.lock()
+        with pytest.raises(StateError, match=f"process {os.getpid()} runs on it"):
+            StateDirectory(state.path).lock()
+        state.unlock()
+        again = StateDirectory(state.path)
+        again.lock()
+        again.unlock()
+
+    def test_a_pid_file_that_a_crash_left_behind_names_nobody(self, state: StateDirectory) -> None:
+        (state.path / "spoa-authz.pid").write_text(f"{os.getpid()}\n")
+        assert read_pid(state.path) is None
+
+    def test_a_pid_file_that_holds_no_number_names_nobody(self, state: StateDirectory) -> None:
+        state.lock()
+        (state.path / "spoa-authz.pid").write_text("gibberish")
+        assert read_pid(state.path) is None
+        state.unlock()
+
+    def test_a_look_at_the_pid_does_not_keep_an_agent_from_starting(self, state: StateDirectory) -> None:
+        path = state.path / "spoa-authz.pid"
+        path.touch()
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            timer = threading.Timer(0.05, lambda: fcntl.flock(file, fcntl.LOCK_UN))
+            timer.start()
+            state.lock()
+            timer.join()
+        state.unlock()
+
+    def test_a_pid_file_that_can_not_be_opened_is_an_error(self, state: StateDirectory) -> None:
+        (state.path / "spoa-authz.pid").mkdir()
+        with pytest.raises(StateError, match="can't be opened"):
+            state.lock()
+
+
+class TestTime:
+    def test_without_a_kept_time_the_build_day_is_the_floor(self, state: StateDirectory) -> None:
+        assert state.clock_floor() == BUILD_TIME
+
+    def test_the_newest_time_is_kept_and_only_ever_grows(self, state: StateDirectory) -> None:
+        now = BUILD_TIME + 10_000_000
+        state.keep_time(now)
+        state.keep_time(now - 500)
+        assert state.clock_floor() == now - MAX_CLOCK_SETBACK
+        state.keep_time(now + 60)
+        assert state.clock_floor() == now + 60 - MAX_CLOCK_SETBACK
+
+    def test_a_kept_time_before_the_build_day_changes_nothing(self, state: StateDirectory) -> None:
+        (state.path / "newest-time").write_text("5\n")
+        assert state.clock_floor() == BUILD_TIME
+
+    @pytest.mark.parametrize("content", [b"", b"soon\n", b"12", b"-5\n", b"1" * 40 + b"\n"])
+    def test_a_kept_time_that_is_none_stops_the_agent(self, state: StateDirectory, content: bytes) -> None:
+        (state.path / "newest-time").write_bytes(content)
+        with pytest.raises(StateError, match="holds no time"):
+            state.clock_floor()
+
+    def test_a_kept_time_that_can_not_be_read_stops_the_agent(self, state: StateDirectory) -> None:
+        (state.path / "newest-time").mkdir()
+        with pytest.raises(StateError, match="can't be read"):
+            state.clock_floor()
+
+
+class TestBundles:
+    def test_a_draft_that_is_not_kept_is_gone(self, state: StateDirectory) -> None:
+        with state.draft() as draft:
+            assert draft.is_dir()
+        assert not draft.exists()
+
+    def test_two_bundles_may_have_one_revision(self, state: StateDirectory) -> None:
+        assert kept(state).name == f"000001-{REVISION}"
+        assert kept(state).name == f"000002-{REVISION}"
+
+    def test_the_active_one_is_found_again(self, state: StateDirectory) -> None:
+        assert state.last_good() is None
+        bundle = kept(state)
+        assert state.last_good() is None
+        state.activate(bundle)
+        assert state.last_good() == bundle
+        other = kept(state)
+        state.activate(other)
+        assert StateDirectory(state.path).last_good() == other
+
+    def test_only_the_newest_few_are_kept_and_the_active_one(self, state: StateDirectory) -> None:
+        first = kept(state)
+        for _ in range(KEPT_BUNDLES + 2):
+            kept(state)
+        state.activate(first)
+        names = sorted(path.name for path in state.bundles.iterdir())
+        assert len(names) == KEPT_BUNDLES + 1
+        assert first.name in names
+
+    def test_a_mark_that_leads_elsewhere_is_not_followed(self, state: StateDirectory, tmp_path: Path) -> None:
+        foreign = tmp_path / f"000009-{REVISION}"
+        foreign.mkdir()
+        (state.path / "active").symlink_to(foreign)
+        assert state.last_good() is None
+        (state.bundles / f"000009-{REVISION}").symlink_to(foreign)
+        assert state.last_good() is None
+
+    def test_a_bundle_that_nobody_can_open_is_dropped(self, state: StateDirectory) -> None:
+        bundle = kept(state)
+        state.discard(bundle)
+        assert not bundle.exists()
+
+    def test_drafts_that_a_crash_left_behind_are_swept_up(self, state: StateDirectory) -> None:
+        (state.bundles / "draft-x").mkdir()
+        bundle = kept(state)
+        (state.bundles / "notes").mkdir()
+        state.sweep()
+        assert sorted(path.name for path in state.bundles.iterdir()) == [bundle.name, "notes"]
+
+    def test_a_directory_that_can_not_be_written_is_an_error(self, state: StateDirectory) -> None:
+        bundle = kept(state)
+        with pytest.raises(StateError, match="can't be written"):
+            state.keep(state.bundles / "missing", REVISION)
+        (state.path / ".active.new").mkdir()
+        with pytest.raises(StateError, match="can't be written"):
+            state.activate(bundle)
+        state.bundles.rename(state.path / "elsewhere")
+        with pytest.raises(StateError, match="can't be written"), state.draft():
+            pass
+
+
+def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    replace_file(path, b"one")
+    replace_file(path, b"two")
+    assert path.read_bytes() == b"two"
+
+    def fail(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StateError, match="No space left"):
+        replace_file(path, b"three")
+    assert path.read_bytes() == b"two"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]

@@ -1,0 +1,190 @@
+"""Every kind of edit is noticed, and told once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import spoa.watcher
+from spoa.watcher import Watcher, tree_state
+from tests.agents import OPEN, SHUT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.fixture
+def policies(tmp_path: Path) -> Path:
+    directory = tmp_path / "policies"
+    directory.mkdir()
+    (directory / "policy.yaml").write_text(OPEN)
+    return directory
+
+
+def save(policies: Path) -> None:
+    (policies / "policy.yaml").write_text(SHUT)
+
+
+def rename(policies: Path) -> None:
+    (policies / ".new").write_text(SHUT)
+    (policies / ".new").rename(policies / "policy.yaml")
+
+
+def rename_of_the_same_age(policies: Path) -> None:
+    before = (policies / "policy.yaml").stat()
+    (policies / ".new").write_text(OPEN.replace("/open/**", "/nepo/**"))
+    os.utime(policies / ".new", ns=(before.st_atime_ns, before.st_mtime_ns))
+    (policies / ".new").rename(policies / "policy.yaml")
+
+
+def addition(policies: Path) -> None:
+    (policies / "lists").mkdir()
+    (policies / "lists" / "a.txt").write_text("")
+
+
+def removal(policies: Path) -> None:
+    (policies / "policy.yaml").unlink()
+
+
+def replacement_of_the_directory(policies: Path) -> None:
+    policies.rename(policies.with_name("old"))
+    policies.mkdir()
+    (policies / "policy.yaml").write_text(SHUT)
+
+
+class TestTreeState:
+    @pytest.mark.parametrize(
+        "edit", [save, rename, rename_of_the_same_age, addition, removal, replacement_of_the_directory]
+    )
+    def test_it_differs_after_every_kind_of_edit(self, policies: Path, edit: Callable[[Path], None]) -> None:
+        before = tree_state([policies])
+        assert tree_state([policies]) == before
+        edit(policies)
+        assert tree_state([policies]) != before
+
+    def test_a_loop_of_links_is_left(self, policies: Path) -> None:
+        (policies / "loop").symlink_to(policies)
+        assert tree_state([policies]) == tree_state([policies])
+
+    def test_it_looks_at_so_many_files_and_no_more(self, policies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(spoa.watcher, "_MAX_FILES", 1)
+        before = tree_state([policies])
+        (policies / "policy.yaml").write_text(SHUT)
+        assert tree_state([policies]) == before
+
+
+async def noticed(watcher: Watcher, edit: Callable[[], Any], seconds: float = 3) -> int:
+    """Edit, and count what the watcher tells from then on until it has been silent for a while."""
+    count = 0
+    changes = watcher.changes()
+    waiting = asyncio.ensure_future(anext(changes))
+    await asyncio.sleep(0.2)
+    edit()
+    with contextlib.suppress(TimeoutError):
+        while True:
+            await asyncio.wait_for(waiting, seconds if not count else 0.6)
+            count += 1
+            waiting = asyncio.ensure_future(anext(changes))
+    await changes.aclose()
+    return count
+
+
+class TestWatcher:
+    @pytest.mark.parametrize("edit", [save, rename, addition, removal, replacement_of_the_directory])
+    def test_an_edit_is_told_once(self, policies: Path, edit: Callable[[Path], None]) -> None:
+        async def run() -> int:
+            return await noticed(Watcher([policies]), lambda: edit(policies))
+
+        assert asyncio.run(run()) == 1
+
+    def test_the_flip_of_a_mounted_config_map_is_told_once(self, tmp_path: Path) -> None:
+        mount = tmp_path / "mount"
+        for version, text in (("..1", OPEN), ("..2", SHUT)):
+            (mount / version).mkdir(parents=True)
+            (mount / version / "policy.yaml").write_text(text)
+        (mount / "..data").symlink_to("..1")
+        (mount / "policy.yaml").symlink_to("..data/policy.yaml")
+
+        def flip() -> None:
+            (mount / "..new").symlink_to("..2")
+            (mount / "..new").rename(mount / "..data")
+
+        async def run() -> int:
+            return await noticed(Watcher([mount]), flip)
+
+        assert asyncio.run(run()) == 1
+
+    def test_the_flip_of_a_link_above_the_tree_is_told_without_notifications(self, tmp_path: Path) -> None:
+        for version in ("one", "two"):
+            (tmp_path / version).mkdir()
+            (tmp_path / version / "policy.yaml").write_text(OPEN)
+        link = tmp_path / "current"
+        link.symlink_to("one")
+
+        def flip() -> None:
+            (tmp_path / "new").symlink_to("two")
+            (tmp_path / "new").rename(link)
+
+        async def run() -> int:
+            return await noticed(Watcher([link]), flip)
+
+        assert asyncio.run(run()) == 1
+
+    def test_a_directory_may_appear_later(self, tmp_path: Path) -> None:
+        async def run() -> int:
+            return await noticed(Watcher([tmp_path / "later"]), (tmp_path / "later").mkdir)
+
+        assert asyncio.run(run()) == 1
+
+    def test_reading_is_no_change(self, policies: Path) -> None:
+        async def run() -> int:
+            watcher = Watcher([policies])
+            return await noticed(watcher, lambda: str((policies / "policy.yaml").read_text()), 1)
+
+        assert asyncio.run(run()) == 0
+
+    def test_an_edit_in_several_steps_is_told_when_it_is_over(self, policies: Path) -> None:
+        async def run() -> None:
+            watcher = Watcher([policies], quiet=0.2)
+            changes = watcher.changes()
+            waiting = asyncio.ensure_future(anext(changes))
+            for number in range(6):
+                (policies / f"{number}.yaml").write_text(OPEN)
+                assert not waiting.done()
+                await asyncio.sleep(0.05)
+            await asyncio.wait_for(waiting, 3)
+            await changes.aclose()
+
+        asyncio.run(run())
+        assert len(list(policies.iterdir())) == 7
+
+    def test_an_edit_that_never_ends_is_not_waited_for_for_ever(
+        self, policies: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def run() -> None:
+            watcher = Watcher([policies], quiet=0.001)
+            numbers = iter(range(1_000_000))
+            monkeypatch.setattr(spoa.watcher, "tree_state", lambda _: next(numbers))
+            monkeypatch.setattr(spoa.watcher, "_MAX_UNREST", 0.2)
+            changes = watcher.changes()
+            await asyncio.wait_for(anext(changes), 3)
+            await changes.aclose()
+
+        asyncio.run(run())
+
+    def test_other_paths_to_watch_count_as_a_change_and_the_same_do_not(self, policies: Path, tmp_path: Path) -> None:
+        outside = tmp_path / "ca.pem"
+        outside.write_text("")
+
+        async def run() -> tuple[int, int, int]:
+            watcher = Watcher([policies])
+            same = await noticed(watcher, lambda: watcher.watch([policies]), 0.8)
+            other = await noticed(watcher, lambda: watcher.watch([policies, outside]))
+            return same, other, await noticed(watcher, lambda: str(outside.write_text("new")))
+
+        assert asyncio.run(run()) == (0, 1, 1)
