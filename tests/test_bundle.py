@@ -35,13 +35,17 @@ identities:
   staff: {{issuer: corp, ou: staff}}
   every:
     - {{issuer: corp, cn: {{re: "a.*"}}, o: x, subject: {{L: y}}, dns_san: "*.x", uri_san: "a://b/*"}}
-    - {{issuer: corp, ip_san: 10.0.0.0/8, email_san: "*@b.c", fingerprint: {DIGEST}, spki: {DIGEST}, serial: 1f, in_list: plain}}
+    - {{issuer: corp, ip_san: 10.0.0.0/8, email_san: "*@b.c", serial: 1f, in_list: plain}}
+    - {{issuer: corp, fingerprint: {DIGEST}, spki: {DIGEST}}}
     - {{issuer: corp, eku: clientAuth, policy_oid: 1.2.3, min_key_bits: 2048, ou: {{all_of: [z]}}}}
 """
 RULES = """rules:
   - {id: staff, effect: allow, who: staff}
   - {id: every, effect: allow, who: [every, anonymous], request: {path: [/a, {re: /b}], host: [x.y, {re: z}]}}
-  - {id: more, effect: deny, request: {sni: x.y, method: read, header: {a: b, c: {re: d}}}, when: {source: 10.0.0.0/8, tls: TLSv1.3}}
+  - id: more
+    effect: deny
+    request: {sni: x.y, method: read, header: {a: b, c: {re: d}}}
+    when: {source: 10.0.0.0/8, tls: TLSv1.3}
   - id: time
     effect: require
     request: {path: /late}

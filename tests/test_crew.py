@@ -54,9 +54,9 @@ def lead(listener: socket.socket, bundle: Path, script: Callable[[Crew], Awaitab
         crew = Crew(size, Orders(-1, (listener.fileno(),), Limits(), 0.0, "", 1.0, "text", "critical"))
         await crew.swap(bundle)
         try:
-            await crew.start(20)
+            await crew.start(60)
             assert crew.is_complete
-            await asyncio.wait_for(script(crew), 30)
+            await asyncio.wait_for(script(crew), 90)
         finally:
             await crew.drain()
         assert not crew.is_complete
@@ -77,7 +77,7 @@ def verdicts(listener: socket.socket, count: int = 8) -> set[str]:
 
 
 async def eventually(holds: Callable[[], bool]) -> None:
-    await asyncio.to_thread(until, holds, 15)
+    await asyncio.to_thread(until, holds, 60)
 
 
 def pids_of(crew: Crew) -> set[int]:

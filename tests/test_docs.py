@@ -24,9 +24,10 @@ from spoa.policy.casegrammar import TESTS
 from spoa.policy.document import read_document
 from spoa.policy.grammar import POLICY
 from spoa.policy.listfile import LIST_FILE
-from spoa.policy.load import document_kind
+from spoa.policy.load import document_kind, load_policies
 from spoa.policy.model import Reason
 from spoa.policy.reading import Report
+from spoa.settings import read_settings
 from tests.agents import policy_of
 from tests.documents import ROOT, Shell, pages
 
@@ -112,10 +113,11 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     assert set(PAGES) - seen == set()
 
 
-def test_files_that_pages_name_are_there() -> None:
+def test_files_that_pages_name_are_there_or_written_by_an_example() -> None:
+    written = {block.word("file") for block in BLOCKS}
     for page in PAGES.values():
         for name in re.findall(r"`((?:spoa|tests|haproxy|policies|docs|benchmarks)/[\w./-]+)`", page.prose):
-            assert (ROOT / name).exists(), f"{page.name}: {name}"
+            assert name in written or (ROOT / name).exists(), f"{page.name}: {name}"
 
 
 def test_tests_that_pages_name_are_there() -> None:
@@ -157,6 +159,22 @@ def test_every_field_of_the_decision_log_is_described() -> None:
     assert set(described) - parts == set(json.loads(line_of(entry)))
 
 
+def test_pages_say_that_revocation_is_not_checked_as_long_as_it_is_refused() -> None:
+    """Whoever makes the loader accept a source of revocation has these pages to rewrite."""
+    text = b"issuers: {corp: {ca: trust/ca.pem, revocation: {crl: {files: corp.crl}}}}"
+    report = Report()
+    load_policies({"policy.yaml": text}, report)
+    is_refused = any(problem.code == "unsupported" for problem in report.problems)
+    notes = {
+        "README.md": "No revocation by CRL or OCSP yet",
+        "docs/how-to/revoke-now.md": "This version reads no CRLs",
+        "docs/reference/policy.md": "This version checks no revocation",
+        "docs/reference/reasons.md": "Not in this version",
+        "docs/explanation/security.md": "doesn't check revocation",
+    }
+    assert {name: note in PAGES[name].text for name, note in notes.items()} == dict.fromkeys(notes, is_refused)
+
+
 # -- examples ---------------------------------------------------------------------------------------------------
 
 
@@ -174,6 +192,13 @@ def test_yaml_has_the_form_of_a_policy_a_list_or_tests(block: Block) -> None:
 def test_other_yaml_is_at_least_yaml() -> None:
     for block in _marked("yaml"):
         assert yaml.safe_load(block.text), str(block)
+
+
+@pytest.mark.parametrize("block", [one for one in _marked("yaml") if "settings" in one.words], ids=str)
+def test_settings_can_be_read(block: Block, tmp_path: Path) -> None:
+    file = tmp_path / "agent.yaml"
+    file.write_text(block.text)
+    read_settings({"config": str(file)}, {"HOME": str(tmp_path)})
 
 
 @pytest.mark.parametrize("block", _marked("haproxy"), ids=str)

@@ -32,9 +32,9 @@ LAYERS: Mapping[int, str] = {
 #: The arrows inside a layer: who may import whom.
 ARROWS: Mapping[str, str] = {
     "identity": "facts",
-    "issuers": "identity pem",
+    "issuers": "identity pem signatures",
     "listindex": "facts",
-    "signatures": "identity issuers",
+    "signatures": "identity",
     "ocsp_responder": "identity pki",
     "blocks": "policy.",
     "blockedit": "policy. blocks",

@@ -91,7 +91,7 @@ class Rig:
 
     def trial(self, script: Callable[[Running], None], running: Running) -> None:
         try:
-            until(running.is_ready, 20)
+            until(running.is_ready, 60)
             script(running)
         finally:
             os.kill(os.getpid(), signal.SIGTERM)

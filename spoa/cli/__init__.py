@@ -44,6 +44,7 @@ VERBS: Final[Mapping[str, Verb]] = {
     "unblock": Verb("unblock", "Lift a block."),
     "status": Verb("status", "Show what the running agent does."),
     "reload": Verb("reload", "Have the running agent read its policy again."),
+    "revocation": Verb("revocation", "Tell whether a certificate is revoked."),
     "pki": Verb("pki", "Make certificates for trying things."),
 }
 

@@ -44,15 +44,15 @@ class HostPattern:
         ValueError: when no host could match; the sentence says what to write.
     """
 
-    __slots__ = ("_suffix", "name", "source")
+    __slots__ = ("name", "source", "suffix")
 
     def __init__(self, source: str) -> None:
         self.source = source
         name = source.lower().removesuffix(".")
-        self._suffix = name[1:] if name.startswith("*.") else ""
+        self.suffix = name[1:] if name.startswith("*.") else ""
         if not source.isascii():
             raise ValueError("write host names in their ASCII form (`xn--…`)")
-        bare = name[2:] if self._suffix else name
+        bare = name[2:] if self.suffix else name
         if bare.startswith(r"\*."):
             bare = bare[3:]
             name = name.removeprefix("\\")
@@ -65,9 +65,9 @@ class HostPattern:
     def matches(self, value: str, *, generous: bool) -> bool:
         """Tell whether *value*, a normal host, matches; generous folds what ASCII lower case leaves apart."""
         value = fold(value).removesuffix(".") if generous else value
-        if not self._suffix:
+        if not self.suffix:
             return value == self.name
-        label = value.removesuffix(self._suffix)
+        label = value.removesuffix(self.suffix)
         return len(label) < len(value) and bool(label) and "." not in label
 
     def __str__(self) -> str:

@@ -25,12 +25,23 @@ from spoa.facts import UNAVAILABLE
 from spoa.policy.conditions import COLUMNS, HeaderPattern
 from spoa.policy.model import Effect
 from spoa.policy.path import ASTERISK, PathPattern
+from spoa.policy.pivots import Pivots, is_pivot
 from spoa.policy.text import glob_matches
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator
 
-    from spoa.policy.model import Bearer, IdentityPattern, Matcher, Pattern, PolicyModel, RequestValues, Values, Who
+    from spoa.policy.model import (
+        Bearer,
+        Conjunction,
+        IdentityPattern,
+        Matcher,
+        Pattern,
+        PolicyModel,
+        RequestValues,
+        Values,
+        Who,
+    )
     from spoa.policy.path import CanonicalPath
 
 __all__ = ["RuleTable", "bit_set", "conjunctions_of"]
@@ -124,24 +135,54 @@ def _header_names(model: PolicyModel) -> Iterable[str]:
 
 
 class _Whos:
-    """The answer of the bearer: each different `who` is asked once under each polarity that uses it."""
+    """The answer of the bearer: each different `who` that could hold is asked once under each polarity that uses it."""
 
     def __init__(self, everything: int) -> None:
         self._free = everything
-        self._groups: dict[Hashable, tuple[Who, bool, int]] = {}
+        self._groups: dict[Hashable, int] = {}
+        self._whos: list[tuple[Who, bool]] = []
+        self._bits: list[int] = []
+        self._asked: list[int] = []
+        self._pivots: Pivots[int] = Pivots()
 
     def add(self, who: Who, bit: int, *, generous: bool) -> None:
         self._free &= ~bit
         key = (tuple(map(_identity_key, who.identities)), who.any_certificate, who.anonymous, generous)
-        _, _, bits = self._groups.get(key, (who, generous, 0))
-        self._groups[key] = (who, generous, bits | bit)
+        number = self._groups.get(key)
+        if number is None:
+            number = self._groups[key] = len(self._whos)
+            self._whos.append((who, generous))
+            self._bits.append(0)
+            self._place(number, who, generous=generous)
+        self._bits[number] |= bit
+
+    def _place(self, number: int, who: Who, *, generous: bool) -> None:
+        """Enter a `who` under a pivot of each of its alternatives, or where all are asked if one has none."""
+        alternatives = [conjunction for identity in who.identities for conjunction in identity.alternatives]
+        pivots = [_pivot(conjunction) for conjunction in alternatives]
+        if who.any_certificate or who.anonymous or None in pivots:
+            self._asked.append(number)
+            return
+        for pivot in pivots:
+            assert pivot is not None
+            self._pivots.add(pivot, number, generous=generous)
 
     def answer(self, bearer: Bearer) -> int:
         found = self._free
-        for who, generous, bits in self._groups.values():
+        numbers = set(self._asked)
+        for attribute in self._pivots.attributes:
+            numbers.update(self._pivots.candidates(attribute, bearer.values.get(attribute, UNAVAILABLE)))
+        for number in numbers:
+            who, generous = self._whos[number]
             if who.holds(bearer, generous=generous):
-                found |= bits
+                found |= self._bits[number]
         return found
+
+
+def _pivot(conjunction: Conjunction) -> Matcher | None:
+    """Return the matcher that few certificates meet; an issuer is met by many, so it comes last."""
+    pivots = [matcher for matcher in conjunction if is_pivot(matcher)]
+    return min(pivots, key=lambda matcher: matcher.attribute == "issuer", default=None)
 
 
 class _Column:
@@ -149,24 +190,44 @@ class _Column:
 
     def __init__(self, everything: int) -> None:
         self._free = everything
-        self._groups: dict[Hashable, tuple[Matcher, bool, int]] = {}
+        self._groups: dict[Hashable, int] = {}
+        self._matchers: list[tuple[Matcher, bool]] = []
+        self._bits: list[int] = []
+        self._asked: list[int] = []
+        self._pivots: Pivots[int] = Pivots()
         self._answers: BoundedCache[Hashable, int] = BoundedCache(REMEMBERED)
 
     def add(self, matcher: Matcher, bit: int, *, generous: bool) -> None:
         self._free &= ~bit
         key = (tuple(map(_pattern_key, matcher.patterns)), matcher.is_universal, generous)
-        _, _, bits = self._groups.get(key, (matcher, generous, 0))
-        self._groups[key] = (matcher, generous, bits | bit)
+        number = self._groups.get(key)
+        if number is None:
+            number = self._groups[key] = len(self._matchers)
+            self._matchers.append((matcher, generous))
+            self._bits.append(0)
+            if is_pivot(matcher):
+                self._pivots.add(matcher, number, generous=generous)
+            else:
+                self._asked.append(number)
+        self._bits[number] |= bit
 
     def answer(self, values: Values) -> int:
         key = _hashable(values)
         found = self._answers.get(key)
         if found is None:
-            found = self._free
-            for matcher, generous, bits in self._groups.values():
-                if matcher.holds(values, generous=generous):
-                    found |= bits
+            found = self._ask(values, self._free)
             self._answers.put(key, found)
+        return found
+
+    def _ask(self, values: Values, found: int) -> int:
+        """Return *found* and the conjunctions whose matcher holds for *values*."""
+        numbers = set(self._asked)
+        for attribute in self._pivots.attributes:
+            numbers.update(self._pivots.candidates(attribute, values))
+        for number in numbers:
+            matcher, generous = self._matchers[number]
+            if found & self._bits[number] != self._bits[number] and matcher.holds(values, generous=generous):
+                found |= self._bits[number]
         return found
 
 
@@ -225,10 +286,7 @@ class _PathColumn(_Column):
             found = self._free | self._asterisk
         else:
             found = self._free | self._trees[False].find(path.strict) | self._trees[True].find(path.generous)
-        for matcher, generous, bits in self._groups.values():
-            if found & bits != bits and matcher.holds(values, generous=generous):
-                found |= bits
-        return found
+        return self._ask(values, found)
 
 
 class _Segment:

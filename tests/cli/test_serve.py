@@ -33,7 +33,7 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
         yield made
 
 
-def exit_status(agent: Agent, seconds: float = 15) -> int:
+def exit_status(agent: Agent, seconds: float = 30) -> int:
     return agent.process.wait(seconds)
 
 

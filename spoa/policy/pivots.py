@@ -1,0 +1,94 @@
+"""Finding the few matchers that can hold, among thousands that name one value each.
+
+A *pivot* is a matcher whose patterns all are literals, names or networks, so that the values that it could meet can be
+written down as keys. Whoever is found by a key is still asked; the promise is only that nobody who holds is missed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from spoa.facts import ABSENT, UNAVAILABLE
+from spoa.policy.conditions import Exact
+from spoa.policy.hosts import HostPattern
+from spoa.policy.sans import AddressPattern, packed_address
+from spoa.policy.text import TextPattern, fold, fold_text, strict_text
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator
+
+    from spoa.policy.model import Matcher, Pattern, Values
+
+__all__ = ["Pivots", "is_pivot", "pattern_key", "value_keys"]
+
+T = TypeVar("T")
+
+
+def pattern_key(pattern: Pattern, *, generous: bool) -> Hashable | None:
+    """Return the key that every value meeting *pattern* has in this form, or None when there is no single one."""
+    if isinstance(pattern, Exact):
+        return "exact", pattern.value
+    if isinstance(pattern, TextPattern):
+        literal = pattern.literal(generous=generous)
+        return None if literal is None else ("text", literal)
+    if isinstance(pattern, HostPattern):
+        return ("below", pattern.suffix) if pattern.suffix else ("host", pattern.name)
+    if isinstance(pattern, AddressPattern):
+        return "network", pattern.width, pattern.bits, pattern.network
+    return None
+
+
+def value_keys(value: object, *, generous: bool) -> Iterator[Hashable]:
+    """Yield the keys of all patterns that *value* could meet in this form."""
+    if isinstance(value, str | int | bytes):
+        yield "exact", value
+    if isinstance(value, str):
+        yield "text", fold_text(value) if generous else strict_text(value)
+        host = fold(value).removesuffix(".") if generous else value.lower() if value.isascii() else value
+        yield "host", host
+        yield "below", host[host.find(".") :] if "." in host else ""
+    elif isinstance(value, bytes):
+        packed = packed_address(value)
+        number, width = int.from_bytes(packed), len(packed) * 8
+        for bits in range(width + 1):
+            yield "network", len(packed), bits, number >> (width - bits)
+
+
+def is_pivot(matcher: Matcher) -> bool:
+    """Tell whether the values that *matcher* could meet can be written down."""
+    return not matcher.is_universal and None not in (pattern_key(one, generous=False) for one in matcher.patterns)
+
+
+class Pivots(Generic[T]):
+    """Items by the keys of the pivots that they were entered under."""
+
+    def __init__(self) -> None:
+        self._items: dict[tuple[str, bool, Hashable], list[T]] = {}
+        self._generous: dict[str, list[T]] = {}
+        self._attributes: set[str] = set()
+
+    def add(self, matcher: Matcher, item: T, *, generous: bool) -> None:
+        """Enter *item*, to be found where *matcher*, a pivot, holds; generously also where it holds strictly."""
+        attribute = matcher.attribute
+        self._attributes.add(attribute)
+        if generous:
+            self._generous.setdefault(attribute, []).append(item)
+        for form in {False, generous}:
+            for pattern in matcher.patterns:
+                key = (attribute, form, pattern_key(pattern, generous=form))
+                self._items.setdefault(key, []).append(item)
+
+    @property
+    def attributes(self) -> frozenset[str]:
+        """The attributes that have pivots."""
+        return frozenset(self._attributes)
+
+    def candidates(self, attribute: str, values: Values) -> Iterator[T]:
+        """Yield every item whose pivot on *attribute* could hold for *values*, some of them more than once."""
+        if values is UNAVAILABLE:
+            yield from self._generous.get(attribute, ())
+        elif values is not ABSENT:
+            for value in values:
+                for form in (False, True):
+                    for key in value_keys(value, generous=form):
+                        yield from self._items.get((attribute, form, key), ())

@@ -1,0 +1,93 @@
+"""Whoever holds is found by a key of a value: to ask too many costs time, to miss one costs safety."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spoa.facts import ABSENT, UNAVAILABLE
+from spoa.policy.automaton import Regex
+from spoa.policy.conditions import AtLeast, Exact, InList, MethodPattern
+from spoa.policy.hosts import HostPattern
+from spoa.policy.model import Matcher
+from spoa.policy.pivots import Pivots, is_pivot, pattern_key, value_keys
+from spoa.policy.sans import AddressPattern, DnsPattern
+from spoa.policy.text import TextPattern
+
+if TYPE_CHECKING:
+    from spoa.policy.model import Pattern
+
+texts = st.text(st.sampled_from("aAbß É\u0301\u2126.-"), min_size=1, max_size=6)
+addresses = st.ip_addresses().map(lambda address: address.packed) | st.sampled_from(
+    [ipaddress.ip_address("::ffff:10.1.2.3").packed, ipaddress.ip_address("10.1.2.3").packed]
+)
+hosts = st.sampled_from(["a.example", "b.a.example", "example", "*.example", "A.Example", "a.example."])
+
+
+def is_found(pattern: Pattern, value: object, *, generous: bool) -> bool:
+    pivots: Pivots[str] = Pivots()
+    pivots.add(Matcher("x", "x", (pattern,)), "it", generous=generous)
+    return "it" in pivots.candidates("x", (value,))
+
+
+@given(text=texts, value=texts, generous=st.booleans())
+def test_no_text_that_matches_is_missed(text: str, value: str, generous: bool) -> None:
+    pattern = TextPattern(text)
+    if Matcher("x", "x", (pattern,)).holds((value,), generous=generous):
+        assert is_found(pattern, value, generous=generous)
+
+
+@given(
+    text=st.sampled_from(["a.example", "*.example", "*.a.example", "example"]),
+    value=hosts | texts,
+    generous=st.booleans(),
+    kind=st.sampled_from([HostPattern, DnsPattern]),
+)
+def test_no_host_that_matches_is_missed(text: str, value: str, generous: bool, kind: type[HostPattern]) -> None:
+    pattern = kind(text)
+    if Matcher("x", "x", (pattern,)).holds((value,), generous=generous):
+        assert is_found(pattern, value, generous=generous)
+
+
+@given(value=addresses, bits=st.integers(0, 32), generous=st.booleans())
+def test_no_address_that_matches_is_missed(value: bytes, bits: int, generous: bool) -> None:
+    network = ipaddress.ip_network((ipaddress.IPv4Address(value[-4:]), bits), strict=False)
+    pattern = AddressPattern(str(network))
+    if Matcher("x", "x", (pattern,)).holds((value,), generous=generous):
+        assert is_found(pattern, value, generous=generous)
+
+
+@pytest.mark.parametrize("value", ["x", 7, b"0123", -1])
+@pytest.mark.parametrize("generous", [False, True])
+def test_exact_values_are_found(value: object, *, generous: bool) -> None:
+    assert is_found(Exact(value, str(value)), value, generous=generous)
+
+
+@pytest.mark.parametrize("pattern", [TextPattern("a*"), AtLeast(7), InList("x"), MethodPattern("GET")])
+def test_what_many_values_meet_is_no_pivot(pattern: Pattern) -> None:
+    assert pattern_key(pattern, generous=False) is None
+    assert not is_pivot(Matcher("x", "x", (TextPattern("a"), pattern)))
+
+
+def test_a_universal_matcher_is_no_pivot() -> None:
+    assert is_pivot(Matcher("x", "x", (TextPattern("a"),)))
+    assert not is_pivot(Matcher("x", "x", (TextPattern("a"),), is_universal=True))
+
+
+def test_what_is_not_available_finds_all_that_restrict_and_none_that_grant() -> None:
+    pivots: Pivots[str] = Pivots()
+    pivots.add(Matcher("x", "x", (TextPattern("a"),)), "restricting", generous=True)
+    pivots.add(Matcher("x", "x", (TextPattern("a"),)), "granting", generous=False)
+    assert list(pivots.candidates("x", UNAVAILABLE)) == ["restricting"]
+    assert list(pivots.candidates("x", ABSENT)) == []
+    assert set(pivots.candidates("x", ("a",))) == {"restricting", "granting"}
+    assert pivots.attributes == {"x"}
+
+
+def test_values_of_no_known_type_have_no_keys() -> None:
+    assert list(value_keys({}, generous=True)) == []
+    assert list(value_keys(Regex("a"), generous=False)) == []
