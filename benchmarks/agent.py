@@ -116,9 +116,16 @@ class Bench:
         return Agent(home / "policies", home)
 
     def meet(self, agent: Agent, load: Load) -> dict[str, Any]:
-        """Show an agent every request once."""
-        count = len(load.requests.read_text().splitlines())
-        return replace(load, connections=2, window=1).meet(agent, count)
+        """Show an agent every request once, few at a time."""
+        return replace(load, connections=2, window=1).meet(agent, _count(load))
+
+    def recur(self, agent: Program, load: Load) -> None:
+        """Show an agent every request twice more: only what comes again is worth remembering."""
+        replace(load, connections=8, window=2).meet(agent, 2 * _count(load))
+
+
+def _count(load: Load) -> int:
+    return len(load.requests.read_text().splitlines())
 
 
 def measure_shapes(bench: Bench) -> None:
@@ -136,6 +143,8 @@ def measure_shapes(bench: Bench) -> None:
             load = replace(
                 bench.load(shape.requests, shape.connections, shape.window), all_arguments=shape.all_arguments
             )
+            if not shape.is_fresh:
+                bench.recur(agent, load)
             found: dict[str, list[dict[str, Any]]] = {"floor": [], "agent": []}
             for _ in range(plan.rounds):
                 for program in programs:
@@ -164,6 +173,7 @@ def _compare(bench: Bench, name: str, sizes: tuple[tuple[int, int], tuple[int, i
             bench.report.note(f"{rules} rules, a list of {listed}: ready after {time.monotonic() - began:.1f} s")
             load = bench.load("paths", 50, 1, rules=rules, certificates=certificates)
             bench.meet(agent, load)
+            bench.recur(agent, load)
             runs.append((agent, load, []))
         for _ in range(plan.rounds):
             for agent, load, found in runs:
@@ -190,6 +200,7 @@ def measure_reload(bench: Bench) -> None:
     with bench.agent(rules, listed) as agent, Floor(bench.build) as floor:
         load = bench.load("recurring", 4, 1, rules=rules)
         bench.meet(agent, load)
+        bench.recur(agent, load)
         quiet = {"floor": load.run(floor, plan.seconds), "agent": load.run(agent, plan.seconds)}
         seconds = 2.5 * plan.reloads
         revision: str = agent.get("/status")["revision"]

@@ -67,6 +67,7 @@ class Blocker:
     async def watch(self) -> None:
         """Follow the file for ever."""
         watcher = Watcher([self._state_dir / FILE], quiet=0.02, interval=0.25)
+        await self.update()  # for what came between the first reading and now
         async for _ in watcher.changes():
             await self.update()
 

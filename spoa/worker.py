@@ -77,7 +77,7 @@ class Worker:
         self._floor = orders.clock_floor
         self._agent: Agent | None = None
         self._prepared: Policy | None = None
-        self._opened = ""
+        self._opening = self._active = ""
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining: asyncio.Task[None] | None = None
         self._verbs = {
@@ -128,12 +128,12 @@ class Worker:
         if policy is None:
             return {"error": "the bundle holds no policy"}
         self._prepared = policy.with_blocks(BlockList.from_text(message["blocks"].encode()))
-        self._opened = message["bundle"]
+        self._opening = message["bundle"]
         return {"revision": self._prepared.revision}
 
     async def _open(self, bundle: str) -> Policy | None:
         """Return the policy of a bundle; the one in use where it is the same."""
-        if self._agent is not None and bundle == self._opened:
+        if self._agent is not None and bundle == self._active:
             return self._agent.policy
         known = None if self._agent is None else self._agent.policy.certificates
         policy: Policy | None = None
@@ -146,6 +146,7 @@ class Worker:
         policy, self._prepared = self._prepared, None
         if policy is None:
             return {"error": "nothing is prepared"}
+        self._active = self._opening
         if self._agent is None:
             self._agent = Agent(policy, self._orders.limits, self._floor, self._decision_log)
             if self._draining is None:
@@ -156,7 +157,6 @@ class Worker:
 
     async def _discard(self, _: dict[str, Any]) -> dict[str, Any]:
         self._prepared = None
-        self._opened = ""
         return {}
 
     async def _report(self, _: dict[str, Any]) -> dict[str, Any]:
