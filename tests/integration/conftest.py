@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from tests.integration.edge import Edge
 
-#: One of each engine; of the older one what Debian 12 has, where that is installed, else what comes as a wheel.
-DEFAULT_VERSIONS: Final = "2.6,3.2" if is_installed("2.6") else "2.8,3.2"
+#: One of each engine, and what Debian 12 has where that is installed.
+DEFAULT_VERSIONS: Final = "2.6,2.8,3.2" if is_installed("2.6") else "2.8,3.2"
 WANTED: Final = os.environ.get("HAPROXY_VERSIONS", DEFAULT_VERSIONS).split(",")
 
 if unknown := set(WANTED) - set(VERSIONS):
