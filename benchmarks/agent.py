@@ -153,8 +153,7 @@ def measure_shapes(bench: Bench) -> None:
                 if shape.is_fresh:
                     fresh_first = found["agent"][-1]["fresh_used"]
                     if fresh_first > bench.certificates.fresh_count:
-                        bench.report.note("the fresh certificates are used up: fewer rounds of this shape")
-                        found["agent"].pop()
+                        bench.report.note("the fresh certificates are used up, and some came twice: raise --fresh")
                         break
             bench.report.shape(shape, found)
         bench.report.memory({**agent.memory(), **floor.memory()})

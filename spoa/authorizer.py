@@ -132,6 +132,7 @@ class Policy:
 
     Attributes:
         model: the parsed policy.
+        issuers: CA certificates, and who signed what.
         revision: 12 hex digits over all that it was made from.
         clock_usable: set by whoever holds the clock; while False, certificate dates deny and time is unavailable.
         switches: open break-glass switches.
@@ -155,7 +156,7 @@ class Policy:
         self.evaluator = evaluator
         self.lists = lists
         self.certificates: CertificateCache = BoundedCache(CERTIFICATES) if certificates is None else certificates
-        self._issuers = issuers
+        self.issuers = issuers
         self._issuer_settings: dict[str, Issuer] = {issuer.name: issuer for issuer in evaluator.model.issuers}
         self._standings: BoundedCache[bytes, Standing] = BoundedCache(CERTIFICATES)
         self._nobody = Bearer(is_anonymous=True)
@@ -163,7 +164,7 @@ class Policy:
 
     def with_blocks(self, blocks: BlockList) -> Policy:
         """Return the same policy under another block list; what is known of certificates is carried over."""
-        policy = Policy(self.evaluator, self._issuers, self.lists, self._own_revision, self.certificates, blocks)
+        policy = Policy(self.evaluator, self.issuers, self.lists, self._own_revision, self.certificates, blocks)
         policy.clock_usable, policy.switches = self.clock_usable, self.switches
         return policy
 
@@ -265,7 +266,7 @@ class Policy:
             standing = Standing(None, None, Reason.CERTIFICATE_UNPARSABLE)
             standing.detail = str(certificate)
             return standing
-        issuer = self._issuers.issuer_of(der)
+        issuer = self.issuers.issuer_of(der)
         memberships = {name: index.membership(certificate, issuer, now) for name, index in self.lists.items()}
         lists: dict[str, bool | Missing] = {name: found.answer for name, found in memberships.items()}
         standing = self._stand(certificate, issuer, lists, now)
@@ -310,7 +311,7 @@ class Policy:
             certificate = identity_from_der(der)
         except CertificateError as error:
             return error
-        issuer = self._issuers.issuer_of(der)
+        issuer = self.issuers.issuer_of(der)
         lists: dict[str, bool | Missing] = {
             name: index.contains(certificate, issuer, int(now)) for name, index in self.lists.items()
         }

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from spoa.authorizer import CertificateCache
     from spoa.exceptions import Problem
     from spoa.loading import Loaded
 
@@ -149,12 +148,13 @@ def _member(owner: object, name: str) -> Any:
     raise pickle.UnpicklingError(f"{name} of {owner!r} is no part of a policy")
 
 
-def open_bundle(bundle_dir: Path, certificates: CertificateCache | None = None) -> Iterator[Policy | None]:
+def open_bundle(bundle_dir: Path, previous: Policy | None = None) -> Iterator[Policy | None]:
     """Yield None for each slice of work done, and at last the policy.
 
     Args:
         bundle_dir: what `build_bundle` wrote, on the same machine and with the same version of the agent.
-        certificates: what is already known of certificates, to be carried over from the policy before.
+        previous: the policy before, from which whatever is known of certificates is carried over: what they say, and
+            who signed them where the issuers are the same.
 
     Raises:
         StateError: the bundle can't be read.
@@ -180,7 +180,11 @@ def open_bundle(bundle_dir: Path, certificates: CertificateCache | None = None) 
         if evaluator is None:
             yield None
         else:
-            yield Policy(evaluator, head["issuers"], lists, head["revision"], certificates)
+            issuers = head["issuers"]
+            if previous is not None and previous.issuers.is_same(issuers):
+                issuers = previous.issuers
+            known = None if previous is None else previous.certificates
+            yield Policy(evaluator, issuers, lists, head["revision"], known)
 
 
 def _checked(content: bytes) -> bytes:

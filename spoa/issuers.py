@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from spoa.cache import BoundedCache
 from spoa.exceptions import CertificateError, PolicyError, Problem
 from spoa.identity import parts_from_der, read_elements
 from spoa.pem import read_blocks
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["Authority", "CanonicalName", "Issuers", "SharedKey", "canonical_name", "shared_keys"]
 
 CanonicalName: TypeAlias = tuple[tuple[tuple[bytes, int, bytes], ...], ...]
+
+#: Certificates whose issuer is remembered, in each half of a cache.
+REMEMBERED: Final = 16384
 
 _UTF8_STRING: Final = 0x0C
 # How each string type is decoded before folding; any other type is compared as it stands. OpenSSL reads a T61String
@@ -116,6 +120,7 @@ class Issuers:
         for first, second in shared_keys(self._authorities):
             raise CertificateError("shared_key", f"the issuers {first.issuer} and {second.issuer} have one key")
         self._names = tuple(authorities)
+        self._signed: BoundedCache[bytes, str] = BoundedCache(REMEMBERED)
         self._by_name: dict[CanonicalName, list[Authority]] = {}
         for authority in self._authorities:
             self._by_name.setdefault(authority.name, []).append(authority)
@@ -164,9 +169,22 @@ class Issuers:
         return tuple(authority.der for authority in self._authorities if authority.issuer == issuer)
 
     def issuer_of(self, der: bytes) -> str | None:
-        """Return the name of the issuer that signed a certificate, or None; never raises."""
-        authority = self.authority_of(der)
-        return None if authority is None else authority.issuer
+        """Return the name of the issuer that signed a certificate, or None; never raises.
+
+        The answer is remembered for as long as this object lives, which `is_same` lets outlive a policy.
+        """
+        name = self._signed.get(der)
+        if name is None:
+            authority = self.authority_of(der)
+            name = "" if authority is None else authority.issuer
+            self._signed.put(der, name)
+        return name or None
+
+    def is_same(self, other: Issuers) -> bool:
+        """Tell whether both have the same certificates under the same names, and so the same answers."""
+        return self._names == other.names and all(
+            self.certificates(name) == other.certificates(name) for name in self._names
+        )
 
     def authority_of(self, der: bytes) -> Authority | None:
         """Return the CA certificate whose key signed `der` and whose name `der` gives as its issuer.

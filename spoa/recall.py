@@ -43,6 +43,8 @@ _COUNT: Final = len(_HEAD)
 _CERT: Final = b"\x04cert\x09"
 _LENGTH: Final = _COUNT + 1 + len(_CERT)
 _ID: Final = b"\x02id\x08"
+_WITH_ID: Final = b"\x01"
+_WITHOUT_ID: Final = b"\x00"
 _SHORTEST: Final = _LENGTH + 2
 _ONE_BYTE: Final = 240
 _TWO_BYTES: Final = 128
@@ -126,7 +128,7 @@ class Recall:
         known = self._known.get(payload[start:end])
         if known is None or not known.since <= now < known.until:
             return None
-        found = self._questions.get(known.group + payload[_COUNT : _COUNT + 1] + payload[end : _question_end(payload)])
+        found = self._questions.get(known.group + _question(payload, end, _question_end(payload, end)))
         if found is None:
             return None
         self.hits += 1
@@ -144,9 +146,9 @@ class Recall:
         head = _HEAD + payload[_COUNT : _COUNT + 1] + _CERT + write_varint(len(der)) + der
         if not payload.startswith(head):
             return
-        cut = _question_end(payload)
+        cut = _question_end(payload, len(head))
         group = self._group(standing)
-        question = group + payload[_COUNT : _COUNT + 1] + payload[len(head) : cut]
+        question = group + _question(payload, len(head), cut)
         if not self._is_asked_again(question) or not _is_cut_at_id(payload, cut):
             return
         known = self._known.get(der)
@@ -172,9 +174,17 @@ class Recall:
         return False
 
 
-def _question_end(payload: bytes) -> int:
+def _question(payload: bytes, end: int, cut: int) -> bytes:
+    """Return what is asked of a certificate: NB-ARGS, whether an id was cut off, and the arguments between.
+
+    Without the second, a payload that breaks off where its id should begin would be taken for a whole one.
+    """
+    return payload[_COUNT : _COUNT + 1] + (_WITH_ID if cut < len(payload) else _WITHOUT_ID) + payload[end:cut]
+
+
+def _question_end(payload: bytes, start: int) -> int:
     """Return where a trailing `id` of less than 240 bytes begins, or the end of the payload."""
-    cut = payload.rfind(_ID, 0, -1)
+    cut = payload.rfind(_ID, start, -1)
     if cut < 0 or payload[cut + len(_ID)] >= _ONE_BYTE or cut + len(_ID) + 1 + payload[cut + len(_ID)] != len(payload):
         return len(payload)
     return cut

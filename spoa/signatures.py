@@ -180,13 +180,14 @@ def _is_verified(
         match key:
             case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
                 key.verify(signature, message)
-            case _ if digest is None:
-                return False
             case rsa.RSAPublicKey():
+                assert digest is not None  # here and below: the table says so
                 key.verify(signature, message, algorithm.pss or padding.PKCS1v15(), digest)
             case ec.EllipticCurvePublicKey():
+                assert digest is not None
                 key.verify(signature, message, ec.ECDSA(digest))
-            case dsa.DSAPublicKey():
+            case _:
+                assert digest is not None
                 key.verify(signature, message, digest)
     except (InvalidSignature, UnsupportedAlgorithm, ValueError):
         return False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -117,15 +118,21 @@ class Worker:
         try:
             answer = await self._verbs[message["do"]](message)
         except SpoaError as error:
+            gc.enable()
             answer = {"error": str(error)}
         except Exception as error:  # noqa: BLE001 -- a defect must not leave the supervisor without an answer
             _log.exception("an order could not be carried out", order=message.get("do"))
+            gc.enable()
             answer = {"error": f"{type(error).__name__}: {error}"}
         self._channel.send({"id": message["id"], **answer})
 
     async def _prepare(self, message: dict[str, Any]) -> dict[str, Any]:
+        # A full collection over an old and a new policy would take longer than a request may wait; it is put off to
+        # the swap, where all that lives then is exempted from it.
+        gc.disable()
         policy = await self._open(message["bundle"])
         if policy is None:
+            gc.enable()
             return {"error": "the bundle holds no policy"}
         self._prepared = policy.with_blocks(BlockList.from_text(message["blocks"].encode()))
         self._opening = message["bundle"]
@@ -135,9 +142,9 @@ class Worker:
         """Return the policy of a bundle; the one in use where it is the same."""
         if self._agent is not None and bundle == self._active:
             return self._agent.policy
-        known = None if self._agent is None else self._agent.policy.certificates
+        previous = None if self._agent is None else self._agent.policy
         policy: Policy | None = None
-        for opened in open_bundle(Path(bundle), known):
+        for opened in open_bundle(Path(bundle), previous):
             policy = opened
             await asyncio.sleep(0)  # requests come between two slices
         return policy
@@ -146,6 +153,8 @@ class Worker:
         policy, self._prepared = self._prepared, None
         if policy is None:
             return {"error": "nothing is prepared"}
+        gc.freeze()
+        gc.enable()
         self._active = self._opening
         if self._agent is None:
             self._agent = Agent(policy, self._orders.limits, self._floor, self._decision_log)
@@ -157,6 +166,7 @@ class Worker:
 
     async def _discard(self, _: dict[str, Any]) -> dict[str, Any]:
         self._prepared = None
+        gc.enable()
         return {}
 
     async def _report(self, _: dict[str, Any]) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def test_a_policy_that_does_not_load_is_told(certificates: Certificates, tmp_pat
 
 @pytest.mark.slow
 def test_the_whole_run_ends_well(build: Path, tmp_path: Path) -> None:
-    sizes = "--rounds 1 --seconds 0.15 --certificates 200 --fresh 2000 --rules 20 --listed 3000 --reloads 1"
+    sizes = "--rounds 1 --seconds 0.1 --certificates 200 --fresh 100 --rules 20 --listed 500 --reloads 1"
     command = [sys.executable, "benchmarks/agent.py", "--quick", "--parts", "shapes,reload", *sizes.split()]
     command += ["--build", str(build), "--results", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False)

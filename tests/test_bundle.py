@@ -153,7 +153,7 @@ def test_a_policy_whose_tests_fail_makes_no_bundle(tmp_path: Path) -> None:
 def test_what_is_known_of_certificates_is_carried_over(bundle: Path) -> None:
     first = opened(bundle)
     said(first)
-    second = opened(bundle, certificates=first.certificates)
+    second = opened(bundle, previous=first)
     said(second)
     assert second.certificates is first.certificates
     assert second.certificates.misses == 1

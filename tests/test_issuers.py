@@ -352,3 +352,14 @@ def test_issuers_survive_the_way_to_another_process(issuers: Issuers, corp: CA) 
 _SIGNER = CA("Corp CA")
 _LEAF = _SIGNER.issue("alice").der
 _ISSUERS = Issuers({"corp": [_SIGNER.der]})
+
+
+def test_who_signed_what_is_remembered_and_the_same_authorities_are_known_as_such() -> None:
+    corp, other = CA("Corp"), CA("Corp")
+    alice = corp.issue("alice")
+    issuers = Issuers({"corp": [corp.der]})
+    assert [issuers.issuer_of(alice.der) for _ in range(2)] == ["corp", "corp"]
+    assert [issuers.issuer_of(other.issue("alice").der) for _ in range(2)] == [None, None]
+    assert issuers.is_same(Issuers({"corp": [corp.der]}))
+    assert not issuers.is_same(Issuers({"corp": [other.der]}))
+    assert not issuers.is_same(Issuers({"partners": [corp.der]}))

@@ -169,6 +169,17 @@ def test_an_id_inside_another_value_is_not_taken_for_the_id(asker: Asker, people
     assert asker.from_memory(asked(b"abc")) is None
 
 
+@pytest.mark.parametrize("tail", [b"", b"\x02", b"\x02id", b"\x02id\x08", b"\x02id\x08\x02x"])
+def test_a_payload_that_breaks_off_at_its_id_is_not_taken_for_a_whole_one(
+    asker: Asker, people: Sequence[Issued], tail: bytes
+) -> None:
+    asked = http(people[0].der, "/a/b", "xy")
+    for _ in range(3):
+        asker.fresh(asked)
+    assert asker.from_memory(asked) is not None
+    assert asker.from_memory(asked.removesuffix(b"\x02id\x08\x02xy") + tail) is None
+
+
 @pytest.mark.parametrize(
     "broken",
     [b"", b"\x09authorize", b"\x09authorize\x03\x04cert\x09", b"\x09authorize\x03\x04cert\x09\xf0", b"\x04else\x00"],
