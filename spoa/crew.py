@@ -34,8 +34,10 @@ _PREPARE_TIMEOUT: Final = 60.0
 _ACTIVATE_TIMEOUT: Final = 5.0
 _DRAIN_TIMEOUT: Final = 8.5
 _EXIT_TIMEOUT: Final = 1.0
-_ROUND: Final = 5.0  # seconds between two rounds of reports
-_MISSED_ROUNDS: Final = 3  # rounds without an answer after which a worker is taken for hung
+_ROUND: Final = 1.0  # seconds between two rounds of reports
+_PATIENCE: Final = 2.0  # seconds that a worker has for its report
+_MISSED_ROUNDS: Final = 2  # rounds without an answer after which a worker is taken for hung
+_BLOCK_TIMEOUT: Final = 1.0  # seconds after which a worker that has not taken a block list is replaced
 _QUICK_DEATH: Final = 10.0  # seconds of life below which a successor waits before it starts
 _MAX_DELAY: Final = 2.0  # seconds that it waits at most
 
@@ -100,6 +102,7 @@ class Crew:
         self._keepers: list[asyncio.Task[None]] = []
         self._bundle: Path | None = None
         self._blocks = ""
+        self._telling: set[asyncio.Task[list[tuple[_Worker, dict[str, Any] | WorkerError]]]] = set()
         self._totals = Totals()
         self._restarts = 0
         self._failure: WorkerError | None = None
@@ -148,28 +151,44 @@ class Crew:
         except TimeoutError:
             raise WorkerError("start", f"the workers do not serve after {patience:g} s") from None
 
-    async def swap(self, bundle: Path | None = None, blocks: str | None = None) -> None:
-        """Put a bundle, a block list or both to use in all workers, or in none; before `start`, only remember them.
+    async def swap(self, bundle: Path) -> None:
+        """Put a bundle to use in all workers, or in none; before `start`, only remember it.
 
         Raises:
             WorkerError: a worker can't open it.
         """
         async with self._swapping:
-            bundle = self._bundle if bundle is None else bundle
-            blocks = self._blocks if blocks is None else blocks
             serving = [worker for worker in self._workers if worker.is_serving]
-            answers = await _ask_all(serving, "prepare", _PREPARE_TIMEOUT, bundle=str(bundle), blocks=blocks)
+            answers = await _ask_all(serving, "prepare", _PREPARE_TIMEOUT, bundle=str(bundle), blocks=self._blocks)
             refusals = [answer for _, answer in answers if isinstance(answer, WorkerError) and not answer.is_gone]
             if refusals:
                 await _ask_all(serving, "discard", _ACTIVATE_TIMEOUT)
                 raise refusals[0]
             self._bundle = bundle
-            self._blocks = blocks
-            for worker, answer in await _ask_all(serving, "activate", _ACTIVATE_TIMEOUT):
-                if isinstance(answer, WorkerError):
-                    # It would judge by what nobody else uses any more.
-                    _log.error("a worker did not swap and is replaced", worker=worker.pid, error=str(answer))
-                    worker.kill()
+            await self._ask_or_replace(serving, "activate", _ACTIVATE_TIMEOUT)
+
+    async def block(self, blocks: str) -> None:
+        """Put a block list, which was read before, in force in every worker, also those to come.
+
+        Doesn't wait for a swap that is under way, nor for a worker that hangs: that one is replaced.
+        """
+        self._blocks = blocks
+        starting = [worker for worker in self._workers if not worker.is_serving]
+        if starting:  # they take it when they have begun, which is not waited for
+            task = asyncio.create_task(_ask_all(starting, "block", _PREPARE_TIMEOUT, blocks=blocks))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+        serving = [worker for worker in self._workers if worker.is_serving]
+        await self._ask_or_replace(serving, "block", _BLOCK_TIMEOUT, blocks=blocks)
+
+    async def _ask_or_replace(
+        self, workers: Iterable[_Worker], verb: str, patience: float, **arguments: object
+    ) -> None:
+        """Tell workers what can't fail, and replace whoever doesn't confirm: it judges by what nobody else does."""
+        for worker, answer in await _ask_all(workers, verb, patience, **arguments):
+            if isinstance(answer, WorkerError):
+                _log.error("a worker did not follow and is replaced", worker=worker.pid, order=verb, error=str(answer))
+                worker.kill()
 
     async def tell(self, verb: str, **arguments: object) -> None:
         """Tell every worker something that can't fail."""
@@ -247,7 +266,7 @@ class Crew:
         """Keep the numbers fresh, so that a death loses few of them, and replace a worker that hangs."""
         while True:
             await asyncio.sleep(_ROUND)
-            silent = await self._collect(_ROUND)
+            silent = await self._collect(_PATIENCE)
             for worker in self._workers:
                 worker.missed = worker.missed + 1 if worker in silent and worker.is_serving else 0
                 if worker.missed >= _MISSED_ROUNDS:

@@ -87,7 +87,7 @@ class Supervisor:
         self._crew = Crew(settings.workers, self._orders())
         self._reloader = Reloader(settings.policies.absolute(), self._state, self._crew.swap)
         self._watcher = Watcher(self._reloader.watched)
-        self._blocker = Blocker(self._state.path, lambda text: self._crew.swap(blocks=text))
+        self._blocker = Blocker(self._state.path, self._crew.block)
         sources = Sources(self._metrics, self.status, lambda: self._crew.is_complete, lambda: self._reload("request"))
         self._admin = Admin(sources, settings.admin.host if settings.admin else "", settings.admin_token_file)
 

@@ -78,12 +78,13 @@ class Worker:
         self._floor = orders.clock_floor
         self._agent: Agent | None = None
         self._prepared: Policy | None = None
-        self._opening = self._active = ""
+        self._blocks: BlockList | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining: asyncio.Task[None] | None = None
         self._verbs = {
             "prepare": self._prepare,
             "activate": self._activate,
+            "block": self._block,
             "discard": self._discard,
             "report": self._report,
             "floor": self._take_floor,
@@ -130,18 +131,17 @@ class Worker:
         # A full collection over an old and a new policy would take longer than a request may wait; it is put off to
         # the swap, where all that lives then is exempted from it.
         gc.disable()
+        if self._agent is None and self._blocks is None:
+            self._blocks = BlockList.from_text(message["blocks"].encode())
         policy = await self._open(message["bundle"])
         if policy is None:
             gc.enable()
             return {"error": "the bundle holds no policy"}
-        self._prepared = policy.with_blocks(BlockList.from_text(message["blocks"].encode()))
-        self._opening = message["bundle"]
-        return {"revision": self._prepared.revision}
+        self._prepared = policy
+        return {"revision": policy.revision}
 
     async def _open(self, bundle: str) -> Policy | None:
-        """Return the policy of a bundle; the one in use where it is the same."""
-        if self._agent is not None and bundle == self._active:
-            return self._agent.policy
+        """Return the policy of a bundle."""
         previous = None if self._agent is None else self._agent.policy
         policy: Policy | None = None
         for opened in open_bundle(Path(bundle), previous):
@@ -153,9 +153,10 @@ class Worker:
         policy, self._prepared = self._prepared, None
         if policy is None:
             return {"error": "nothing is prepared"}
+        if self._blocks is not None:
+            policy = policy.with_blocks(self._blocks)
         gc.freeze()
         gc.enable()
-        self._active = self._opening
         if self._agent is None:
             self._agent = Agent(policy, self._orders.limits, self._floor, self._decision_log)
             if self._draining is None:
@@ -163,6 +164,12 @@ class Worker:
         else:
             self._agent.swap(policy)
         return {"revision": policy.revision}
+
+    async def _block(self, message: dict[str, Any]) -> dict[str, Any]:
+        self._blocks = BlockList.from_text(message["blocks"].encode())
+        if self._agent is not None:
+            self._agent.swap(self._agent.policy.with_blocks(self._blocks))
+        return {}
 
     async def _discard(self, _: dict[str, Any]) -> dict[str, Any]:
         self._prepared = None

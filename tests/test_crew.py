@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -158,7 +159,22 @@ def test_a_worker_that_does_not_swap_is_replaced(
         assert await asyncio.to_thread(verdicts, listener) == {"deny"}
 
     logs = lead(listener, bundles[0], script)
-    assert "a worker did not swap and is replaced" in {line["event"] for line in logs}
+    assert "a worker did not follow and is replaced" in {line["event"] for line in logs}
+
+
+def test_a_block_list_does_not_wait_for_a_worker_that_hangs(
+    listener: socket.socket, bundles: tuple[Path, Path]
+) -> None:
+    async def script(crew: Crew) -> None:
+        victim = min(pids_of(crew))
+        os.kill(victim, signal.SIGSTOP)
+        began = time.monotonic()
+        await crew.block("apiVersion: authz/v1\nkind: blocks\nentries: []\n")
+        assert time.monotonic() - began < 5
+        await eventually(lambda: victim not in pids_of(crew))
+        await eventually(lambda: crew.is_complete)
+
+    lead(listener, bundles[0], script)
 
 
 def test_a_worker_that_hangs_is_noticed_and_replaced(

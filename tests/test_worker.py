@@ -88,6 +88,20 @@ def verdict(listener: socket.socket) -> str:
         return str(haproxy.ask()["verdict"])
 
 
+def test_a_block_list_is_part_of_every_policy_from_then_on(bundles: tuple[Path, Path], listener: socket.socket) -> None:
+    blocks = "apiVersion: authz/v1\nkind: blocks\nentries: [{issuer: corp, serial: 7}]\n"
+
+    async def script(_: Worker, link: Link) -> None:
+        prepared = await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="")
+        assert (await link.ask("activate", 5))["revision"] == prepared["revision"]
+        await link.ask("block", 5, blocks=blocks)
+        assert (await link.ask("report", 5))["policy"]["revision"] != prepared["revision"]
+        prepared = await link.ask("prepare", 5, bundle=str(bundles[1]), blocks="")
+        assert (await link.ask("activate", 5))["revision"] != prepared["revision"]
+
+    supervise(listener, script)
+
+
 def test_it_serves_from_the_first_activation_on_and_swaps_later(
     bundles: tuple[Path, Path], listener: socket.socket
 ) -> None:
