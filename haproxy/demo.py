@@ -35,7 +35,7 @@ from tests.echo import Echo
 from tests.haproxy import HAProxy, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from tests.client import Response
 
@@ -88,7 +88,12 @@ STEPS: Final = (
     Step("allowed by fingerprint", "scanner-1", "POST /api/scan", 200, "internal"),
     Step("denied by fingerprint", "scanner-2", "POST /api/scan", 403, "no_rule_allows"),
 )
-AFTER_EDIT: Final = Step("allowed after an edit of the list", "scanner-2", "POST /api/scan", 200, "internal")
+AFTER_LIST_EDIT: Final = Step("allowed after an edit of the list", "scanner-2", "POST /api/scan", 200, "internal")
+AFTER_RULE_EDIT: Final = Step("denied after an edit of the rules", "bob", "GET /api/orders", 403, "denied_by_rule")
+NEW_RULE: Final = """\
+  - {id: orders-closed, effect: deny, who: staff, request: {path: "/api/orders/**"}, unless: {who: administrators}}
+routes:
+"""
 
 
 class Pki:
@@ -236,17 +241,35 @@ def _ask(show: Show, step: Step) -> None:
     show.take(step, show.client(step.who).get(target, method=method))
 
 
-def _edit(show: Show, pki: Pki, agent: Agent, policies: Path) -> float:
-    """Add the second scanner to the list while its connection stays open; return the seconds until it counted."""
-    method, target = AFTER_EDIT.request.split()
-    with show.client(AFTER_EDIT.who).http1() as connection:
-        assert connection.request(method, target).status == 403, "the scanner is not listed yet"
+def _close_orders(policies: Path) -> None:
+    """Add a rule to the policy and take out the test that it breaks, as someone would who means it."""
+    for name, old, new in (
+        (
+            "tests/edge.yaml",
+            "  - {name: staff, cert: bob, request: GET /api/orders, expect: allow, rule: staff, route: internal_api}\n",
+            "",
+        ),
+        ("rules.yaml", "routes:\n", NEW_RULE),
+    ):
+        path = policies / name
+        text = path.read_text()
+        assert old in text, f"{name} no longer has what the demo edits"
+        beside = path.with_suffix(".new")
+        beside.write_text(text.replace(old, new))
+        beside.rename(path)
+
+
+def _edit(show: Show, agent: Agent, step: Step, edit: Callable[[], None]) -> float:
+    """Make an edit while a client's connection stays open, ask again, and return the seconds until it counted."""
+    method, target = step.request.split()
+    with show.client(step.who).http1() as connection:
+        assert connection.request(method, target).status != step.status, "the answer is the new one already"
         before = agent.revision()
-        _add_scanner(policies, pki, "scanner-2")
+        edit()
         began = time.monotonic()
         wait_until(lambda: agent.revision() != before, 10, "the edit takes effect", agent.log.read_text)
         took = time.monotonic() - began
-        show.take(AFTER_EDIT, connection.request(method, target))
+        show.take(step, connection.request(method, target))
     return took
 
 
@@ -295,15 +318,18 @@ def run(console: Console, asked: threading.Event | None) -> int:
         show = Show(console, pki, proxy.ports["MTLS"])
         for step in STEPS:
             _ask(show, step)
-        took = _edit(show, pki, agent, policies)
+        list_took = _edit(show, agent, AFTER_LIST_EDIT, lambda: _add_scanner(policies, pki, "scanner-2"))
+        rules_took = _edit(show, agent, AFTER_RULE_EDIT, lambda: _close_orders(policies))
         show.print()
-        console.print(f"\nThe edit of the list counted after {took:.2f} s, on a connection that stayed open.")
+        console.print(
+            f"\nThe edits counted after {list_took:.2f} s and {rules_took:.2f} s, on connections that stayed open."
+        )
         if asked is not None:
             _advice(console, pki, proxy, agent, policies)
             asked.wait()
         with contextlib.redirect_stdout(io.StringIO()):
             stack.close()  # what HAProxy has logged is worth reading only when something failed
-    console.print(f"\n{show.failed} of {len(STEPS) + 1} answers were wrong." if show.failed else "\nAll as it must be.")
+    console.print(f"\n{show.failed} of {len(STEPS) + 2} answers were wrong." if show.failed else "\nAll as it must be.")
     return 1 if show.failed else 0
 
 

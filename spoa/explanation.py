@@ -214,7 +214,7 @@ def explain(
 _GATES: Final = tuple(
     reason
     for reason in Reason
-    if reason not in {Reason.OK, Reason.NOT_READY, Reason.CERTIFICATE_BLOCKED, Reason.INTERNAL_ERROR}
+    if reason not in {Reason.OK, Reason.NOT_READY, Reason.INTERNAL_ERROR}
     and reason not in {*_DENY_REASONS.values(), Reason.NO_RULE_ALLOWS}
 )
 
@@ -273,6 +273,8 @@ class _Walk:
         for reason, fails in CERTIFICATE_GATES:
             if fails(certificate, issuer, self._bearer):
                 return reason
+        if self._policy.blocks.blocks_certificate(certificate, issuer.name, self._now)[0]:
+            return Reason.CERTIFICATE_BLOCKED
         if revocation == "revoked" or not issuer.revocation_none:
             return REVOCATION_REASONS.get(revocation)
         return None

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from spoa import blockstore
+from spoa.blocks import BlockList
 from spoa.cli.findings import load, print_problems
 from spoa.cli.table import printable
 from spoa.explanation import Explanation, explain
@@ -123,6 +125,7 @@ def _certificate(file: str) -> bytes | Missing:
 @click.option(
     "--revocation", type=click.Choice(REVOCATIONS), default="good", show_default=True, help="What revocation says."
 )
+@click.option("--state-dir", metavar="DIR", help="The agent's state directory, for its block list.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def command(policies: str, *, now: int | None, revocation: str, as_json: bool, **given: Any) -> None:
     """Say why a request is allowed or denied: every gate and rule with what it saw, and the nearest miss.
@@ -134,6 +137,8 @@ def command(policies: str, *, now: int | None, revocation: str, as_json: bool, *
         print_problems((problem for problem in report.problems if not problem.is_warning), err=True)
         sys.exit(_INVALID)
     policy = loaded.policy()
+    if given["state_dir"]:
+        policy = policy.with_blocks(BlockList.from_text(blockstore.read_blocks(Path(given["state_dir"]))))
     known = [switch.name for switch in policy.model.switches]
     for name in given["switches"]:
         if name not in known:

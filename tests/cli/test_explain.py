@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
 
+from spoa.blockedit import add_block
+from spoa.blocks import Block, read_target
+from spoa.blockstore import edit_blocks
 from spoa.cli.explain import command
+from spoa.pem import read_blocks
 from tests.cli.directories import POLICY, write_directory
 
 if TYPE_CHECKING:
@@ -157,3 +162,13 @@ def test_a_subject_with_other_attributes_is_written_out(directory: Path) -> None
     lines = run(directory, cert=directory / "o.pem").stdout.splitlines()
     assert lines[0].startswith("DENY issuer_unknown")
     assert any(line.startswith("certificate: issuer unknown, ") and "ou a | b" in line for line in lines)
+
+
+def test_a_block_denies_where_the_state_directory_is_given(directory: Path) -> None:
+    state = directory / "state"
+    der = read_blocks((directory / "tests/alice.pem").read_bytes(), "CERTIFICATE")[0].der
+    target = read_target("sha256:" + hashlib.sha256(der).hexdigest())
+    edit_blocks(state, lambda text: (add_block(text, Block(target, "stolen")), None))
+    assert answer(directory, "--request", "GET /")["verdict"] == "allow"
+    denied = answer(directory, "--request", "GET /", "--state-dir", state)
+    assert (denied["verdict"], denied["reason"]) == ("deny", "certificate_blocked")

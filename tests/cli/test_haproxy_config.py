@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from spoa.cli.haproxy_config import command
-from spoa.haproxy_config import VERSIONS, message_arguments, render
+from spoa.haproxy_config import SAMPLES, VERSIONS, message_arguments, render
 from tests.pki import CA
 
 if TYPE_CHECKING:
@@ -53,6 +53,14 @@ def test_with_a_policy_it_sends_just_what_that_reads_and_has_its_routes(policies
     wanted = message_arguments(["path", "method", "src", "hdr.x-tenant", "hdrcnt.x-tenant"])
     assert f"    args {wanted}\n" in printed["files"]["spoe-authz.conf"]
     assert "backend billing " in printed["files"]["haproxy.cfg"]
+
+
+def test_all_arguments_are_sent_with_a_policy_where_that_is_asked_for(policies: Path) -> None:
+    arguments = ["--version", "3.2", "--policies", str(policies), "--all", "--json"]
+    files = json.loads(CliRunner().invoke(command, arguments).stdout)["files"]
+    wanted = message_arguments([*SAMPLES, "hdr.x-tenant", "hdrcnt.x-tenant"])
+    assert f"    args {wanted}\n" in files["spoe-authz.conf"]
+    assert "backend billing " in files["haproxy.cfg"]
 
 
 def test_it_writes_the_files_where_it_is_told(tmp_path: Path) -> None:

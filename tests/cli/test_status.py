@@ -94,3 +94,9 @@ def test_an_address_that_is_none_is_status_2() -> None:
 
 def test_help_has_an_example() -> None:
     assert "spoa-authz status --json" in invoke("--help").output
+
+
+def test_an_agent_on_another_state_directory_is_not_taken_for_the_one_that_was_asked_about(tmp_path: Path) -> None:
+    result = CliRunner().invoke(command, ["--state-dir", str(tmp_path / "other")])
+    assert result.exit_code == 1
+    assert "no agent runs on" in result.stderr
