@@ -210,7 +210,8 @@ class Policy:
             judgement = self._judged(decision, standing, values)
         if standing.certificate is not None:
             judgement.days_left = max(0, (standing.not_after - seconds) // _DAY)
-            judgement.revocation = revocation if standing.is_revocation_checked else NOT_CHECKED
+            if reason is None or reason in REVOCATION_REASONS.values():
+                judgement.revocation = revocation if standing.is_revocation_checked or reason else NOT_CHECKED
         return judgement
 
     def evaluate(self, request: Request, now: float) -> Judgement:

@@ -7,6 +7,7 @@ header or a query said never gets here: a request's fields are named one by one 
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import json
 import os
@@ -49,6 +50,8 @@ class Entry(NamedTuple):
     Attributes:
         now: when it was judged, seconds since the epoch.
         latency: seconds from the frame read to the answer written.
+        sha256: of the certificate that was sent, where nothing else is known of it.
+        detail: what exactly was malformed, or could not be read; empty for any other reason.
     """
 
     now: float
@@ -60,6 +63,8 @@ class Entry(NamedTuple):
     path: str | Missing
     judgement: Judgement
     revision: str
+    sha256: bytes = b""
+    detail: str = ""
 
     @property
     def size(self) -> int:
@@ -88,9 +93,17 @@ def _digits(value: bytes | Missing) -> str | None:
     return None if isinstance(value, Missing) else value.hex()
 
 
-def _certificate(certificate: Certificate | None) -> dict[str, Any] | None:
+def _digest(request: Request, judgement: Judgement) -> bytes:
+    """Return the fingerprint of a certificate that wasn't read, so that whoever sent it can be found."""
+    if judgement.certificate is not None or not isinstance(request.cert, bytes):
+        return b""
+    return hashlib.sha256(request.cert).digest()
+
+
+def _certificate(certificate: Certificate | None, sha256: bytes) -> dict[str, Any] | None:
     if certificate is None:
-        return None
+        unknown = dict.fromkeys(("subject", "issuer", "serial", "not_after"))
+        return {"sha256": sha256.hex(), **unknown} if sha256 else None
     serial = certificate.serial
     return {
         "sha256": _digits(certificate.sha256),
@@ -121,12 +134,13 @@ def line_of(entry: Entry) -> bytes:
         "revision": entry.revision,
         "shadow": decision.shadow,
         "revocation": entry.judgement.revocation,
-        "cert": _certificate(entry.judgement.certificate),
+        "cert": _certificate(entry.judgement.certificate, entry.sha256),
         "src": None if isinstance(source, Missing) else str(ipaddress.ip_address(source)),
         "method": _text(entry.method),
         "host": _text(entry.host),
         "path": _text(entry.path),
         "latency_us": round(entry.latency * 1e6),
+        "detail": entry.detail,
     }
     return json.dumps(line, separators=(",", ":")).encode() + b"\n"
 
@@ -186,6 +200,8 @@ class DecisionLog:
                 request.path,
                 judgement,
                 revision,
+                _digest(request, judgement),
+                request.malformed or ("" if judgement.standing is None else judgement.standing.detail),
             )
             size = entry.size
             if self._queued_bytes - self._taken_bytes + size > MAX_QUEUED_BYTES:

@@ -26,7 +26,7 @@ from spoa.policy.reading import Report, quoted, suggestion
 from spoa.rehearsal import rehearse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from spoa.exceptions import Problem
     from spoa.policy.model import ListSource, PolicyModel
@@ -35,6 +35,10 @@ __all__ = ["Documents", "Loaded", "fixtures", "load_directory", "load_policy"]
 
 #: Bytes of a plain list or a CA file.
 MAX_FILE_SIZE: Final = 256 << 20
+#: How often files that change while they are read are read again.
+_MAX_READS: Final = 5
+#: Folders of a policy directory that hold other things than policies.
+_FOLDERS: Final = frozenset({"lists", "trust", "crl", "tests"})
 
 
 @dataclass(slots=True)
@@ -83,10 +87,12 @@ class _Reader:
         self._report = report
         self._digest = hashlib.sha256()
         self._seen: dict[str, bytes | None] = {}
+        self._before: dict[str, object] = {}
 
     def read(self, name: str, *, is_evidence: bool = False, limit: int = MAX_FILE_SIZE) -> bytes | None:
         """Return a file's bytes, or None when it can't be read; `is_evidence` leaves it out of the revision."""
         if name not in self._seen:
+            self._before[name] = self._state_of(name)
             self._seen[name] = self._read(name, limit)
             if not is_evidence:
                 content = self._seen[name] or b""
@@ -110,6 +116,23 @@ class _Reader:
             self._report.file_problem(name, f"the file can't be read: {error.strerror}", "unreadable")
             return None
 
+    def is_settled(self) -> bool:
+        """Tell whether nothing that was read has changed since, so that all of it was there at one time."""
+        return all(self._state_of(name) == before for name, before in self._before.items())
+
+    def list(self, name: str) -> list[str]:
+        """Return the names in a directory that aren't hidden, in byte order; none where there is no such directory."""
+        self._before.setdefault(name, self._state_of(name))
+        path = self.directory / name
+        return sorted((one.name for one in path.iterdir() if not one.name.startswith(".")), key=str.encode)
+
+    def _state_of(self, name: str) -> object:
+        try:
+            status = (self.directory / name).stat()
+        except OSError as error:
+            return error.errno
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
     @property
     def revision(self) -> str:
         """The first 12 hex digits over all that was read."""
@@ -124,24 +147,39 @@ class _Reader:
 def _read_documents(reader: _Reader, report: Report) -> Documents:
     """Read the YAML documents of a policy directory: those at its top by their kind, and `tests/`."""
     documents = Documents()
-    directory = reader.directory
     try:
-        top = sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
-        tests = [f"tests/{path.name}" for path in sorted((directory / "tests").glob("*.yaml"))]
+        top = reader.list("")
+        tests = reader.list("tests") if "tests" in top else []
+        _report_unread(reader, top, report)
     except OSError as error:
-        report.file_problem(str(directory), f"the directory can't be read: {error.strerror}", "unreadable")
+        report.file_problem(str(reader.directory), f"the directory can't be read: {error.strerror}", "unreadable")
         return documents
-    for name in sorted(top, key=str.encode):
-        if name.endswith(".yml"):
-            report.file_problem(name, "policy files end in `.yaml`; rename it, or it would not be read", "file-name")
+    for name in top:
         if name.endswith(".yaml"):
             _place(name, reader, documents, report)
-    for name in sorted(tests, key=str.encode):
-        if not Path(name).name.startswith("."):
-            documents.tests[name] = reader.read(name, is_evidence=True) or b""
+    for name in tests:
+        if name.endswith(".yaml"):
+            documents.tests[f"tests/{name}"] = reader.read(f"tests/{name}", is_evidence=True) or b""
+    for name in (*top, *(f"tests/{name}" for name in tests)):
+        if _looks_like_yaml(name) and not name.endswith(".yaml"):
+            report.file_problem(name, "policy files end in `.yaml`; rename it, or it would not be read", "file-name")
     if not documents.policies:
-        report.file_problem(str(directory), "there is no policy file (*.yaml) in this directory", "no-policy")
+        report.file_problem(str(reader.directory), "there is no policy file (*.yaml) in this directory", "no-policy")
     return documents
+
+
+def _looks_like_yaml(name: str) -> bool:
+    return name.lower().endswith((".yaml", ".yml"))
+
+
+def _report_unread(reader: _Reader, top: Sequence[str], report: Report) -> None:
+    """Warn of YAML files that lie where nobody reads them: whoever put them there believes that they are in force."""
+    for folder in (*(f"tests/{name}" for name in (reader.list("tests") if "tests" in top else ())), *top):
+        if folder in _FOLDERS or not (reader.directory / folder).is_dir():
+            continue
+        for name in filter(_looks_like_yaml, reader.list(folder)):
+            message = "this file is not read: policies lie at the top of the directory, tests in `tests/` itself"
+            report.file_problem(f"{folder}/{name}", message, "not-read", is_warning=True)
 
 
 def _place(name: str, reader: _Reader, documents: Documents, report: Report) -> None:
@@ -167,17 +205,26 @@ def load_directory(directory: Path, report: Report, now: float) -> Loaded | None
         report: takes every problem and warning.
         now: the time by which dates are judged overdue, seconds since the epoch.
     """
-    errors = report.errors
-    reader = _Reader(directory, report)
+    for _ in range(_MAX_READS):
+        own = Report()
+        reader = _Reader(directory, own)
+        loaded = _load(reader, own, now)
+        if reader.is_settled():
+            report.add(*own.problems)
+            return loaded
+    report.file_problem(str(directory), "the files do not stop changing while they are read", "unsettled")
+    return None
+
+
+def _load(reader: _Reader, report: Report, now: float) -> Loaded | None:
     documents = _read_documents(reader, report)
     model = load_policies(documents.policies, report, now=now)
     if model is None:
-        documents.files = reader.files
         return None
     listings = {source.name: _listing(source, reader, report, now) for source in model.lists}
     issuers = _issuers(model, reader, report)
     documents.files = reader.files
-    if report.errors != errors or issuers is None:
+    if report.errors or issuers is None:
         return None
     return Loaded(model, issuers, listings, documents, reader.revision)
 

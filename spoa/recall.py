@@ -75,7 +75,7 @@ class Known:
         """Return what judging afresh would have returned, for the log."""
         judgement = Judgement(decision, self.standing)
         judgement.days_left = self.days
-        judgement.revocation = NOT_CHECKED
+        judgement.revocation = NOT_CHECKED if self.standing.reason is None else ""
         return judgement
 
 

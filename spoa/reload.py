@@ -21,7 +21,6 @@ import structlog
 from spoa.control import WorkerError
 from spoa.exceptions import Problem, StateError
 from spoa.metrics import RELOAD_BUCKETS, Histogram
-from spoa.watcher import tree_state
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,7 +34,6 @@ __all__ = ["BUILD_TIMEOUT", "Outcome", "Reloader", "child_environment", "sentenc
 BUILD_TIMEOUT: Final = 120
 
 _BUILDER: Final = ("-P", "-m", "spoa.builder")
-_MAX_REREADS: Final = 5
 _MAX_REPORT: Final = 64 << 20
 
 _log = structlog.get_logger()
@@ -203,15 +201,10 @@ class Reloader:
         return found
 
     async def _attempt(self, cause: str) -> Outcome:
-        for _ in range(_MAX_REREADS):
-            before = await asyncio.to_thread(tree_state, self.watched)
-            with self.state.draft() as draft:
-                report = await self._build(draft)
-                # What was read while somebody wrote may be half an edit: read again.
-                if before != await asyncio.to_thread(tree_state, self.watched):
-                    continue
-                return await self._activate(cause, draft, report)
-        return self._outcome("failed", cause, ({"message": f"{self.directory} does not stop changing"},))
+        with self.state.draft() as draft:
+            # Whatever changes while this is built is another edit, and makes another attempt; the builder itself makes
+            # sure that what it read was there at one time.
+            return await self._activate(cause, draft, await self._build(draft))
 
     async def _activate(self, cause: str, draft: Path, report: dict[str, Any]) -> Outcome:
         if "problems" in report:

@@ -32,6 +32,7 @@ from spoa.worker import Orders
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Coroutine
+    from pathlib import Path
 
     from spoa.metrics import Samples
     from spoa.reload import Outcome
@@ -77,6 +78,7 @@ class Supervisor:
             self._state.sweep()
             self._floor = self._state.clock_floor()
             _try_decision_log(settings.decision_log)
+            _try_token_file(settings.admin_token_file)
             self._listeners = bind_all(settings.listen)
             if settings.admin is not None:
                 self._admin_listener = bind(settings.admin, "admin")
@@ -284,6 +286,15 @@ def _list_samples(policy: dict[str, Any]) -> Samples:
         if entry.get("soonest_expiry") is not None:
             found["list_soonest_expiry_timestamp_seconds", (name,)] = entry["soonest_expiry"]
     return found
+
+
+def _try_token_file(path: Path | None) -> None:
+    """Read the token once, so that a wrong path fails at the start rather than as 401 without a hint."""
+    try:
+        if path is not None and not path.read_bytes().strip():
+            raise SettingsError("admin-token-file", f"{path} is empty; write a token into it")
+    except OSError as error:
+        raise SettingsError("admin-token-file", f"{path} can't be read: {error.strerror}") from error
 
 
 def _try_decision_log(target: str) -> None:

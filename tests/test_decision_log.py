@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import threading
@@ -18,6 +19,7 @@ from spoa.decision_log import DecisionLog, Entry, line_of
 from spoa.facts import ABSENT, UNAVAILABLE, Certificate, Missing, Request
 from spoa.policy.model import Decision, Tally
 from tests.agents import until
+from tests.policies import HEAD, policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,6 +106,7 @@ class TestLine:
             "host": "api",
             "path": "/a",
             "latency_us": 123,
+            "detail": "",
         }
 
     def test_what_is_not_known_is_null(self) -> None:
@@ -284,3 +287,21 @@ class TestLoss:
         assert not log.written
         released.set()
         log.close()
+
+
+class TestWhatCouldNotBeJudged:
+    """A deny without a readable certificate still says whose bytes it was, and what was wrong with them."""
+
+    def test_an_unreadable_certificate_is_logged_by_its_fingerprint_and_stage(self, tmp_path: Path) -> None:
+        own = policy(HEAD + "rules: [{id: all, effect: allow, who: any_certificate}]")
+        request = Request(cert=b"junk", used=True, verify=0, method="GET", path="/")
+        log = DecisionLog(str(tmp_path / "log"), 1.0)
+        log.record(NOW, 0.001, [(request, own.judge(request, NOW))], own.revision)
+        malformed = Request(cert=b"junk", used=True, verify=0, malformed="the argument src has a wrong type")
+        log.record(NOW, 0.001, [(malformed, own.judge(malformed, NOW))], own.revision)
+        log.close()
+        odd, broken = map(json.loads, (tmp_path / "log").read_text().splitlines())
+        assert odd["reason"] == "certificate_unparsable"
+        assert odd["cert"]["sha256"] == hashlib.sha256(b"junk").hexdigest()
+        assert "load" in odd["detail"]
+        assert broken["detail"] == "the argument src has a wrong type"

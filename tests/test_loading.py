@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import spoa
+import spoa.loading
 from spoa.exceptions import PolicyError
 from spoa.facts import Request
 from spoa.loading import MAX_FILE_SIZE, fixtures, load_directory, load_policy
+from spoa.policy.load import load_policies
 from spoa.policy.reading import Report
 from tests.pki import CA
 from tests.policies import NOW
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 CORP = CA("Corp", now=NOW)
@@ -136,6 +139,8 @@ def test_tests_may_also_stand_at_the_top(directory: Path) -> None:
         ("main.yaml", "rules: 1\n", "wrong-type"),
         ("main.yaml", "kind: rules\n", "unknown-kind"),
         ("more.yml", "apiVersion: authz/v1\n", "file-name"),
+        ("more.YAML", "apiVersion: authz/v1\n", "file-name"),
+        ("tests/more.yml", "apiVersion: authz/v1\n", "file-name"),
         ("lists/plain.txt", "not hex\n", ""),
         ("lists/rich.yaml", "", "empty-file"),
         ("lists/rich.yaml", "entries: 1\n", ""),
@@ -195,3 +200,60 @@ def test_fixtures_are_read_below_the_directory(directory: Path) -> None:
     assert read("trust/none.pem") is None
     assert read("trust") is None
     assert read("x" * 5000) is None
+
+
+def edit_while_reading(monkeypatch: pytest.MonkeyPatch, edit: Callable[[int], None]) -> list[int]:
+    """Have *edit* called with 0, 1, … each time that the policies were read, but not yet the lists."""
+    calls: list[int] = []
+    parse = load_policies
+
+    def parse_and_edit(*arguments: Any, **others: Any) -> Any:
+        edit(len(calls))
+        calls.append(len(calls))
+        return parse(*arguments, **others)
+
+    monkeypatch.setattr(spoa.loading, "load_policies", parse_and_edit)
+    return calls
+
+
+def test_what_changes_while_it_is_read_is_read_again(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def edit(number: int) -> None:
+        if number < 2:
+            (directory / "main.yaml").write_text(f"{POLICY}# {number}\n")
+
+    calls = edit_while_reading(monkeypatch, edit)
+    report = Report()
+    loaded = load_directory(directory, report, NOW)
+    assert loaded is not None
+    assert loaded.documents.policies["main.yaml"].endswith(b"# 1\n")
+    assert len(calls) == 3
+    assert not report.problems
+
+
+def test_a_file_that_comes_while_others_are_read_is_not_left_out(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def edit(number: int) -> None:
+        if not number:
+            (directory / "more.yaml").write_text("apiVersion: authz/v1\n")
+
+    edit_while_reading(monkeypatch, edit)
+    loaded = load_directory(directory, Report(), NOW)
+    assert loaded is not None
+    assert sorted(loaded.documents.policies) == ["main.yaml", "more.yaml"]
+
+
+def test_what_never_stops_changing_is_a_problem(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    edit_while_reading(monkeypatch, lambda number: (directory / f"{number}.txt").touch())
+    assert problems(directory) == [(str(directory), "unsettled")]
+
+
+@pytest.mark.parametrize("name", ["more/rules.yaml", "tests/deep/all.yaml", "more/rules.yml"])
+def test_a_yaml_file_that_nobody_reads_is_warned_of(directory: Path, name: str) -> None:
+    (directory / name).parent.mkdir(exist_ok=True)
+    (directory / name).write_text("apiVersion: authz/v1\n")
+    report = Report()
+    load_directory(directory, report, NOW)
+    assert [(problem.file, problem.code, problem.is_warning) for problem in report.problems] == [
+        (name, "not-read", True)
+    ]

@@ -152,20 +152,6 @@ class TestReloader:
 
         assert rig.run(work).result == "activated"
 
-    def test_what_changes_while_it_is_read_is_read_again(
-        self, rig: Rig, policies: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        states = iter([1, 2, 3, 3])
-        monkeypatch.setattr(spoa.reload, "tree_state", lambda _: next(states))
-        assert rig.run(lambda: rig.reloader.reload("start")).result == "activated"
-        assert next(states, None) is None
-
-    def test_what_never_stops_changing_is_a_failure(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-        numbers = iter(range(100))
-        monkeypatch.setattr(spoa.reload, "tree_state", lambda _: next(numbers))
-        monkeypatch.setattr(spoa.reload, "_BUILDER", ("-c", "print({})"))
-        assert "does not stop changing" in rig.run(lambda: rig.reloader.reload("start")).problems[0]["message"]
-
     def test_the_last_good_bundle_of_an_earlier_run_can_be_resumed(self, rig: Rig, policies: Path) -> None:
         assert not rig.run(rig.reloader.resume)
         outcome = rig.run(lambda: rig.reloader.reload("start"))

@@ -241,23 +241,31 @@ class ByValue(Shape):
             return self.mismatch(node, report, path)
         words = _listed(self.records, "or")
         value = node.get(self.key)
+        if isinstance(value, Scalar) and value.text in self.records:
+            return self.records[value.text].read(node, report, path)
         if value is None:
-            known = {name for record in self.records.values() for name in record.fields}
-            slip = next((name for name, _ in node.pairs if name.text not in known), None)
-            hint = "" if slip is None else suggestion(slip.text, [self.key])
-            if slip is not None and "did you mean" in hint:
-                message = f"unknown key {quoted(slip.text)}{hint}"
-                report.problem(slip, child_path(path, slip.text), message, "unknown-key")
-            else:
-                report.problem(node, path, f"missing key {quoted(self.key)}: {words}", "missing-key")
-            return INVALID
-        if not isinstance(value, Scalar) or value.text not in self.records:
+            self._report_missing(node, report, path, words)
+        else:
             found = quoted(value.text) if isinstance(value, Scalar) and not value.is_null else value.kind
             hint = suggestion(value.text, self.records) if isinstance(value, Scalar) and value.text else ""
             message = f"expected {words}, found {found}" + (hint if "did you mean" in hint else "")
             report.problem(value, child_path(path, self.key), message, "invalid-value")
-            return INVALID
-        return self.records[value.text].read(node, report, path)
+        # Which record is meant can't be told, but what its keys hold can be read, and must not hide its own problems.
+        shapes = {name: entry.shape for record in self.records.values() for name, entry in record.fields.items()}
+        for key, item in node.pairs:
+            if key.text in shapes and key.text != self.key:
+                shapes[key.text].read(item, report, child_path(path, key.text))
+        return INVALID
+
+    def _report_missing(self, node: Mapping, report: Report, path: str, words: str) -> None:
+        known = {name for record in self.records.values() for name in record.fields}
+        slip = next((name for name, _ in node.pairs if name.text not in known), None)
+        hint = "" if slip is None else suggestion(slip.text, [self.key])
+        if slip is not None and "did you mean" in hint:
+            message = f"unknown key {quoted(slip.text)}{hint}"
+            report.problem(slip, child_path(path, slip.text), message, "unknown-key")
+        else:
+            report.problem(node, path, f"missing key {quoted(self.key)}: {words}", "missing-key")
 
     def schema(self, definitions: dict[str, Schema]) -> Schema:
         """Describe the shape as one `if` and `then` a word, which editors explain better than `oneOf`."""

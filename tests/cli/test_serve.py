@@ -236,3 +236,15 @@ class TestCommand:
         result = self.invoke(*options, "--listen", "127.0.0.1:0")
         assert result.exit_code == 1
         assert "holds no time" in result.stderr
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n"])
+def test_a_token_file_that_holds_no_token_is_a_usage_error(tmp_path: Path, content: bytes | None) -> None:
+    token = tmp_path / "token"
+    if content is not None:
+        token.write_bytes(content)
+    result = CliRunner().invoke(
+        serve.command, ["--policies", "policies", "--state-dir", str(tmp_path / "s"), "--admin-token-file", str(token)]
+    )
+    assert result.exit_code == 2
+    assert "--admin-token-file" in result.stderr

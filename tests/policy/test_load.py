@@ -389,3 +389,13 @@ def test_a_list_whose_sha1_entries_ended_is_a_warning() -> None:
     midnight = NOW - NOW % 86400
     assert codes(text, now=midnight - 1) == []
     assert codes(text, now=midnight) == ["sha1-ended"]
+
+
+def test_a_slip_in_the_effect_hides_nothing_else_of_the_rule() -> None:
+    text = (
+        'rules:\n  - {id: a, efect: allow, request: {path: "/a//b", metod: GET}, '
+        'when: {time: {tz: UTC, hours: "25:00-08:00"}}}\n'
+    )
+    found = " ".join(map(str, problems(HEAD + text)))
+    for message in ('did you mean "effect"?', "`//` never matches", 'did you mean "method"?', "no such time of day"):
+        assert message in found
