@@ -137,6 +137,12 @@ def test_verbs_that_pages_name_are_there() -> None:
 # -- reference --------------------------------------------------------------------------------------------------
 
 
+def test_the_table_of_reasons_names_each_of_them_once() -> None:
+    text = PAGES["docs/how-to/why-was-this-denied.md"].text
+    named = re.findall(r"^\| \[`(\w+)`\]\(../reference/reasons.md#(\w+)\) \|", text, re.MULTILINE)
+    assert sorted(named) == sorted((str(reason), str(reason)) for reason in Reason if reason is not Reason.OK)
+
+
 def test_every_reason_has_its_section_in_order() -> None:
     page = PAGES["docs/reference/reasons.md"]
     assert re.findall(r"^## `(\w+)`$", page.text, re.MULTILINE) == list(Reason)

@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from spoa.exceptions import PolicyError
-from spoa.haproxy_config import VERSIONS, render
+from spoa.haproxy_config import SAMPLES, VERSIONS, render
 from spoa.loading import load_policy
 
 __all__ = ["command"]
@@ -22,6 +22,7 @@ _EPILOG: Final = """
 \b
 Examples:
   spoa-authz haproxy-config --version 3.2 --policies policies
+  spoa-authz haproxy-config --version 3.2 --policies policies --all
   spoa-authz haproxy-config --version 2.6 --out /etc/haproxy
 
 \b
@@ -29,7 +30,7 @@ Exit status: 0 fine, 2 usage, 3 the policy is invalid.
 """
 
 
-def _print(version: str, policies: Path | None, out: Path | None, *, is_json: bool) -> None:
+def _print(version: str, policies: Path | None, out: Path | None, *, sends_all: bool, is_json: bool) -> None:
     reads, routes = None, None
     if policies is not None:
         try:
@@ -37,7 +38,8 @@ def _print(version: str, policies: Path | None, out: Path | None, *, is_json: bo
         except PolicyError as error:
             click.echo(f"spoa-authz haproxy-config: {error}", err=True)
             sys.exit(_POLICY_INVALID)
-        reads, routes = policy.reads, [route.backend for route in policy.model.routes]
+        reads = {*policy.reads, *SAMPLES} if sends_all else policy.reads
+        routes = [route.backend for route in policy.model.routes]
     files = render(version, reads, routes)
     if out is not None:
         try:
@@ -64,6 +66,11 @@ command: Final = click.Command(
             type=click.Path(exists=True, file_okay=False, path_type=Path),
             metavar="DIR",
             help="Send just the arguments that this policy reads, and have its routes as backends.",
+        ),
+        click.Option(
+            ["sends_all", "--all"],
+            is_flag=True,
+            help="With --policies: send all arguments there are, so that no gate and no log field is off.",
         ),
         click.Option(
             ["--out"],

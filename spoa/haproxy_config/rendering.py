@@ -6,7 +6,7 @@ import re
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
-from spoa.haproxy_config.arguments import message_arguments
+from spoa.haproxy_config.arguments import message_arguments, omission_notes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,8 +30,8 @@ _BACKEND: Final = re.compile(r"^backend (\S+)")
 _PRESET: Final = re.compile(r"^    presetenv (\w+) .*\n", re.MULTILINE)
 #: Where an allowed request goes that the policy has no route for.
 _WITHOUT_ROUTE: Final = "internal_api"
-#: Backends that the file has for reasons of its own.
-_OWN: Final = frozenset({"authz-denied", "authz-agents", "public_web"})
+#: Backends that the file has for reasons of its own, and a name that its rules let no route have.
+_OWN: Final = frozenset({"authz-denied", "authz-agents", "public_web", "stats"})
 
 
 def render(version: str, reads: Iterable[str] | None = None, routes: Sequence[str] | None = None) -> dict[str, str]:
@@ -39,7 +39,8 @@ def render(version: str, reads: Iterable[str] | None = None, routes: Sequence[st
 
     Args:
         version: one of `VERSIONS`.
-        reads: arguments that the policy reads (`Policy.reads`); all there are without it.
+        reads: arguments that the policy reads (`Policy.reads`); all there are without it. A comment in the SPOE file
+            says what is off because others are not sent.
         routes: backends that the policy names; those of the shipped example without it.
 
     Raises:
@@ -55,7 +56,7 @@ def render(version: str, reads: Iterable[str] | None = None, routes: Sequence[st
     if number >= _MULTIPLEXER:
         engine = _LEGACY_ONLY.sub("", engine)
     if reads is not None:
-        engine = _ARGUMENTS.sub(f"    args {message_arguments(reads)}", engine)
+        engine = _with_arguments(engine, frozenset(reads))
     if routes is not None:
         configuration = _with_backends(configuration, routes)
     used = configuration + engine
@@ -69,6 +70,19 @@ def _shipped(name: str) -> str:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
+
+
+def _with_arguments(engine: str, reads: frozenset[str]) -> str:
+    """Send just what is read, and say above it what that costs."""
+    notes = omission_notes(reads)
+    if notes:
+        notes = [
+            "Sent is what the policy reads. What is not sent, and what is off because of it:",
+            *(f"  {note}" for note in notes),
+            "`spoa-authz haproxy-config` with --all, or without --policies, has everything sent.",
+        ]
+    lines = [*(f"    # {note}" for note in notes), f"    args {message_arguments(reads)}"]
+    return _ARGUMENTS.sub("\n".join(lines), engine)
 
 
 def _with_backends(configuration: str, routes: Sequence[str]) -> str:

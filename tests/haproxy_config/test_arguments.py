@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from spoa.adapter import ARGUMENTS
-from spoa.haproxy_config.arguments import ALWAYS_SENT, SAMPLES, message_arguments
+from spoa.haproxy_config.arguments import ALWAYS_SENT, SAMPLES, message_arguments, omission_notes
 
 
 def names(line: str) -> list[str]:
@@ -46,6 +46,13 @@ def test_a_header_is_sent_with_its_count() -> None:
         "hdr.x-tenant=req.fhdr(x-tenant)",
         "hdrcnt.x-tenant=req.fhdr_cnt(x-tenant)",
     ]
+
+
+def test_each_argument_that_may_not_be_sent_has_its_cost_told_and_those_that_are_sent_have_none() -> None:
+    told = [name for note in omission_notes([]) for name in note.partition(":")[0].split(", ")]
+    assert set(told) == SAMPLES.keys() - ALWAYS_SENT
+    assert omission_notes(SAMPLES) == []
+    assert [note for note in omission_notes(["host", "path"]) if note.startswith(("path", "host", "sni"))] == []
 
 
 @pytest.mark.parametrize("name", ["body", "hdr", "hdr.", "cookie.session"])

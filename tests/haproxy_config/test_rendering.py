@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spoa.haproxy_config.arguments import message_arguments
+from spoa.haproxy_config.arguments import SAMPLES, message_arguments
 from spoa.haproxy_config.rendering import SHIPPED, VERSIONS, render
 from tests.haproxy import CONFIGURATION
 
@@ -39,6 +39,15 @@ def test_just_what_the_policy_reads_is_sent() -> None:
     assert "host=" not in engine
 
 
+def test_the_file_says_what_is_off_because_it_is_not_sent_and_how_to_have_it() -> None:
+    comment = render("3.2", {"method"})["spoe-authz.conf"].partition("    args ")[0].rpartition("spoe-message")[2]
+    assert "path_not_canonical" in comment
+    assert "sni_mismatch" in comment
+    assert "`src` in the agent's decision log" in comment
+    assert "--all, or without --policies" in comment
+    assert "--all" not in render("3.2", SAMPLES)["spoe-authz.conf"] + render("3.2")["spoe-authz.conf"]
+
+
 def test_the_backends_are_those_that_the_policy_names() -> None:
     configuration = render("3.2", None, ["admin_api", "billing", "admin_api"])["haproxy.cfg"]
     backends = [line.split(" ")[1] for line in configuration.splitlines() if line.startswith("backend ")]
@@ -49,7 +58,7 @@ def test_the_backends_are_those_that_the_policy_names() -> None:
 
 
 def test_a_route_cannot_replace_a_section_that_enforces() -> None:
-    routes = ["authz-denied", "authz-agents", "public_web"]
+    routes = ["authz-denied", "authz-agents", "public_web", "stats"]
     assert render("3.2", None, routes) == render("3.2", None, [])
 
 

@@ -17,6 +17,7 @@ from tests.client import Client, plain_http1
 from tests.echo import Echo
 from tests.haproxy import wait_until
 from tests.integration.edge import PATIENT, Edge, example_files, policy_files, start_edge
+from tests.integration.scripted_agent import ScriptedAgent, answers
 from tests.pki import DAY, HOUR
 
 if TYPE_CHECKING:
@@ -278,6 +279,25 @@ def test_a_pkcs12_bundle_holds_all_that_a_browser_needs(example: Example, pki: P
 def connections_judged(agent: Agent) -> list[dict[str, Any]]:
     """Return the decisions on connections in `mode tcp`, which have no method."""
     return [decision for decision in agent.decisions() if not decision["method"]]
+
+
+@pytest.mark.parametrize("route", ["authz-agents", "authz-denied", "stats", "#2", "#3", "#4", "#5", "no_such_backend"])
+def test_a_tcp_connection_is_closed_where_the_route_leads_to_no_server(
+    binary: Path, pki: Pki, echoes: Mapping[str, Echo], tmp_path: Path, route: str
+) -> None:
+    script = answers(verdict="allow", status=200, reason="ok", route=route)
+    files = example_files("tcp")
+    with (
+        ScriptedAgent.running(script) as agent,
+        start_edge(binary, pki, echoes, tmp_path, agent.address, PATIENT, files=files, binds=("HTTPS",)) as edge,
+    ):
+        edge.proxy.wait_for_agent()
+        before = edge.received()
+        with pytest.raises((ConnectionError, ssl.SSLError)):
+            edge.client(pki.client("alice")).get("/")
+        assert edge.received() == before
+        # The last field tells where the connection went: nowhere.
+        assert "<NOSRV> " in edge.proxy.wait_for_log("verdict:allow")
 
 
 def test_tcp_connections_are_judged_once_by_their_certificate(example: Example, pki: Pki) -> None:

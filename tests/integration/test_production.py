@@ -64,10 +64,34 @@ def test_the_public_frontend_serves_everyone_and_asks_nobody(edge: Edge, agent: 
     assert "/welcome" not in paths_judged(agent)
 
 
-@pytest.mark.parametrize("target", ["/api", "/api/x?y=z"])
+@pytest.mark.parametrize("target", ["/api", "/api/x?y=z", "/API/x", "/Api", "/%61pi/x", "/api;v=1/x", "/api%2fx"])
 def test_the_public_frontend_sends_the_api_on_to_the_mtls_port(edge: Edge, target: str) -> None:
     answer = edge.client(port="HTTPS").get(target, [("Host", "api.example.com:443")], method="POST")
     assert (answer.status, answer.headers["location"]) == (308, f"https://api.example.com:8443{target}")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "//api/x",
+        "/x//api",
+        "/./api/x",
+        "/x/../api/x",
+        "/x/..",
+        "/%2e%2E/api",
+        "/%2fapi",
+        "/x/..;/api",
+        "/\\api",
+        "/%5capi",
+        "/%00",
+        "api",
+        "/%zz",
+    ],
+)
+def test_a_path_that_servers_may_read_as_another_is_not_served_in_public(edge: Edge, target: str) -> None:
+    before = edge.received()
+    assert edge.client(port="HTTPS").get(target).status == 400
+    assert edge.received() == before
 
 
 def test_a_path_that_only_begins_like_the_api_is_not_sent_on(edge: Edge) -> None:
@@ -78,6 +102,14 @@ def test_plain_http_is_sent_on_to_https(edge: Edge) -> None:
     with plain_http1(edge.proxy.ports["HTTP"], "[::1]:80") as connection:
         answer = connection.request("GET", "/x?y")
     assert (answer.status, answer.headers["location"]) == (308, "https://[::1]:443/x?y")
+
+
+@pytest.mark.parametrize("host", ["", ":80", "a/b", "user@a", "a, b"])
+def test_a_request_for_no_host_is_not_sent_on(edge: Edge, host: str) -> None:
+    with plain_http1(edge.proxy.ports["HTTP"]) as connection:
+        assert connection.request("GET", "/x", [("Host", host)]).status == 400
+    with edge.client(port="HTTPS").http1() as connection:
+        assert connection.request("GET", "/api", [("Host", host)]).status == 400
 
 
 def test_statistics_and_metrics_are_served(edge: Edge) -> None:

@@ -87,13 +87,31 @@ def test_the_route_chooses_the_server(scripted: tuple[Edge, ScriptedAgent], rout
     assert edge.client().get("/").echoed["server"] == server
 
 
-@pytest.mark.parametrize("route", ["no_such_backend", "", "authz-agents", "mtls_api", "internal_api "])
+@pytest.mark.parametrize(
+    "route",
+    [
+        "no_such_backend",
+        "",
+        "authz-agents",
+        "authz-denied",
+        "stats",
+        "#2",
+        "#7",
+        "#8",
+        "#9",
+        "mtls_api",
+        "internal_api ",
+    ],
+)
 def test_a_route_that_is_no_backend_reaches_no_server(scripted: tuple[Edge, ScriptedAgent], route: str) -> None:
     edge, agent = scripted
     agent.script = answers(verdict="allow", status=200, reason="ok", route=route)
     before = edge.received()
-    assert edge.client().get("/").status in {403, 503}
+    target = f"/routed/{len(agent.notified)}"
+    answer = edge.client().get(target)
+    assert (answer.status, answer.reason) == (403, "internal_error")
     assert edge.received() == before
+    assert " verdict:deny reason:internal_error " in edge.proxy.wait_for_log(f"{target} ")
     agent.script = answers(verdict="allow", status=200, reason="ok")
     assert edge.client().get("/").status == 200
 
