@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spoa.authorizer import Policy
 from spoa.exceptions import PolicyError, StateError
-from spoa.listindex import ListIndex, write_index
+from spoa.listindex import ListIndex
 from spoa.loading import fixtures, load_directory
 from spoa.policy.evaluator import evaluator_steps
 from spoa.policy.model import IdentityPattern, PolicyModel
@@ -81,13 +81,13 @@ def build_bundle(directory: Path, bundle_dir: Path, *, state: Path | None = None
 
 def _write(loaded: Loaded, bundle_dir: Path) -> None:
     (bundle_dir / "lists").mkdir()
-    for number, listing in enumerate(loaded.listings.values()):
-        (bundle_dir / "lists" / str(number)).write_bytes(write_index(listing.sections))
+    for number, index in enumerate(loaded.indexes.values()):
+        (bundle_dir / "lists" / str(number)).write_bytes(index)
     model = loaded.model
     head = {
         "model": replace(model, rules=(), routes=(), identities=()),
         "issuers": loaded.issuers,
-        "lists": tuple(loaded.listings),
+        "lists": tuple(loaded.indexes),
         "revision": loaded.revision,
     }
     slices: list[tuple[str, Any]] = [("head", head)]

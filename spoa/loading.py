@@ -6,6 +6,7 @@ is whole: there is no policy without its lists, its issuers, or with a test that
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import stat
 import time
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from spoa.exceptions import Problem
+    from spoa.policy.document import Node
     from spoa.policy.model import ListSource, PolicyModel
 
 __all__ = ["Documents", "Loaded", "fixtures", "load_directory", "load_policy"]
@@ -47,15 +49,17 @@ class Documents:
 
     Attributes:
         policies, tests: name → text.
+        known: what was read of the documents at the top already, to find their kind.
         files: every path that was read or looked for, absolute; whoever watches for changes watches these.
     """
 
     policies: dict[str, bytes] = field(default_factory=dict)
     tests: dict[str, bytes] = field(default_factory=dict)
     files: set[Path] = field(default_factory=set)
+    known: dict[str, tuple[Node | None, tuple[Problem, ...]]] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
+@dataclass
 class Loaded:
     """All that a policy is made of, checked.
 
@@ -73,9 +77,14 @@ class Loaded:
     documents: Documents
     revision: str
 
+    @functools.cached_property
+    def indexes(self) -> dict[str, bytes]:
+        """List name → its index, made once for the tests and the bundle."""
+        return {name: write_index(listing.sections) for name, listing in self.listings.items()}
+
     def policy(self) -> Policy:
         """Return the policy, with its lists in memory."""
-        lists = {name: ListIndex(write_index(listing.sections)) for name, listing in self.listings.items()}
+        lists = {name: ListIndex(index) for name, index in self.indexes.items()}
         return Policy(Evaluator.of(self.model), self.issuers, lists, self.revision)
 
 
@@ -187,7 +196,7 @@ def _place(name: str, reader: _Reader, documents: Documents, report: Report) -> 
     text = reader.read(name, limit=MAX_POLICY_SIZE)
     if text is None:
         return
-    node, _ = read_document(text, name, max_size=MAX_POLICY_SIZE)
+    node, _ = documents.known[name] = read_document(text, name, max_size=MAX_POLICY_SIZE)
     kind = "policy" if node is None else document_kind(node)
     if kind == "tests":
         documents.tests[name] = text
@@ -218,7 +227,7 @@ def load_directory(directory: Path, report: Report, now: float) -> Loaded | None
 
 def _load(reader: _Reader, report: Report, now: float) -> Loaded | None:
     documents = _read_documents(reader, report)
-    model = load_policies(documents.policies, report, now=now)
+    model = load_policies(documents.policies, report, now=now, known=documents.known)
     if model is None:
         return None
     listings = {source.name: _listing(source, reader, report, now) for source in model.lists}

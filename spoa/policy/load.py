@@ -30,6 +30,7 @@ from spoa.policy.reading import Reading, Report, quoted, suggestion
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from spoa.exceptions import Problem
     from spoa.policy.document import Node
 
 __all__ = ["KINDS", "MAX_POLICY_SIZE", "document_kind", "load_policies", "resolve_path"]
@@ -59,22 +60,28 @@ def resolve_path(document: str, path: str) -> str:
     return posixpath.normpath(posixpath.join(posixpath.dirname(document), path))
 
 
-def load_policies(documents: Mapping[str, bytes], report: Report, *, now: float | None = None) -> PolicyModel | None:
+def load_policies(
+    documents: Mapping[str, bytes],
+    report: Report,
+    *,
+    now: float | None = None,
+    known: Mapping[str, tuple[Node | None, tuple[Problem, ...]]] | None = None,
+) -> PolicyModel | None:
     """Return the policy that the documents make together, or None when the report has errors.
 
     Args:
         documents: file name → text, of all policy documents.
         report: takes every problem.
         now: the time by which shadows and SHA-1 dates are judged overdue (warnings); None judges none.
+        known: what `read_document` has made of some of them already.
     """
     errors = report.errors
     readings: list[Reading] = []
     for name in sorted(documents, key=str.encode):
-        node, problems = read_document(documents[name], name, max_size=MAX_POLICY_SIZE)
+        read = (known or {}).get(name)
+        node, problems = read or read_document(documents[name], name, max_size=MAX_POLICY_SIZE)
         report.add(*problems)
-        if node is None:
-            continue
-        if document_kind(node) != "policy":
+        if node is None or document_kind(node) != "policy":
             continue
         reading = POLICY.read(node, report, "")
         if isinstance(reading, Reading):
