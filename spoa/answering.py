@@ -33,6 +33,7 @@ __all__ = ["Answering", "Limits"]
 _TURN: Final = 0.004  # seconds of judging before other connections get their turn
 _LOOK: Final = 16  # requests judged between two looks at the clock
 _REPORT_INTERVAL: Final = 1.0  # seconds between two tracebacks in the log
+_SOFT_FAIL_INTERVAL: Final = 60.0  # seconds between two warnings about one issuer
 
 #: Stands for a request of which nothing is known.
 _UNREAD: Final = Request()
@@ -81,6 +82,8 @@ class Answering:
         self._seconds = Histogram(REQUEST_BUCKETS)
         self._decided: Samples = {}
         self._next_report = 0.0
+        self._soft_fails: Samples = {}
+        self._next_soft_fail_report: dict[str, float] = {}
 
     @property
     def policy(self) -> Policy:
@@ -139,6 +142,7 @@ class Answering:
     def samples(self) -> Samples:
         """Return all counts."""
         found = self._decisions()
+        found.update(self._soft_fails)
         for cache, (entries, _, _) in self._policy.cache_sizes().items():
             found["cache_entries", (cache,)] = entries
         found.update(self._seconds.samples("request_duration_seconds"))
@@ -208,7 +212,24 @@ class Answering:
         self._recall.remember(payload, request, judgement, int(now))
         judgement.decision.tally.count += 1
         judged.append((request, judgement))
+        if judgement.soft_fails:
+            self._count_soft_fails(judgement)
         return actions
+
+    def _count_soft_fails(self, judgement: Judgement) -> None:
+        """Count what passed without assurance about its revocation; such answers are never recalled, so none is missed.
+
+        The log is told once a minute for each issuer, since an outage concerns every request.
+        """
+        standing = judgement.standing
+        issuer = "" if standing is None or standing.issuer is None else standing.issuer
+        for source in judgement.soft_fails:
+            key = ("revocation_soft_fails_total", (issuer, source))
+            self._soft_fails[key] = self._soft_fails.get(key, 0) + 1
+        now = perf_counter()
+        if now >= self._next_soft_fail_report.get(issuer, 0.0):
+            self._next_soft_fail_report[issuer] = now + _SOFT_FAIL_INTERVAL
+            _log.warning("a certificate passed unchecked for revocation", issuer=issuer, state=judgement.revocation)
 
     def _refuse_all(
         self,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+from spoa.assurance import NOT_CHECKED, Assurance, Assured, Authorities, denial_for
 from spoa.blocks import BlockList
 from spoa.cache import BoundedCache
 from spoa.exceptions import CertificateError
@@ -34,14 +35,13 @@ if TYPE_CHECKING:
     from spoa.listindex import ListIndex
     from spoa.policy.evaluator import Evaluator
     from spoa.policy.model import Decision, Issuer, PolicyModel, RequestValues, Tally
+    from spoa.revocation.crl import Crl
 
-__all__ = ["NOT_CHECKED", "CertificateCache", "Judgement", "Policy", "Standing", "Subject", "joint_revision"]
+__all__ = ["CertificateCache", "Judgement", "Policy", "Standing", "Subject", "joint_revision"]
 
 #: Certificates remembered, in each half of a cache; some 3 kB each.
 CERTIFICATES: Final = 16384
 _DAY: Final = 86_400
-#: Revocation state of certificates whose issuer says `none`.
-NOT_CHECKED: Final = "not_checked"
 
 #: What DER bytes turned out to be.
 CertificateCache: TypeAlias = "BoundedCache[bytes, Certificate | CertificateError]"
@@ -66,19 +66,21 @@ class Standing:
         who: the conjunctions of the policy whose `who` it meets.
         identity: the first named identity that it meets.
         not_before, not_after: validity, inclusive, seconds since the epoch.
-        valid_until: when the answer of a list may change.
-        is_revocation_checked: some source is asked about it; False where the issuer says `none`.
+        valid_until: when the answer of a list, of a block or of the evidence about revocation may change.
+        settings: of the issuer; None without one.
+        assured: what the issuer's sources say about revocation; None where none is asked.
     """
 
     __slots__ = (
+        "assured",
         "certificate",
         "detail",
         "identity",
-        "is_revocation_checked",
         "issuer",
         "not_after",
         "not_before",
         "reason",
+        "settings",
         "valid_until",
         "who",
     )
@@ -93,7 +95,25 @@ class Standing:
         self.not_before = 0 if certificate is None else certificate.not_before
         self.not_after = 0 if certificate is None else certificate.not_after
         self.valid_until = NEVER
-        self.is_revocation_checked = False
+        self.settings: Issuer | None = None
+        self.assured: Assured | None = None
+
+    @property
+    def refusal(self) -> Reason | None:
+        """The gate that the certificate fails in date: one of its own, or revocation."""
+        if self.reason is None and self.assured is not None:
+            return self.assured.denial
+        return self.reason
+
+    @property
+    def revocation(self) -> str:
+        """The state of revocation, `not_checked` where it isn't asked for."""
+        return NOT_CHECKED if self.assured is None else self.assured.state
+
+    @property
+    def soft_fails(self) -> tuple[str, ...]:
+        """The sources that gave no assurance, where the policy lets the certificate pass all the same."""
+        return () if self.reason is not None or self.assured is None else self.assured.soft_fails
 
 
 class Judgement:
@@ -105,9 +125,10 @@ class Judgement:
         days_left: whole days until the certificate expires, 0 past that; None without one that could be read.
         path: the canonical path, only where the policy normalises.
         revocation: `good`, `not_checked`, …; empty where it wasn't asked.
+        soft_fails: the sources of revocation that gave no assurance and were let pass.
     """
 
-    __slots__ = ("days_left", "decision", "path", "revocation", "standing")
+    __slots__ = ("days_left", "decision", "path", "revocation", "soft_fails", "standing")
 
     def __init__(self, decision: Decision, standing: Standing | None = None) -> None:
         self.decision = decision
@@ -115,6 +136,7 @@ class Judgement:
         self.days_left: int | None = None
         self.path = ""
         self.revocation = ""
+        self.soft_fails: tuple[str, ...] = ()
 
     @property
     def certificate(self) -> Certificate | None:
@@ -146,6 +168,7 @@ class Policy:
         revision: str,
         certificates: CertificateCache | None = None,
         blocks: BlockList | None = None,
+        assurance: Assurance | None = None,
     ) -> None:
         self.model: PolicyModel = evaluator.model
         self.blocks = BlockList() if blocks is None else blocks
@@ -157,6 +180,7 @@ class Policy:
         self.lists = lists
         self.certificates: CertificateCache = BoundedCache(CERTIFICATES) if certificates is None else certificates
         self.issuers = issuers
+        self.assurance = Assurance(Authorities(issuers)) if assurance is None else assurance
         self._issuer_settings: dict[str, Issuer] = {issuer.name: issuer for issuer in evaluator.model.issuers}
         self._standings: BoundedCache[bytes, Standing] = BoundedCache(CERTIFICATES)
         self._nobody = Bearer(is_anonymous=True)
@@ -164,7 +188,16 @@ class Policy:
 
     def with_blocks(self, blocks: BlockList) -> Policy:
         """Return the same policy under another block list; what is known of certificates is carried over."""
-        policy = Policy(self.evaluator, self.issuers, self.lists, self._own_revision, self.certificates, blocks)
+        return self._under(blocks, self.assurance)
+
+    def with_crls(self, crls: Mapping[str, tuple[Crl, ...]]) -> Policy:
+        """Return the same policy with other revocation lists, by issuer; what is known of certificates is kept."""
+        return self._under(self.blocks, Assurance(self.assurance.authorities, crls))
+
+    def _under(self, blocks: BlockList, assurance: Assurance) -> Policy:
+        policy = Policy(
+            self.evaluator, self.issuers, self.lists, self._own_revision, self.certificates, blocks, assurance
+        )
         policy.clock_usable, policy.switches = self.clock_usable, self.switches
         return policy
 
@@ -176,7 +209,7 @@ class Policy:
         now: float,
         *,
         subject: Subject | None = None,
-        revocation: str = "good",
+        revocation: str = "",
         switches: frozenset[str] | None = None,
     ) -> Judgement:
         """Return the answer to *request*; denies with `internal_error` rather than raising is the caller's part.
@@ -185,7 +218,7 @@ class Policy:
             request: as HAProxy described it.
             now: seconds since the epoch.
             subject: stands in for the certificate that `request.cert` would be read as.
-            revocation: what every revocation source says, for tests and explanations.
+            revocation: what every revocation source says, in place of the evidence; for tests and explanations.
             switches: break-glass switches taken to be open, in place of the policy's own.
         """
         evaluator = self.evaluator
@@ -208,10 +241,13 @@ class Policy:
         else:
             decision = evaluator.decide(standing.who, values, standing.identity, opened)
             judgement = self._judged(decision, standing, values)
+            judgement.soft_fails = () if revocation else standing.soft_fails
         if standing.certificate is not None:
             judgement.days_left = max(0, (standing.not_after - seconds) // _DAY)
             if reason is None or reason in REVOCATION_REASONS.values():
-                judgement.revocation = revocation if standing.is_revocation_checked or reason else NOT_CHECKED
+                judgement.revocation = standing.revocation
+                if revocation:
+                    judgement.revocation = revocation if _is_checked(standing) or reason else NOT_CHECKED
         return judgement
 
     def evaluate(self, request: Request, now: float) -> Judgement:
@@ -239,11 +275,9 @@ class Policy:
             return Reason.CERTIFICATE_NOT_YET_VALID
         if now > standing.not_after:
             return Reason.CERTIFICATE_EXPIRED
-        if standing.reason is not None:
-            return standing.reason
-        if revocation == "revoked" or standing.is_revocation_checked:
-            return REVOCATION_REASONS.get(revocation)
-        return None
+        if revocation and standing.reason is None and standing.settings is not None:
+            return denial_for(standing.settings.revocation, revocation)
+        return standing.refusal
 
     # -- certificates ------------------------------------------------------------------------------------------
 
@@ -272,7 +306,18 @@ class Policy:
         lists: dict[str, bool | Missing] = {name: found.answer for name, found in memberships.items()}
         standing = self._stand(certificate, issuer, lists, now)
         standing.valid_until = min(standing.valid_until, *(found.valid_until for found in memberships.values()), NEVER)
+        if standing.reason is None and _is_checked(standing):
+            self._assure(standing, der, now)
         return standing
+
+    def _assure(self, standing: Standing, der: bytes, now: int) -> None:
+        """Have the evidence judged about a certificate whose issuer wants it to be."""
+        authority = self.issuers.authority_of(der)
+        assert authority is not None
+        assert standing.settings is not None
+        standing.assured = self.assurance.of(der, authority.der, standing.settings, now)
+        if standing.assured is not None:
+            standing.valid_until = min(standing.valid_until, standing.assured.valid_until)
 
     def _standing_of(self, subject: Subject, now: int) -> Standing:
         """Return the standing of a certificate given as what it says; lists are asked unless the subject tells."""
@@ -298,7 +343,7 @@ class Policy:
         if standing.reason is None and settings is not None:
             standing.who = self.evaluator.table.who(bearer)
             standing.identity = self.evaluator.identity(bearer)
-            standing.is_revocation_checked = not settings.revocation_none
+            standing.settings = settings
         return standing
 
     def bearer(self, subject: Subject, now: float) -> Bearer:
@@ -352,8 +397,9 @@ class Policy:
                 for name, index in self.lists.items()
             },
             "issuers": {
-                issuer.name: {"revocation": {"state": NOT_CHECKED, "reason": issuer.revocation_none}}
+                issuer.name: {"revocation": {"state": NOT_CHECKED, "reason": issuer.revocation.none}}
                 for issuer in self.model.issuers
+                if not issuer.revocation.is_checked
             },
         }
 
@@ -361,3 +407,7 @@ class Policy:
         """Return (entries, misses, evictions) of each cache."""
         caches: dict[str, BoundedCache[bytes, Any]] = {"certificates": self.certificates, "standings": self._standings}
         return {name: (len(cache), cache.misses, cache.evictions) for name, cache in caches.items()}
+
+
+def _is_checked(standing: Standing) -> bool:
+    return standing.settings is not None and standing.settings.revocation.is_checked

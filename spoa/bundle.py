@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from spoa.authorizer import Policy
+from spoa.evidence_store import sources_of, write_sources
 from spoa.exceptions import PolicyError, StateError
 from spoa.listindex import ListIndex
 from spoa.loading import fixtures, load_directory
@@ -75,6 +76,7 @@ def build_bundle(directory: Path, bundle_dir: Path, *, state: Path | None = None
     if loaded is None or report.errors:
         raise PolicyError(report.problems)
     _write(loaded, bundle_dir)
+    write_sources(sources_of(loaded.model, loaded.issuers, directory), bundle_dir)
     files = tuple(sorted(str(path) for path in loaded.documents.files))
     return BundleReport(loaded.revision, report.problems, files)
 

@@ -6,7 +6,8 @@ end of the stream means that the other process is gone.
 ========== ====================================================== ==================================================
 the verb   what the worker does                                   what it answers
 ========== ====================================================== ==================================================
-`prepare`  opens `bundle`, slice by slice, beside what is in use  `revision`, or `error`
+`prepare`  opens `bundle`, slice by slice, beside what is in use, `revision`, or `error`
+           under `blocks` and `evidence`
 `activate` swaps the prepared policy in, from the next read on    `revision`, or `error`
 `discard`  forgets the prepared policy                            –
 `report`   nothing                                                `counters`, `policy` (its status), `connections`

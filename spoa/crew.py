@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from spoa.control import Channel, Link, WorkerError
+from spoa.jobs import child_environment
 from spoa.metrics import Totals, samples_from_json
-from spoa.reload import child_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -102,6 +102,7 @@ class Crew:
         self._keepers: list[asyncio.Task[None]] = []
         self._bundle: Path | None = None
         self._blocks = ""
+        self._evidence = "{}"
         self._telling: set[asyncio.Task[list[tuple[_Worker, dict[str, Any] | WorkerError]]]] = set()
         self._totals = Totals()
         self._restarts = 0
@@ -151,20 +152,26 @@ class Crew:
         except TimeoutError:
             raise WorkerError("start", f"the workers do not serve after {patience:g} s") from None
 
-    async def swap(self, bundle: Path) -> None:
-        """Put a bundle to use in all workers, or in none; before `start`, only remember it.
+    async def swap(self, bundle: Path | None = None, *, evidence: str | None = None) -> None:
+        """Put a bundle, evidence (the text of a manifest) or both to use in all workers, or in none.
+
+        Before `start` they are only remembered.
 
         Raises:
             WorkerError: a worker can't open it.
         """
         async with self._swapping:
+            bundle = self._bundle if bundle is None else bundle
+            evidence = self._evidence if evidence is None else evidence
             serving = [worker for worker in self._workers if worker.is_serving]
-            answers = await _ask_all(serving, "prepare", _PREPARE_TIMEOUT, bundle=str(bundle), blocks=self._blocks)
+            content = {"bundle": str(bundle), "blocks": self._blocks, "evidence": evidence}
+            answers = await _ask_all(serving, "prepare", _PREPARE_TIMEOUT, **content)
             refusals = [answer for _, answer in answers if isinstance(answer, WorkerError) and not answer.is_gone]
             if refusals:
                 await _ask_all(serving, "discard", _ACTIVATE_TIMEOUT)
                 raise refusals[0]
             self._bundle = bundle
+            self._evidence = evidence
             await self._ask_or_replace(serving, "activate", _ACTIVATE_TIMEOUT)
 
     async def block(self, blocks: str) -> None:
@@ -252,7 +259,8 @@ class Crew:
         """Let a new worker serve what is active now."""
         try:
             async with self._swapping:
-                await worker.link.ask("prepare", _PREPARE_TIMEOUT, bundle=str(self._bundle), blocks=self._blocks)
+                content = {"bundle": str(self._bundle), "blocks": self._blocks, "evidence": self._evidence}
+                await worker.link.ask("prepare", _PREPARE_TIMEOUT, **content)
                 await worker.link.ask("activate", _ACTIVATE_TIMEOUT)
                 worker.is_serving = True
         except WorkerError as error:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from spoa.assurance import denial_for
 from spoa.exceptions import CertificateError
 from spoa.facts import UNAVAILABLE
 from spoa.policy.conditions import COLUMNS
-from spoa.policy.gates import CERTIFICATE_GATES, REVOCATION_REASONS, certificate_presence, request_values
+from spoa.policy.gates import CERTIFICATE_GATES, certificate_presence, request_values
 from spoa.policy.model import Bearer, Effect, Matcher, Reason
 from spoa.transcript import gate_text, seen_text, wanted_text
 
@@ -275,9 +276,7 @@ class _Walk:
                 return reason
         if self._policy.blocks.blocks_certificate(certificate, issuer.name, self._now)[0]:
             return Reason.CERTIFICATE_BLOCKED
-        if revocation == "revoked" or not issuer.revocation_none:
-            return REVOCATION_REASONS.get(revocation)
-        return None
+        return denial_for(issuer.revocation, revocation)
 
     def gate_views(self, refusal: Reason | None, revocation: str) -> Iterator[GateView]:
         """Yield all gates, of which *refusal* was the first to deny."""

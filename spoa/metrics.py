@@ -115,6 +115,28 @@ METRICS: Final = (
     Metric("list_entries", "gauge", "Entries of a list.", ("list",)),
     Metric("list_soonest_expiry_timestamp_seconds", "gauge", "When the next entry of a list expires.", ("list",)),
     Metric("blocks", "gauge", "Certificates, keys and serial numbers on the block list.", (), ((),)),
+    Metric(
+        "revocation_soft_fails_total",
+        "counter",
+        "Requests let pass although a source gave no assurance about revocation.",
+        ("issuer", "source"),
+    ),
+    Metric("revocation_state", "gauge", "1 for the state that a source is in.", ("issuer", "source", "state")),
+    Metric("revocation_age_seconds", "gauge", "Since the thisUpdate of a source's oldest list.", ("issuer", "source")),
+    Metric(
+        "revocation_expiry_seconds",
+        "gauge",
+        "Until the nextUpdate of a source's first list to expire; negative past it.",
+        ("issuer", "source"),
+    ),
+    Metric("revocation_entries", "gauge", "Revocations that a source lists.", ("issuer", "source")),
+    Metric(
+        "revocation_loads_total",
+        "counter",
+        "Attempts to load revocation lists.",
+        ("result",),
+        _names("loaded", "unchanged", "rejected", "failed"),
+    ),
     Metric("workers", "gauge", "Workers that serve the active policy.", (), ((),)),
     Metric("worker_restarts_total", "counter", "Workers that died and were replaced.", (), ((),)),
 )

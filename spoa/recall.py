@@ -7,8 +7,8 @@ and what is unique to each, the `id`, is never judged. So a payload is cut into 
                                               known by DER   the question       left out
 
 Certificates that no rule can tell apart share one memory of questions. What is remembered was judged by the policy that
-this belongs to, and goes with it; a certificate is known only while its dates and list entries stand still; whatever
-depends on the clock or on switches is forgotten when they move.
+this belongs to, and goes with it; a certificate is known only while its dates, its list entries and the evidence about
+its revocation stand still; whatever depends on the clock or on switches is forgotten when they move.
 
 A payload that isn't cut like this is judged afresh, and so is a question that was asked only once: requests that never
 recur leave nothing behind but a hash.
@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from spoa.adapter import MESSAGE
-from spoa.authorizer import NOT_CHECKED, Judgement
+from spoa.authorizer import Judgement
 from spoa.cache import BoundedCache
 from spoa.exceptions import ProtocolError
 from spoa.spop import read_messages, write_varint
@@ -75,7 +75,7 @@ class Known:
         """Return what judging afresh would have returned, for the log."""
         judgement = Judgement(decision, self.standing)
         judgement.days_left = self.days
-        judgement.revocation = NOT_CHECKED if self.standing.reason is None else ""
+        judgement.revocation = self.standing.revocation if self.standing.reason is None else ""
         return judgement
 
 
@@ -141,8 +141,8 @@ class Recall:
         standing, der, days = judgement.standing, request.cert, judgement.days_left
         if standing is None or days is None or not isinstance(der, bytes) or request.malformed:
             return
-        if not standing.not_before <= now <= standing.not_after or standing.is_revocation_checked:
-            return
+        if not standing.not_before <= now <= standing.not_after or standing.soft_fails:
+            return  # soft fails are counted one by one
         head = _HEAD + payload[_COUNT : _COUNT + 1] + _CERT + write_varint(len(der)) + der
         if not payload.startswith(head):
             return
@@ -158,7 +158,7 @@ class Recall:
 
     def _group(self, standing: Standing) -> bytes:
         """Return a short name for all certificates that rules and gates can't tell apart."""
-        key = (standing.who, standing.identity, standing.reason)
+        key = (standing.who, standing.identity, standing.refusal)
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = len(self._groups).to_bytes(4)

@@ -7,10 +7,7 @@ flipped symbolic link, a signal and a request: whatever fails on it, the policy 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import os
-import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +17,7 @@ import structlog
 
 from spoa.control import WorkerError
 from spoa.exceptions import Problem, StateError
+from spoa.jobs import Job
 from spoa.metrics import RELOAD_BUCKETS, Histogram
 
 if TYPE_CHECKING:
@@ -28,24 +26,15 @@ if TYPE_CHECKING:
     from spoa.metrics import Samples
     from spoa.state import StateDirectory
 
-__all__ = ["BUILD_TIMEOUT", "Outcome", "Reloader", "child_environment", "sentence", "tell"]
+__all__ = ["BUILD_TIMEOUT", "Outcome", "Reloader", "sentence", "tell"]
 
 #: Seconds after which a build is given up.
 BUILD_TIMEOUT: Final = 120
 
 _BUILDER: Final = ("-P", "-m", "spoa.builder")
-_MAX_REPORT: Final = 64 << 20
+_BUILDER_NAME: Final = "the builder"
 
 _log = structlog.get_logger()
-
-
-def child_environment() -> dict[str, str]:
-    """Return the environment in which a child process finds this very package, wherever the agent was started."""
-    environment = dict(os.environ)
-    root = str(Path(__file__).resolve().parent.parent)
-    if not root.endswith("-packages"):
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH"))))
-    return environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,48 +66,6 @@ class Outcome:
 
 
 @dataclass(slots=True)
-class _Builder:
-    """A builder process that has started and waits for its job."""
-
-    process: asyncio.subprocess.Process
-
-    @classmethod
-    async def start(cls) -> _Builder:
-        return cls(
-            await asyncio.create_subprocess_exec(
-                sys.executable,
-                *_BUILDER,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                env=child_environment(),
-                limit=_MAX_REPORT,
-            )
-        )
-
-    async def build(self, job: dict[str, str], patience: float) -> dict[str, Any]:
-        """Run the job and return the report; what went wrong with the process itself is reported as `error`."""
-        try:
-            output, _ = await asyncio.wait_for(self.process.communicate(json.dumps(job).encode() + b"\n"), patience)
-        except TimeoutError:
-            await self.end()
-            return {"error": f"building took longer than {patience:g} s"}
-        except asyncio.CancelledError:
-            await self.end()
-            raise
-        try:
-            report = json.loads(output)
-        except ValueError:
-            return {"error": f"the builder ended with status {self.process.returncode} and no report"}
-        return report if isinstance(report, dict) else {"error": "the builder's report is none"}
-
-    async def end(self) -> None:
-        if self.process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
-        await self.process.communicate()
-
-
-@dataclass(slots=True)
 class Reloader:
     """Builds what the policy directory holds and hands it to `swap`, one attempt at a time.
 
@@ -139,7 +86,7 @@ class Reloader:
     files: tuple[Path, ...] = ()
     last: Outcome | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _spare: _Builder | None = None
+    _spare: Job | None = None
     _results: dict[str, int] = field(default_factory=dict)
     _seconds: Histogram = field(default_factory=lambda: Histogram(RELOAD_BUCKETS))
 
@@ -186,7 +133,7 @@ class Reloader:
     async def prepare_builder(self) -> None:
         """Have a builder process wait for the next job, which is then done sooner by the time its imports take."""
         if self._spare is None:
-            self._spare = await _Builder.start()
+            self._spare = await Job.start(_BUILDER, _BUILDER_NAME)
 
     async def close(self) -> None:
         """End the waiting builder process."""
@@ -229,10 +176,10 @@ class Reloader:
 
     async def _build(self, draft: Path) -> dict[str, Any]:
         builder, self._spare = self._spare, None
-        if builder is None or builder.process.returncode is not None:
-            builder = await _Builder.start()
+        if builder is None or not builder.is_alive:
+            builder = await Job.start(_BUILDER, _BUILDER_NAME)
         job = {"directory": str(self.directory), "bundle": str(draft), "state": str(self.state.path)}
-        return await builder.build(job, self.build_timeout)
+        return await builder.run(job, self.build_timeout)
 
     def _outcome(
         self,

@@ -7,6 +7,7 @@
     newest-time         the newest time seen by a usable clock, seconds since the epoch
     bundles/N-REVISION  built policies, the newest five
     active              symbolic link to the bundle in use: what `--last-good` starts with
+    evidence/           revocation lists in force; see `spoa.evidence_store`
 """
 
 from __future__ import annotations
@@ -101,17 +102,21 @@ class StateDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self.bundles = self.path / "bundles"
+        self.evidence = self.path / "evidence"
         self._lock: int | None = None
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.bundles.mkdir(mode=0o700, exist_ok=True)
-            status = self.bundles.stat()
+            statuses = []
+            for directory in (self.bundles, self.evidence):
+                directory.mkdir(mode=0o700, exist_ok=True)
+                statuses.append((directory, directory.stat()))
         except OSError as error:
             raise StateError(
                 str(error.filename or path), f"can't be used as state directory: {error.strerror}"
             ) from error
-        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-            raise StateError(str(self.bundles), "must belong to the agent's user and be writable by nobody else")
+        for directory, status in statuses:
+            if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+                raise StateError(str(directory), "must belong to the agent's user and be writable by nobody else")
 
     def lock(self) -> None:
         """Claim the directory for this process, and say so in the pid file, until `unlock` or the process ends.

@@ -21,6 +21,7 @@ from spoa.authorizer import joint_revision
 from spoa.blocker import Blocker
 from spoa.control import WorkerError
 from spoa.crew import Crew
+from spoa.evidence_keeper import EvidenceKeeper
 from spoa.exceptions import SettingsError, StateError
 from spoa.listeners import BACKLOG, address_of, bind, bind_all, close_all, remove_file
 from spoa.metrics import exposition
@@ -87,7 +88,10 @@ class Supervisor:
             self._state.unlock()
             raise
         self._crew = Crew(settings.workers, self._orders())
-        self._reloader = Reloader(settings.policies.absolute(), self._state, self._crew.swap)
+        self._evidence = EvidenceKeeper(
+            self._state.evidence, lambda bundle, text: self._crew.swap(bundle, evidence=text)
+        )
+        self._reloader = Reloader(settings.policies.absolute(), self._state, self._evidence.swap_bundle)
         self._watcher = Watcher(self._reloader.watched)
         self._blocker = Blocker(self._state.path, self._crew.block)
         sources = Sources(self._metrics, self.status, lambda: self._crew.is_complete, lambda: self._reload("request"))
@@ -118,10 +122,15 @@ class Supervisor:
 
     async def status(self) -> dict[str, Any]:
         """Return what `/status` shows."""
-        await self._crew.samples(_REPORT_TIMEOUT)
+        counts = await self._crew.samples(_REPORT_TIMEOUT)
         last = self._reloader.last
+        policy = self._crew.policy
+        checked = self._evidence.describe(
+            time.time(), lambda issuer: counts.get(("revocation_soft_fails_total", (issuer, "crl")), 0)
+        )
         return {
-            **self._crew.policy,
+            **policy,
+            "issuers": {**policy.get("issuers", {}), **checked},
             "version": __version__,
             "pid": os.getpid(),
             "ready": self._crew.is_complete,
@@ -162,6 +171,7 @@ class Supervisor:
             log_allows=settings.log_allows,
             log_format=settings.log_format,
             log_level=settings.log_level,
+            evidence=str(self._state.evidence),
         )
 
     def _handle_signals(self) -> None:
@@ -193,6 +203,8 @@ class Supervisor:
             return _FAILED
         self._spawn(self._watch())
         self._spawn(self._blocker.watch())
+        self._spawn(self._evidence.watch())
+        self._spawn(self._evidence.retry())
         self._spawn(self._look_at_clock())
         addresses = [str(address_of(listener)) for listener in self._listeners]
         _log.info("ready", listen=addresses, revision=self._revision, workers=self._settings.workers)
@@ -206,6 +218,7 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(self._crew.drain(), *tasks, return_exceptions=True)
         await self._reloader.close()
+        await self._evidence.close()
         if self._admin_listener is not None:
             address = address_of(self._admin_listener)
             await self._admin.close()
@@ -269,6 +282,7 @@ class Supervisor:
     async def _metrics(self) -> bytes:
         found = await self._crew.samples(_REPORT_TIMEOUT)
         found.update(self._reloader.samples())
+        found.update(self._evidence.samples(time.time()))
         found["build_info", (__version__,)] = 1
         found["clock_usable", ()] = self._is_clock_usable()
         found["blocks", ()] = len(self._blocker.blocks)

@@ -27,11 +27,13 @@ from spoa.blocks import BlockList
 from spoa.bundle import open_bundle
 from spoa.control import Channel
 from spoa.decision_log import DecisionLog
+from spoa.evidence_store import manifest_from_text, open_crls
 from spoa.exceptions import SpoaError
 from spoa.metrics import samples_to_json
 
 if TYPE_CHECKING:
     from spoa.authorizer import Policy
+    from spoa.revocation.crl import Crl
 
 __all__ = ["Orders", "Worker", "main"]
 
@@ -53,6 +55,7 @@ class Orders:
     log_allows: float
     log_format: str
     log_level: str
+    evidence: str = ""
 
     def to_json(self) -> str:
         """Write the orders as one argument of a command line."""
@@ -79,6 +82,8 @@ class Worker:
         self._agent: Agent | None = None
         self._prepared: Policy | None = None
         self._blocks: BlockList | None = None
+        self._opening = self._active = ""
+        self._crls: dict[str, dict[str, Crl]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining: asyncio.Task[None] | None = None
         self._verbs = {
@@ -137,11 +142,19 @@ class Worker:
         if policy is None:
             gc.enable()
             return {"error": "the bundle holds no policy"}
-        self._prepared = policy
+        manifest = manifest_from_text(message["evidence"])
+        # A large list takes some milliseconds to open: in a thread, requests are answered meanwhile.
+        self._crls = await asyncio.to_thread(
+            open_crls, Path(self._orders.evidence), manifest, tuple(self._crls.values())
+        )
+        self._prepared = policy.with_crls({issuer: tuple(lists.values()) for issuer, lists in self._crls.items()})
+        self._opening = message["bundle"]
         return {"revision": policy.revision}
 
     async def _open(self, bundle: str) -> Policy | None:
-        """Return the policy of a bundle."""
+        """Return the policy of a bundle; the one in use where it is the same."""
+        if self._agent is not None and bundle == self._active:
+            return self._agent.policy
         previous = None if self._agent is None else self._agent.policy
         policy: Policy | None = None
         for opened in open_bundle(Path(bundle), previous):
@@ -153,6 +166,7 @@ class Worker:
         policy, self._prepared = self._prepared, None
         if policy is None:
             return {"error": "nothing is prepared"}
+        self._active = self._opening
         if self._blocks is not None:
             policy = policy.with_blocks(self._blocks)
         gc.freeze()

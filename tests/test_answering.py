@@ -286,6 +286,21 @@ class TestRecall:
         assert desk.count("decisions_total", "allow", "ok", "staff") == 6
 
 
+def test_what_passes_without_assurance_is_counted_each_time_and_logged_once(
+    corp: CA, alice: dict[str, tuple[DataType, Any]], tmp_path: Path
+) -> None:
+    (tmp_path / "ca.pem").write_bytes(corp.pem)
+    soft = STAFF.replace("none: test", "crl: {files: a.crl, on_failure: allow}")
+    (tmp_path / "policy.yaml").write_text(soft)
+    desk = Desk(policy=load_policy(tmp_path))
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(4):
+            assert desk.ask(authorize("/open/x", **alice))[0]["reason"] == "ok"
+    assert desk.count("revocation_soft_fails_total", "corp", "crl") == 4
+    (line,) = logs
+    assert (line["issuer"], line["state"]) == ("corp", "not_loaded")
+
+
 def test_every_request_is_in_the_histogram_once() -> None:
     desk = Desk()
     desk.ask(*[authorize()] * 7)

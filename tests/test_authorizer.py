@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spoa.authorizer import Policy, Subject
+from spoa.blocks import BlockList
 from spoa.exceptions import CertificateError
 from spoa.facts import ABSENT, UNAVAILABLE, Request
 from spoa.identity import fingerprints
@@ -17,6 +18,7 @@ from spoa.issuers import Issuers
 from spoa.listindex import Kind, ListIndex, write_index
 from spoa.policy.evaluator import Evaluator
 from spoa.policy.model import Reason
+from spoa.revocation.crl import read_crl
 from tests.pki import CA, DAY, HOUR
 from tests.policies import HEAD, NOW, certificate, holder, judge, model, policy
 
@@ -185,6 +187,45 @@ def test_no_attribute_makes_a_denied_request_anonymous() -> None:
 
 # -- revocation -------------------------------------------------------------------------------------------------
 
+CHECKED = HEAD.replace('none: "a test"', "crl: {files: a.crl}")
+SOFT = HEAD.replace('none: "a test"', "crl: {files: a.crl, on_failure: allow}")
+
+
+def test_the_evidence_decides_and_other_evidence_makes_another_policy() -> None:
+    own = make(head=CHECKED)
+    ca = CA("Corp", now=NOW)
+    carol = ca.issue("carol", ["administrators"])
+    own = Policy(own.evaluator, Issuers({"corp": [ca.der], "partners": []}), own.lists, own.revision)
+    found = ask(own, carol.der)
+    assert (found.decision.reason, found.revocation) == ("revocation_not_loaded", "not_loaded")
+    fresh = own.with_crls({"corp": (read_crl(ca.crl()),)})
+    found = ask(fresh, carol.der)
+    assert (found.decision.reason, found.revocation) == ("ok", "good")
+    ca.revoke(carol)
+    newer = fresh.with_crls({"corp": (read_crl(ca.crl()),)})
+    found = ask(newer, carol.der)
+    assert (found.decision.reason, found.revocation) == ("certificate_revoked", "revoked")
+    assert reason(fresh, carol.der) == "ok"
+    assert reason(newer.with_blocks(BlockList()), carol.der) == "certificate_revoked"
+    assert newer.certificates is own.certificates
+
+
+def test_an_answer_is_given_up_when_its_evidence_runs_out() -> None:
+    own = make(head=CHECKED).with_crls({"corp": (read_crl(CORP.crl(next_update=NOW + 100)),)})
+    assert reason(own, ALICE.der, NOW + 99) == "ok"
+    assert reason(own, ALICE.der, NOW + 100) == "revocation_stale"
+
+
+def test_what_passes_without_assurance_says_so() -> None:
+    found = ask(make(head=SOFT), ALICE.der)
+    assert (found.decision.reason, found.revocation, found.soft_fails) == ("ok", "not_loaded", ("crl",))
+    late = ask(make(head=SOFT), ALICE.der, NOW + 40 * DAY)
+    assert (late.decision.reason, late.soft_fails) == ("certificate_expired", ())
+
+
+def test_only_issuers_that_check_nothing_have_their_state_told_by_the_policy() -> None:
+    assert make(head=CHECKED).status()["issuers"] == {}
+
 
 def test_revoked_denies_even_where_nothing_is_checked() -> None:
     own = make()
@@ -196,9 +237,8 @@ def test_revoked_denies_even_where_nothing_is_checked() -> None:
 
 
 def test_every_state_has_its_reason_where_revocation_is_checked() -> None:
-    own = make()
+    own = make(head=CHECKED)
     request = Request(cert=ALICE.der, used=True, verify=0, method="GET", path="/")
-    own.judge(request, NOW).standing.is_revocation_checked = True  # type: ignore[union-attr] # there is one
     expected = {
         "good": "ok",
         "revoked": "certificate_revoked",

@@ -165,18 +165,18 @@ def test_every_field_of_the_decision_log_is_described() -> None:
     assert set(described) - parts == set(json.loads(line_of(entry)))
 
 
-def test_pages_say_that_revocation_is_not_checked_as_long_as_it_is_refused() -> None:
-    """Whoever makes the loader accept a source of revocation has these pages to rewrite."""
-    text = b"issuers: {corp: {ca: trust/ca.pem, revocation: {crl: {files: corp.crl}}}}"
+def test_pages_say_that_ocsp_is_not_asked_as_long_as_it_is_refused() -> None:
+    """Whoever makes the loader accept another source of revocation has these pages to rewrite."""
+    text = b"issuers: {corp: {ca: trust/ca.pem, revocation: {ocsp: {responder: 'http://ocsp.example'}}}}"
     report = Report()
     load_policies({"policy.yaml": text}, report)
     is_refused = any(problem.code == "unsupported" for problem in report.problems)
     notes = {
-        "README.md": "No revocation by CRL or OCSP yet",
-        "docs/how-to/revoke-now.md": "This version reads no CRLs",
-        "docs/reference/policy.md": "This version checks no revocation",
-        "docs/reference/reasons.md": "Not in this version",
-        "docs/explanation/security.md": "doesn't check revocation",
+        "README.md": "not yet by OCSP",
+        "docs/how-to/revoke-now.md": "asks no OCSP responders",
+        "docs/reference/policy.md": "This version reads CRLs from files",
+        "docs/reference/reasons.md": "In this version only policy tests",
+        "docs/explanation/security.md": "doesn't ask OCSP responders",
     }
     assert {name: note in PAGES[name].text for name, note in notes.items()} == dict.fromkeys(notes, is_refused)
 

@@ -22,10 +22,11 @@ LAYERS: Mapping[int, str] = {
     0: "_version exceptions cache oid",
     1: "spop. facts identity issuers listindex pem signatures pki ocsp_responder addresses",
     2: "policy. revocation. allowlist blocks blockedit haproxy_config.",
-    3: "authorizer adapter recall transcript explanation coverage specimens invariants rehearsal",
+    3: "assurance authorizer adapter recall transcript explanation coverage specimens invariants rehearsal",
     4: (
-        "agent answering admin blocker blockstore builder bundle control crew decision_log diagnostics listeners "
-        "loading metrics peer pki_directory reload state supervisor watcher worker"
+        "agent answering admin blocker blockstore builder bundle control crew crl_builder decision_log diagnostics "
+        "evidence_keeper evidence_store jobs listeners loading metrics peer pki_directory reload state supervisor "
+        "watcher worker"
     ),
     5: "settings cli. __main__",
 }
@@ -38,10 +39,11 @@ ARROWS: Mapping[str, str] = {
     "ocsp_responder": "identity pki",
     "blocks": "policy.",
     "blockedit": "policy. blocks",
+    "authorizer": "assurance",
     "adapter": "authorizer",
     "recall": "adapter authorizer",
     "transcript": "authorizer",
-    "explanation": "authorizer transcript",
+    "explanation": "assurance authorizer transcript",
     "coverage": "authorizer explanation transcript",
     "specimens": "authorizer",
     "invariants": "authorizer specimens transcript",
@@ -52,12 +54,15 @@ ARROWS: Mapping[str, str] = {
     "blocker": "blockstore control watcher",
     "blockstore": "state",
     "builder": "bundle",
-    "bundle": "loading",
-    "crew": "control metrics reload worker",
+    "bundle": "evidence_store loading",
+    "crew": "control jobs metrics worker",
+    "crl_builder": "evidence_store state",
+    "evidence_keeper": "control evidence_store jobs metrics watcher",
+    "evidence_store": "assurance state",
     "peer": "answering",
-    "reload": "control metrics state watcher",
-    "supervisor": "admin answering blocker control crew listeners metrics reload state watcher worker",
-    "worker": "agent answering bundle control decision_log diagnostics metrics",
+    "reload": "control jobs metrics state watcher",
+    "supervisor": "admin answering blocker control crew evidence_keeper listeners metrics reload state watcher worker",
+    "worker": "agent answering bundle control decision_log diagnostics evidence_store metrics",
     "cli.": "settings",
     "__main__": "cli.",
 }
@@ -74,7 +79,7 @@ HOMES: Mapping[str, str] = {
     "aiohttp": "admin fetch",
     "watchfiles": "watcher",
     "prometheus_client": "metrics admin",
-    "structlog": "agent answering blocker crew decision_log diagnostics reload supervisor worker",
+    "structlog": "agent answering blocker crew decision_log diagnostics evidence_keeper reload supervisor worker",
     "click": "cli.",
     "rich": "cli.",
     "uvloop": "worker",

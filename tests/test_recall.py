@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from spoa.adapter import Answers, read_request
 from spoa.loading import load_policy
 from spoa.recall import Recall
+from spoa.revocation.crl import read_crl
 from spoa.spop import Argument, DataType, Message, write_messages
 from tests.pki import CA
 
@@ -278,3 +279,39 @@ def test_questions_asked_once_leave_nothing_but_a_hash(
         asker.fresh(http(people[0].der, f"/a/{number}", "1"))
     assert len(asker.recall) == 0
     assert asker.recall.misses == 50
+
+
+def test_what_is_known_of_a_certificate_ends_with_the_evidence_about_its_revocation(tmp_path: Path) -> None:
+    ca = CA("corp", now=NOW)
+    alice, bob = (ca.issue(name, ["staff"], not_after=NOW + 30 * 86_400 + 500) for name in ("alice", "bob"))
+    ca.revoke(bob)
+    checked = POLICY.replace("none: test", "crl: {{files: a.crl}}")
+    (tmp_path / "ca.pem").write_bytes(ca.pem)
+    (tmp_path / "some.yaml").write_text("apiVersion: authz/v1\nkind: list\nentries: []\n")
+    (tmp_path / "policy.yaml").write_text(checked.format(more=""))
+    crls = {"corp": (read_crl(ca.crl(next_update=NOW + 100)),)}
+    asker = Asker(load_policy(tmp_path, now=NOW).with_crls(crls))
+    for der in (alice.der, bob.der) * 2:
+        asker.fresh(http(der, "/a/x", "1"))
+    allowed, denied = (asker.from_memory(http(one.der, "/a/x", "2")) for one in (alice, bob))
+    assert allowed == asker.fresh(http(alice.der, "/a/x", "3"))
+    assert denied == asker.fresh(http(bob.der, "/a/x", "3"))
+    assert allowed != denied
+    known = asker.recall.ask(http(alice.der, "/a/x", "4"), NOW)
+    assert known is not None
+    assert known[0].judgement(known[1]).revocation == "good"
+    assert asker.from_memory(http(alice.der, "/a/x", "5"), NOW + 99) is not None
+    assert asker.from_memory(http(alice.der, "/a/x", "5"), NOW + 100) is None
+
+
+def test_what_passes_without_assurance_is_not_remembered_so_that_each_is_counted(tmp_path: Path) -> None:
+    ca = CA("corp", now=NOW)
+    checked = POLICY.replace("none: test", "crl: {{files: a.crl, on_failure: allow}}")
+    (tmp_path / "ca.pem").write_bytes(ca.pem)
+    (tmp_path / "some.yaml").write_text("apiVersion: authz/v1\nkind: list\nentries: []\n")
+    (tmp_path / "policy.yaml").write_text(checked.format(more=""))
+    asker = Asker(load_policy(tmp_path, now=NOW))
+    question = http(ca.issue("alice", ["staff"]).der, "/a/x", "1")
+    for _ in range(3):
+        asker.fresh(question)
+    assert asker.from_memory(question) is None

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,12 +10,13 @@ import structlog.testing
 
 import spoa.reload
 from spoa.control import WorkerError
-from spoa.reload import Outcome, Reloader, child_environment, sentence, tell
+from spoa.reload import Outcome, Reloader, sentence, tell
 from spoa.state import StateDirectory
 from tests.agents import OPEN, SHUT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -179,10 +177,3 @@ def test_a_good_reload_is_one_line_and_a_bad_one_a_line_for_each_problem() -> No
     assert [line["log_level"] for line in logs] == ["info", "warning", "error", "error", "error"]
     assert logs[3]["problem"] == "a.yaml:1:2 rules: no"
     assert logs[4]["problem"] == "disk full"
-
-
-def test_a_child_finds_this_package_wherever_it_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", "/else")
-    assert child_environment()["PYTHONPATH"].split(os.pathsep) == [str(Path(spoa.__file__).parent.parent), "/else"]
-    monkeypatch.setattr(spoa.reload, "__file__", str(Path(sys.prefix, "lib/site-packages/spoa/reload.py")))
-    assert child_environment()["PYTHONPATH"] == "/else"

@@ -114,7 +114,7 @@ class TestStart:
 
         assert rig.run(script, workers="2") == 0
         assert rig.shown == []
-        assert sorted(path.name for path in (rig.directory / "state").iterdir()) == ["active", "bundles"]
+        assert sorted(path.name for path in (rig.directory / "state").iterdir()) == ["active", "bundles", "evidence"]
 
     def test_a_bad_policy_is_shown_with_all_its_problems_and_is_status_3(self, rig: Rig) -> None:
         (rig.policies / "policy.yaml").write_text(BAD)

@@ -92,11 +92,11 @@ def test_a_block_list_is_part_of_every_policy_from_then_on(bundles: tuple[Path, 
     blocks = "apiVersion: authz/v1\nkind: blocks\nentries: [{issuer: corp, serial: 7}]\n"
 
     async def script(_: Worker, link: Link) -> None:
-        prepared = await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="")
+        prepared = await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="", evidence="{}")
         assert (await link.ask("activate", 5))["revision"] == prepared["revision"]
         await link.ask("block", 5, blocks=blocks)
         assert (await link.ask("report", 5))["policy"]["revision"] != prepared["revision"]
-        prepared = await link.ask("prepare", 5, bundle=str(bundles[1]), blocks="")
+        prepared = await link.ask("prepare", 5, bundle=str(bundles[1]), blocks="", evidence="{}")
         assert (await link.ask("activate", 5))["revision"] != prepared["revision"]
 
     supervise(listener, script)
@@ -107,11 +107,11 @@ def test_it_serves_from_the_first_activation_on_and_swaps_later(
 ) -> None:
     async def script(_: Worker, link: Link) -> None:
         assert (await link.ask("report", 5))["counters"] == []
-        prepared = await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="")
+        prepared = await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="", evidence="{}")
         activated = await link.ask("activate", 5)
         assert prepared["revision"] == activated["revision"]
         assert await asyncio.to_thread(verdict, listener) == "allow"
-        await link.ask("prepare", 5, bundle=str(bundles[1]), blocks="")
+        await link.ask("prepare", 5, bundle=str(bundles[1]), blocks="", evidence="{}")
         assert await asyncio.to_thread(verdict, listener) == "allow"
         await link.ask("activate", 5)
         assert await asyncio.to_thread(verdict, listener) == "deny"
@@ -124,7 +124,7 @@ def test_it_serves_from_the_first_activation_on_and_swaps_later(
 
 def test_what_is_discarded_can_not_be_activated(bundles: tuple[Path, Path], listener: socket.socket) -> None:
     async def script(_: Worker, link: Link) -> None:
-        await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="")
+        await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="", evidence="{}")
         await link.ask("discard", 5)
         with pytest.raises(WorkerError, match="nothing is prepared"):
             await link.ask("activate", 5)
@@ -136,13 +136,13 @@ def test_a_bundle_that_can_not_be_opened_is_an_error_and_changes_nothing(
     bundles: tuple[Path, Path], listener: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def script(_: Worker, link: Link) -> None:
-        await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="")
+        await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="", evidence="{}")
         await link.ask("activate", 5)
         with pytest.raises(WorkerError, match="can't be read"):
-            await link.ask("prepare", 5, bundle=str(tmp_path), blocks="")
+            await link.ask("prepare", 5, bundle=str(tmp_path), blocks="", evidence="{}")
         monkeypatch.setattr(spoa.worker, "open_bundle", lambda *_: iter([None]))
         with pytest.raises(WorkerError, match="holds no policy"):
-            await link.ask("prepare", 5, bundle=str(bundles[1]), blocks="")
+            await link.ask("prepare", 5, bundle=str(bundles[1]), blocks="", evidence="{}")
         assert await asyncio.to_thread(verdict, listener) == "allow"
 
     supervise(listener, script)
@@ -159,7 +159,7 @@ def test_an_order_that_nobody_knows_is_an_error(listener: socket.socket) -> None
 def test_the_floor_of_the_clock_is_taken_over(bundles: tuple[Path, Path], listener: socket.socket) -> None:
     async def script(worker: Worker, link: Link) -> None:
         await link.ask("floor", 5, floor=time.time() + 1000)
-        await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="")
+        await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="", evidence="{}")
         await link.ask("activate", 5)
         assert worker._agent is not None
         assert not worker._agent.policy.clock_usable
@@ -193,7 +193,7 @@ def test_a_drain_ends_with_the_last_counters_and_no_further_connection(
     bundles: tuple[Path, Path], listener: socket.socket
 ) -> None:
     async def script(_: Worker, link: Link) -> None:
-        await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="")
+        await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="", evidence="{}")
         await link.ask("activate", 5)
         haproxy = await asyncio.to_thread(Haproxy, Address(*listener.getsockname()))
         await asyncio.to_thread(haproxy.ask)
@@ -210,7 +210,7 @@ def test_one_that_is_told_to_leave_before_it_serves_never_serves(
 ) -> None:
     async def script(worker: Worker, link: Link) -> None:
         await link.ask("drain", 5)
-        await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="")
+        await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="", evidence="{}")
         await link.ask("activate", 5)
         assert worker._agent is not None
         assert not worker._agent._accepting
@@ -223,7 +223,7 @@ def test_it_is_gone_within_two_seconds_of_its_supervisor(bundles: tuple[Path, Pa
 
     async def script(_: Worker, link: Link) -> None:
         nonlocal began
-        await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="")
+        await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="", evidence="{}")
         await link.ask("activate", 5)
         haproxy = await asyncio.to_thread(Haproxy, Address(*listener.getsockname()))
         asyncio.get_running_loop().run_in_executor(None, _chatter, haproxy)
@@ -276,7 +276,7 @@ class TestProcess:
     ) -> None:
         log = tmp_path / "log"
         process, end = self.start(listener, str(log))
-        self.ask(end, "prepare", bundle=str(bundles[0]), blocks="")
+        self.ask(end, "prepare", bundle=str(bundles[0]), blocks="", evidence="{}")
         self.ask(end, "activate")
         process.send_signal(signal.SIGHUP)
         log.unlink()
@@ -292,7 +292,7 @@ class TestProcess:
         self, listener: socket.socket, bundles: tuple[Path, Path]
     ) -> None:
         process, end = self.start(listener)
-        self.ask(end, "prepare", bundle=str(bundles[0]), blocks="")
+        self.ask(end, "prepare", bundle=str(bundles[0]), blocks="", evidence="{}")
         self.ask(end, "activate")
         with Haproxy(Address(*listener.getsockname())) as haproxy:
             process.send_signal(signal.SIGTERM)

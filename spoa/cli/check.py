@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import tempfile
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from spoa.cli.findings import counted, load, print_problems, problem_rows
+from spoa.crl_builder import build
+from spoa.evidence_keeper import state_of_lists
+from spoa.evidence_store import manifest_from_rows, sources_of
 from spoa.policy.casegrammar import tests_schema
 from spoa.policy.cases import read_cases
 from spoa.policy.grammar import policy_schema
@@ -18,7 +25,8 @@ from spoa.policy.shapes import document_schema
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from spoa.policy.reading import Schema
+    from spoa.loading import Loaded
+    from spoa.policy.reading import Report, Schema
 
 __all__ = ["SCHEMAS", "command"]
 
@@ -45,6 +53,26 @@ Exit status: 0 fine, 2 usage, 3 there are errors,
 """
 
 
+def _warn_of_lists(loaded: Loaded, directory: Path, report: Report) -> None:
+    """Warn of revocation lists that an agent started now could not use; they are data, so none is an error."""
+    now = time.time()
+    sources = sources_of(loaded.model, loaded.issuers, directory)
+    if not sources:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        found = build(Path(folder), sources, now)
+    for problem in found.get("problems", ()):
+        file = os.path.relpath(problem["file"], directory.absolute())
+        what = f"this revocation list of {problem['issuer']} can't be used: {problem['reason']} {problem['detail']}"
+        report.file_problem(file, what.rstrip(), "bad-crl", is_warning=True)
+    for issuer, lists in manifest_from_rows(found.get("manifest", {})).items():
+        state, reason = state_of_lists(sources[issuer], lists, now)
+        if lists and state != "good":
+            file = os.path.relpath(sources[issuer].files[0], directory.absolute())
+            what = f"the revocation lists of {issuer} prove no certificate good: {reason}"
+            report.file_problem(file, what, "bad-crl", is_warning=True)
+
+
 @click.command("check", short_help="Validate a policy directory.", epilog=_EPILOG)
 @click.argument("directory", metavar="DIR", required=False, type=click.Path(exists=True, file_okay=False))
 @click.option("--strict", is_flag=True, help="Warnings count: exit 5.")
@@ -67,6 +95,7 @@ def command(directory: str | None, *, strict: bool, as_json: bool, schema: bool,
     if loaded is not None:
         for name, text in sorted(loaded.documents.tests.items()):
             read_cases(text, name, loaded.model, report)
+        _warn_of_lists(loaded, Path(directory), report)
     problems = report.problems
     warnings = len(problems) - report.errors
     if as_json:

@@ -35,6 +35,20 @@ def _time(seconds: float | None) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds") if seconds else "never"
 
 
+def _revocation_rows(issuer: str, revocation: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = [(f"issuer {issuer}", f"state: {revocation['state']}, reason: {revocation['reason']}")]
+    for source, entry in revocation.get("sources", {}).items():
+        lists = entry["lists"]
+        number = max((held["number"] for held in lists if held["number"] is not None), default="none")
+        until = min((held["next_update"] for held in lists if held["next_update"] is not None), default=None)
+        seen = f"{len(lists)} lists, {entry['entries']} entries, number {number}, next update {_time(until)}"
+        soft = f", {entry['soft_fails']} soft fails" if entry["soft_fails"] else ""
+        rows.append((f"{source} of {issuer}", seen + soft))
+        rows += [("problem", f"{one['file']}: {one['reason']} {one['detail']}".rstrip()) for one in entry["problems"]]
+        rows += [("problem", entry["error"])] if entry["error"] else []
+    return rows
+
+
 def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
     workers = status["workers"]
     serving = sum(1 for worker in workers if worker["serving"])
@@ -50,7 +64,7 @@ def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
     for name, entry in status.get("lists", {}).items():
         rows.append((f"list {name}", f"{entry['entries']} entries, next expiry {_time(entry['soonest_expiry'])}"))
     for name, entry in status.get("issuers", {}).items():
-        rows.append((f"issuer {name}", ", ".join(f"{key}: {value}" for key, value in entry["revocation"].items())))
+        rows += _revocation_rows(name, entry["revocation"])
     last = status["last_reload"]
     if last is not None:
         rows.append(("last reload", f"{last['result']} ({last['cause']}), {_time(last['at'])}"))

@@ -15,12 +15,14 @@ from spoa.policy.document import Mapping as MappingNode
 from spoa.policy.document import Scalar, read_document
 from spoa.policy.grammar import API_VERSION, POLICY
 from spoa.policy.model import (
+    CrlSource,
     Defaults,
     Effect,
     Issuer,
     ListSource,
     PolicyModel,
     Reason,
+    Revocation,
     Route,
     Rule,
     Switch,
@@ -242,17 +244,8 @@ class _Loader:
         if not isinstance(reading, Reading):
             return None
         value = reading.value
-        revocation = value.get("revocation")
-        none = ""
-        if isinstance(revocation, Reading):
-            none = revocation.value.get("none", "")
-            for source in ("crl", "ocsp"):
-                if source in revocation.keys:
-                    message = (
-                        f"revocation by {source.upper()} is not supported by this version, and is refused rather than "
-                        'ignored; write `revocation: {none: "…"}` with the reason why it may be left out'
-                    )
-                    self._report.problem(revocation.keys[source], revocation.path_of(source), message, "unsupported")
+        given = value.get("revocation")
+        revocation = self._revocation(given) if isinstance(given, Reading) else Revocation()
         if not reading.is_complete:
             return None
         return Issuer(
@@ -263,8 +256,46 @@ class _Loader:
             needs_client_eku=value["eku"] == "client",
             allows_multiple_cn=value["allow_multiple_cn"],
             allows_weak=value["allow_weak"],
-            revocation_none=none,
+            revocation=revocation,
         )
+
+    def _revocation(self, reading: Reading) -> Revocation:
+        """Return how an issuer's certificates are checked; worth something only when no problem was reported."""
+        value = reading.value
+        if "ocsp" in reading.keys:
+            self._refuse(reading, "ocsp", "revocation by OCSP")
+        if "none" in reading.keys and "crl" in reading.keys:
+            message = "`none` says why nothing is checked, so no source can stand beside it; take one of them out"
+            self._report.problem(reading.keys["none"], reading.path_of("none"), message, "contradiction")
+        crl = value.get("crl")
+        return Revocation(
+            none=value.get("none", ""),
+            crl=self._crl(crl) if isinstance(crl, Reading) else None,
+            combine=value.get("combine", "any_revoked"),
+            is_chain=value.get("depth") == "chain",
+            max_age_without_next_update=value.get("max_age_without_next_update"),
+            allows_sha1=value.get("allow_sha1", False),
+            accepts_rollback=value.get("accept_rollback", False),
+        )
+
+    def _crl(self, reading: Reading) -> CrlSource:
+        value = reading.value
+        if "urls" in reading.keys:
+            self._refuse(reading, "urls", "fetching CRLs")
+        return CrlSource(
+            files=tuple(resolve_path(reading.node.file, path) for path in value.get("files", ())),
+            max_stale=int(value.get("max_stale", 0)),
+            trusts_configuration=value.get("idp") == "trust-config",
+            allows_unknown=value.get("on_unknown") == "allow",
+            allows_failure=value.get("on_failure") == "allow",
+        )
+
+    def _refuse(self, reading: Reading, key: str, what: str) -> None:
+        message = (
+            f"{what} is not supported by this version, and is refused rather than ignored; use `crl` with `files`, or "
+            'write `revocation: {none: "…"}` with the reason why it may be left out'
+        )
+        self._report.problem(reading.keys[key], reading.path_of(key), message, "unsupported")
 
     def _list(self, entries: Reading, name: str) -> ListSource | None:
         reading = entries.value.get(name)

@@ -18,6 +18,7 @@ __all__ = [
     "SOFT_REASONS",
     "STATUSES",
     "Bearer",
+    "CrlSource",
     "Decision",
     "Defaults",
     "Effect",
@@ -29,6 +30,7 @@ __all__ = [
     "PolicyModel",
     "Reason",
     "RequestValues",
+    "Revocation",
     "Route",
     "Rule",
     "Switch",
@@ -250,6 +252,52 @@ class Defaults:
 
 
 @dataclass(frozen=True, slots=True)
+class CrlSource:
+    """Where an issuer's revocation lists come from, and what the lack of an answer means. Times in seconds.
+
+    Attributes:
+        files: files and directories, relative to the policy directory.
+        max_stale: so long past its nextUpdate a list still counts.
+        trusts_configuration: a list counts though its distribution point is none that the certificate names.
+        allows_unknown, allows_failure: `on_unknown` and `on_failure` are `allow`.
+    """
+
+    files: tuple[str, ...] = ()
+    max_stale: int = 0
+    trusts_configuration: bool = False
+    allows_unknown: bool = False
+    allows_failure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """How an issuer's certificates are checked for revocation.
+
+    Attributes:
+        none: the reason why they aren't; empty where they are.
+        crl: the source of revocation lists; None for none.
+        combine: `any_revoked` or `first_answer`.
+        is_chain: the issuers above are checked too (`depth: chain`).
+        max_age_without_next_update: seconds that evidence without nextUpdate counts; None for the default.
+        allows_sha1: signatures on evidence may use SHA-1.
+        accepts_rollback: a list may follow one with a higher number.
+    """
+
+    none: str = ""
+    crl: CrlSource | None = None
+    combine: str = "any_revoked"
+    is_chain: bool = False
+    max_age_without_next_update: int | None = None
+    allows_sha1: bool = False
+    accepts_rollback: bool = False
+
+    @property
+    def is_checked(self) -> bool:
+        """Some source is asked."""
+        return self.crl is not None
+
+
+@dataclass(frozen=True, slots=True)
 class Issuer:
     """One certification authority, and how its certificates are judged.
 
@@ -260,7 +308,7 @@ class Issuer:
         max_lifetime: seconds between notBefore and notAfter; None for any.
         needs_client_eku: an extended key usage must name clientAuth.
         allows_multiple_cn, allows_weak: lift the gates of these names.
-        revocation_none: the reason why revocation isn't checked.
+        revocation: how revocation is checked.
     """
 
     name: str
@@ -270,7 +318,7 @@ class Issuer:
     needs_client_eku: bool = True
     allows_multiple_cn: bool = False
     allows_weak: bool = False
-    revocation_none: str = ""
+    revocation: Revocation = field(default_factory=Revocation)
 
 
 @dataclass(frozen=True, slots=True)

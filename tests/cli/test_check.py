@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from spoa.cli.check import SCHEMAS, command
 from tests.cli.directories import POLICY, TESTS, write_directory
+from tests.pki import CA
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,3 +84,20 @@ def test_the_schema_is_that_of_policies_unless_said_otherwise() -> None:
 @pytest.mark.parametrize("arguments", [(), ("--kind", "list"), ("/nowhere",)])
 def test_usage_errors_exit_with_2(arguments: tuple[str, ...]) -> None:
     assert run(*arguments).exit_code == 2
+
+
+def test_a_list_that_is_missing_or_no_use_is_a_warning_and_a_good_one_is_none(tmp_path: Path) -> None:
+    ca = CA("Corp CA")
+    (tmp_path / "ca.pem").write_bytes(ca.pem)
+    (tmp_path / "policy.yaml").write_text(
+        "apiVersion: authz/v1\nissuers: {corp: {ca: ca.pem, revocation: {crl: {files: a.crl}}}}\n"
+        "rules: [{id: all, effect: allow, who: any_certificate}]\n"
+    )
+    result = CliRunner().invoke(command, [str(tmp_path), "--strict"])
+    assert result.exit_code == 5
+    assert "a.crl:0:0: warning: this revocation list of corp can't be used: not_loaded" in result.output
+    (tmp_path / "a.crl").write_bytes(ca.crl(next_update=ca.now - 1))
+    result = CliRunner().invoke(command, [str(tmp_path), "--strict"])
+    assert "the revocation lists of corp prove no certificate good: stale" in result.output
+    (tmp_path / "a.crl").write_bytes(ca.crl())
+    assert CliRunner().invoke(command, [str(tmp_path), "--strict"]).exit_code == 0

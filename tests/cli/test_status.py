@@ -52,6 +52,23 @@ def test_a_running_agent_is_described_for_people_and_for_programs(tmp_path: Path
         assert "policy.yaml:2:1" in rejected
 
 
+OTHERS = {
+    "revocation": {
+        "state": "good",
+        "reason": "ok",
+        "sources": {
+            "crl": {
+                "entries": 7,
+                "lists": [{"number": 5, "next_update": 1_800_000_000}, {"number": None, "next_update": None}],
+                "problems": [{"file": "/crl/a.crl", "reason": "rollback", "detail": "number 4 follows number 5"}],
+                "soft_fails": 3,
+                "error": "the builder died",
+            }
+        },
+    }
+}
+
+
 def test_lists_and_issuers_have_a_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
     output = shown(
         monkeypatch,
@@ -59,11 +76,14 @@ def test_lists_and_issuers_have_a_line_each(monkeypatch: pytest.MonkeyPatch) -> 
             "scanners": {"entries": 3, "soonest_expiry": 1_800_000_000},
             "others": {"entries": 0, "soonest_expiry": None},
         },
-        issuers={"corp": {"revocation": {"state": "not_checked"}}},
+        issuers={"corp": {"revocation": {"state": "not_checked", "reason": "a test"}}, "others": OTHERS},
     ).output
     assert "3 entries, next expiry 2027-01-15T08:00:00+00:00" in output
     assert "0 entries, next expiry never" in output
-    assert "issuer corp" in output
+    assert "state: not_checked, reason: a test" in output
+    assert "2 lists, 7 entries, number 5, next update 2027-01-15T08:00:00+00:00, 3 soft fails" in output
+    assert "/crl/a.crl: rollback number 4 follows number 5" in output
+    assert "the builder died" in output
 
 
 def test_problems_and_warnings_have_a_line_each(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ def test_everything_that_is_written_stands_in_the_model() -> None:
     assert issuer.ca == ("trust/corp.pem", "../old.pem")
     assert (issuer.trust_domain, issuer.max_lifetime, issuer.needs_client_eku) == ("prod.example", 3600, False)
     assert (issuer.allows_multiple_cn, issuer.allows_weak) == (True, True)
-    assert issuer.revocation_none == "one hour; see RFC-27"
+    assert issuer.revocation.none == "one hour; see RFC-27"
     assert [(source.name, source.file) for source in own.lists] == [("scanners", "lists/scanners.yaml")]
     assert own.lists[0].accept_sha1_until == 1_806_451_200
     assert [(switch.name, switch.max_duration, switch.ticket) for switch in own.switches] == [
@@ -287,9 +287,10 @@ ISSUER = "apiVersion: authz/v1\nissuers: {corp: {ca: a.pem%s}}\n" + USE_ALL
         ("", "missing-key", 'missing key "revocation" in issuer'),
         (", revocation: {}", "missing-key", "nothing is said in revocation"),
         (", revocation: {none: ''}", "invalid-value", "empty"),
-        (", revocation: {crl: {files: [a.crl]}}", "unsupported", "revocation by CRL is not supported"),
+        (", revocation: {crl: {urls: ['http://a']}}", "unsupported", "fetching CRLs is not supported"),
+        (", revocation: {crl: {}}", "missing-key", '"files" or "urls"'),
         (", revocation: {ocsp: {responder: 'http://a'}}", "unsupported", "revocation by OCSP is not supported"),
-        (", revocation: {none: x, crl: {files: [a.crl]}}", "unsupported", "refused rather than ignored"),
+        (", revocation: {none: x, crl: {files: [a.crl]}}", "contradiction", "no source can stand beside it"),
         (", revocation: {ocsp: {}}", "missing-key", '"responder" or "aia"'),
         (", revocation: {none: x}, max_lifetime: 1", "invalid-value", "a duration such as"),
         (", revocation: {none: x}, eku: server", "invalid-value", "client or any"),

@@ -1,0 +1,366 @@
+"""A revoked certificate is denied on its next request, and nothing bad takes away what was good."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog.testing
+
+import spoa.evidence_keeper
+from spoa.bundle import build_bundle
+from spoa.control import WorkerError
+from spoa.evidence_keeper import EvidenceKeeper, state_of_lists
+from spoa.evidence_store import Held, Source
+from spoa.exceptions import StateError
+from spoa.spop import DataType
+from spoa.state import StateDirectory
+from tests.agents import OPEN, running_agent, start, until
+from tests.pki import CA, DAY, HOUR
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from tests.agents import Agent, Haproxy
+    from tests.pki import Issued
+
+POLICY = """\
+apiVersion: authz/v1
+issuers: {corp: {ca: trust/corp.pem, revocation: {crl: {files: crl/corp.crl%s}}}}
+rules: [{id: all, effect: allow, who: any_certificate}]
+"""
+
+
+class Rig:
+    """A CA, its clients, and the policy directory that trusts it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.ca = CA("corp")
+        self.alice = self.ca.issue("alice")
+        self.bob = self.ca.issue("bob")
+        self.policies = directory / "policies"
+        for name in ("trust", "crl"):
+            (self.policies / name).mkdir(parents=True)
+        (self.policies / "trust/corp.pem").write_bytes(self.ca.pem)
+        self.file = self.policies / "crl/corp.crl"
+
+    def publish(self, content: bytes | None = None, **fields: Any) -> None:
+        """Rename a list over the one that is there; the CA's newest unless given."""
+        new = self.file.with_name(".new")
+        new.write_bytes(self.ca.crl(**fields) if content is None else content)
+        new.rename(self.file)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def reason(haproxy: Haproxy, client: Issued) -> str:
+    found = haproxy.ask("/x", cert=(DataType.BINARY, client.der), used=(DataType.BOOL, True))
+    return str(found["reason"])
+
+
+def crl_of(agent: Agent) -> dict[str, Any]:
+    return dict(agent.status()["issuers"]["corp"]["revocation"]["sources"]["crl"])
+
+
+def problems_of(agent: Agent) -> list[str]:
+    return [problem["reason"] for problem in crl_of(agent)["problems"]]
+
+
+def test_a_revoked_certificate_is_denied_on_an_open_connection_while_others_lose_nothing(
+    rig: Rig, tmp_path: Path
+) -> None:
+    rig.publish()
+    with running_agent(tmp_path, "--workers", "2", policy=POLICY % "") as agent, agent.connect() as haproxy:
+        assert (reason(haproxy, rig.alice), reason(haproxy, rig.bob)) == ("ok", "ok")
+        assert crl_of(agent)["state"] == "good"
+        rig.ca.revoke(rig.bob, "keyCompromise")
+        rig.publish()
+
+        def is_denied() -> bool:
+            assert reason(haproxy, rig.alice) == "ok"
+            return reason(haproxy, rig.bob) == "certificate_revoked"
+
+        until(is_denied)
+        with agent.connect() as another:
+            assert reason(another, rig.bob) == "certificate_revoked"
+        found = crl_of(agent)
+        assert (found["entries"], found["lists"][0]["number"]) == (1, 2)
+        assert agent.metric('revocation_state{issuer="corp",source="crl",state="good"}') == 1
+        assert agent.metric('revocation_entries{issuer="corp"') == 1
+        assert agent.metric('revocation_age_seconds{issuer="corp"') >= HOUR
+        assert 0 < agent.metric('revocation_expiry_seconds{issuer="corp"') <= DAY
+
+
+def test_what_is_older_broken_foreign_or_gone_takes_nothing_away(rig: Rig, tmp_path: Path) -> None:
+    older = rig.ca.crl()
+    rig.ca.revoke(rig.bob)
+    rig.publish()
+    newest = rig.file.read_bytes()
+    offers = {
+        "rollback": older,
+        "parse_error": newest[:-7],
+        "signer_unknown": CA("other").crl(number=99),
+        "bad_signature": CA("corp").crl(number=99),
+        "not_yet_valid": rig.ca.crl(number=99, this_update=rig.ca.now + HOUR),
+    }
+    with running_agent(tmp_path, policy=POLICY % "") as agent, agent.connect() as haproxy:
+        for problem, offer in offers.items():
+            rig.publish(offer)
+            until(lambda problem=problem: problems_of(agent) == [problem])  # type: ignore[misc] # mypy can't infer it
+            assert (reason(haproxy, rig.alice), reason(haproxy, rig.bob)) == ("ok", "certificate_revoked")
+        rig.publish(b"<html>maintenance</html>")
+        until(lambda: problems_of(agent) == ["parse_error"])
+        assert (reason(haproxy, rig.alice), reason(haproxy, rig.bob)) == ("ok", "certificate_revoked")
+        rig.file.unlink()
+        until(lambda: problems_of(agent) == ["not_loaded"])
+        assert (reason(haproxy, rig.alice), reason(haproxy, rig.bob)) == ("ok", "certificate_revoked")
+        assert agent.metric('revocation_loads_total{result="rejected"}') >= len(offers)
+    with running_agent(tmp_path, policy=POLICY % "") as agent, agent.connect() as haproxy:
+        assert (reason(haproxy, rig.alice), reason(haproxy, rig.bob)) == ("ok", "certificate_revoked")
+        rig.publish(older)
+        until(lambda: problems_of(agent) == ["rollback"])
+        assert reason(haproxy, rig.bob) == "certificate_revoked"
+        rig.publish(newest)
+        until(lambda: problems_of(agent) == [])
+
+
+def test_without_any_list_the_agent_serves_and_denies(rig: Rig, tmp_path: Path) -> None:
+    with running_agent(tmp_path, policy=POLICY % "") as agent, agent.connect() as haproxy:
+        assert reason(haproxy, rig.alice) == "revocation_not_loaded"
+        assert (crl_of(agent)["state"], problems_of(agent)) == ("not_loaded", ["not_loaded"])
+        rig.publish()
+        until(lambda: reason(haproxy, rig.alice) == "ok")
+
+
+def test_a_failure_that_the_policy_lets_pass_is_counted_logged_and_shown(rig: Rig, tmp_path: Path) -> None:
+    log = tmp_path / "decisions"
+    with (
+        running_agent(tmp_path, "--decision-log", str(log), policy=POLICY % ", on_failure: allow") as agent,
+        agent.connect() as haproxy,
+    ):
+        assert [reason(haproxy, rig.alice) for _ in range(5)] == ["ok"] * 5
+        assert crl_of(agent)["soft_fails"] == 5
+        assert agent.metric('revocation_soft_fails_total{issuer="corp",source="crl"}') == 5
+        assert agent.log.read_text().count("passed unchecked for revocation") == 1
+        lines = until(lambda: [line for line in log.read_text().splitlines() if line] if log.exists() else [])
+        assert json.loads(lines[0])["revocation"] == "not_loaded"
+
+
+def test_a_list_past_its_next_update_counts_as_long_as_max_stale_says(rig: Rig, tmp_path: Path) -> None:
+    rig.ca.revoke(rig.bob)
+    rig.publish(next_update=int(time.time()) - HOUR // 2)
+    with running_agent(tmp_path, policy=POLICY % "") as agent, agent.connect() as haproxy:
+        assert (reason(haproxy, rig.alice), reason(haproxy, rig.bob)) == ("revocation_stale", "certificate_revoked")
+        assert crl_of(agent)["state"] == "stale"
+        agent.write_policy(POLICY % ", max_stale: 24h")
+        until(lambda: reason(haproxy, rig.alice) == "ok")
+        assert reason(haproxy, rig.bob) == "certificate_revoked"
+        assert (crl_of(agent)["state"], crl_of(agent)["reason"]) == ("good", "late")
+
+
+def test_a_policy_that_begins_to_ask_has_its_lists_from_its_first_answer_on(rig: Rig, tmp_path: Path) -> None:
+    rig.ca.revoke(rig.bob)
+    rig.publish()
+    none = POLICY.replace("crl: {files: crl/corp.crl%s}", "none: a test")
+    with running_agent(tmp_path, policy=none) as agent, agent.connect() as haproxy:
+        assert reason(haproxy, rig.bob) == "ok"
+        agent.write_policy(POLICY % "")
+
+        def is_denied() -> bool:
+            assert reason(haproxy, rig.alice) == "ok"
+            return reason(haproxy, rig.bob) == "certificate_revoked"
+
+        until(is_denied)
+
+
+def test_the_agent_is_not_ready_before_its_first_load_has_ended(rig: Rig, tmp_path: Path) -> None:
+    rig.publish()
+    agent = start(tmp_path, policy=POLICY % "")
+    try:
+        until((agent.state / "admin").exists)
+        until(lambda: agent.get("/readyz")[0] == 200)
+        assert crl_of(agent)["state"] == "good"
+        assert crl_of(agent)["last_attempt"] > 0
+    finally:
+        assert agent.stop() == 0
+
+
+# -- the keeper alone -------------------------------------------------------------------------------------------
+
+
+class Swaps:
+    """Workers that take everything, or refuse it."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[Path | None, dict[str, Any]]] = []
+        self.refuses = False
+        self.came = asyncio.Event()
+
+    async def __call__(self, bundle: Path | None, text: str) -> None:
+        if self.refuses:
+            raise WorkerError("prepare", "no")
+        self.taken.append((bundle, json.loads(text)))
+        self.came.set()
+
+
+class Desk:
+    """A keeper, and the bundle of a policy."""
+
+    def __init__(self, rig: Rig, directory: Path, policy: str = POLICY % "") -> None:
+        self.swaps = Swaps()
+        self.evidence = StateDirectory(directory / "state").evidence
+        self.keeper = EvidenceKeeper(self.evidence, self.swaps)
+        self.rig = rig
+        self._directory = directory
+        self._number = 0
+        self.bundle = self.make(policy)
+
+    def make(self, policy: str) -> Path:
+        self._number += 1
+        bundle = self._directory / f"bundle-{self._number}"
+        bundle.mkdir()
+        (self.rig.policies / "policy.yaml").write_text(policy)
+        build_bundle(self.rig.policies, bundle)
+        return bundle
+
+    def run(self, work: Callable[[], Awaitable[None]]) -> None:
+        async def run() -> None:
+            try:
+                await work()
+            finally:
+                await self.keeper.close()
+
+        asyncio.run(run())
+
+    @property
+    def crl(self) -> dict[str, Any]:
+        found = self.keeper.describe(time.time(), lambda _: 0)
+        return dict(found["corp"]["revocation"]["sources"]["crl"])
+
+
+def test_a_policy_of_the_same_sources_loads_nothing_again(rig: Rig, tmp_path: Path) -> None:
+    rig.publish()
+    desk = Desk(rig, tmp_path)
+
+    async def script() -> None:
+        await desk.keeper.swap_bundle(desk.bundle)
+        first = desk.crl["last_attempt"]
+        await desk.keeper.swap_bundle(desk.bundle)
+        assert desk.crl["last_attempt"] == first
+        assert desk.swaps.taken[0] == desk.swaps.taken[1]
+
+    desk.run(script)
+
+
+def test_a_swap_that_workers_refuse_changes_nothing_and_is_tried_again(rig: Rig, tmp_path: Path) -> None:
+    rig.publish()
+    desk = Desk(rig, tmp_path)
+
+    async def script() -> None:
+        desk.swaps.refuses = True
+        with pytest.raises(WorkerError):
+            await desk.keeper.swap_bundle(desk.bundle)
+        assert desk.keeper.describe(0, lambda _: 0) == {}
+        desk.swaps.refuses = False
+        await desk.keeper.swap_bundle(desk.bundle)
+        rig.publish()
+        desk.swaps.refuses = True
+        await desk.keeper.update()
+        assert (desk.crl["lists"][0]["number"], desk.crl["error"]) == (1, "prepare: no")
+        assert desk.keeper.samples(time.time())["revocation_loads_total", ("failed",)] == 1
+        desk.swaps.refuses = False
+        await desk.keeper.update()
+        assert (desk.crl["lists"][0]["number"], desk.crl["error"]) == (2, "")
+
+    desk.run(script)
+
+
+def test_a_process_that_dies_leaves_the_lists_in_force(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.publish()
+    desk = Desk(rig, tmp_path)
+
+    async def script() -> None:
+        await desk.keeper.swap_bundle(desk.bundle)
+        monkeypatch.setattr(spoa.evidence_keeper, "_BUILDER", ("-c", "input(); raise SystemExit(9)"))
+        rig.publish()
+        with structlog.testing.capture_logs():
+            await desk.keeper.update()
+        assert (desk.crl["lists"][0]["number"], desk.crl["state"]) == (1, "good")
+        assert "status 9" in desk.crl["error"]
+
+    desk.run(script)
+
+
+def test_what_time_may_mend_is_tried_again(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spoa.evidence_keeper, "_RETRY", 0.01)
+    desk = Desk(rig, tmp_path)
+
+    async def script() -> None:
+        rig.publish(this_update=rig.ca.now + HOUR)
+        await desk.keeper.swap_bundle(desk.bundle)
+        assert desk.crl["problems"][0]["reason"] == "not_yet_valid"
+        rig.publish()
+        desk.swaps.came.clear()
+        retrying = asyncio.create_task(desk.keeper.retry())
+        await asyncio.wait_for(desk.swaps.came.wait(), 30)
+        await desk.keeper.update()
+        assert desk.crl["state"] == "good"
+        attempted = desk.crl["last_attempt"]
+        await asyncio.sleep(0.05)
+        assert desk.crl["last_attempt"] == attempted
+        retrying.cancel()
+        await asyncio.wait([retrying])
+
+    desk.run(script)
+
+
+def test_a_bundle_without_sources_is_swapped_in_and_one_that_can_not_be_read_is_not(rig: Rig, tmp_path: Path) -> None:
+    rig.publish()
+    desk = Desk(rig, tmp_path)
+
+    async def script() -> None:
+        await desk.keeper.swap_bundle(desk.bundle)
+        await desk.keeper.swap_bundle(desk.make(OPEN))
+        assert desk.swaps.taken[-1][1] == {}
+        assert {path.name for path in desk.evidence.iterdir()} == {"manifest.json"}
+        with pytest.raises(StateError, match="build the bundle again"):
+            await desk.keeper.swap_bundle(tmp_path)
+
+    desk.run(script)
+
+
+def held(**fields: Any) -> Held:
+    return Held(
+        **{"digest": "", "source": "", "number": 1, "this_update": 0, "next_update": 100, "entries": 0, **fields}
+    )
+
+
+@pytest.mark.parametrize(
+    ("lists", "now", "expected"),
+    [
+        ((), 0, ("not_loaded", "not_loaded")),
+        ((held(is_delta=True),), 0, ("not_loaded", "not_loaded")),
+        ((held(),), 99, ("good", "ok")),
+        ((held(),), 100, ("good", "late")),
+        ((held(),), 110, ("stale", "stale")),
+        ((held(), held(is_delta=True, next_update=200)), 110, ("good", "late")),
+        ((held(), held(is_delta=True, next_update=None)), 110, ("stale", "stale")),
+        ((held(next_update=None),), 4, ("good", "ok")),
+        ((held(next_update=None),), 5, ("undetermined", "no_next_update")),
+        ((held(problem="unsupported"),), 0, ("undetermined", "unsupported")),
+    ],
+)
+def test_the_state_of_a_source_is_that_of_its_worst_list(
+    lists: tuple[Held, ...], now: int, expected: tuple[str, str]
+) -> None:
+    source = Source((), (), max_stale=10, max_age_without_next_update=5)
+    assert state_of_lists(source, lists, now) == expected
