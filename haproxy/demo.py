@@ -11,6 +11,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -90,6 +91,7 @@ STEPS: Final = (
 )
 AFTER_LIST_EDIT: Final = Step("allowed after an edit of the list", "scanner-2", "POST /api/scan", 200, "internal")
 AFTER_RULE_EDIT: Final = Step("denied after an edit of the rules", "bob", "GET /api/orders", 403, "denied_by_rule")
+AFTER_REVOCATION: Final = Step("denied once its CA revoked it", "audit", "GET /api/orders", 403, "certificate_revoked")
 NEW_RULE: Final = """\
   - {id: orders-closed, effect: deny, who: staff, request: {path: "/api/orders/**"}, unless: {who: administrators}}
 routes:
@@ -125,8 +127,22 @@ def _policies(pki: Pki) -> Path:
     folder = DEMO / "policies"
     shutil.copytree(ROOT / "policies", folder)
     shutil.copy(pki.clients.path / "ca.crt", folder / "trust" / "clients-ca.pem")
+    shipped = (folder / "api.yaml").read_text()
+    checked = re.sub(r"revocation: \{none: [^}]*\}", "revocation: {crl: {files: crl/clients.crl}}", shipped)
+    assert checked != shipped, "the shipped policy says how revocation is checked"
+    (folder / "api.yaml").write_text(checked)
+    (folder / "crl").mkdir()
+    _publish(folder, pki)
     _add_scanner(folder, pki, "scanner-1")
     return folder
+
+
+def _publish(folder: Path, pki: Pki) -> None:
+    """Have the CA sign a new list, and rename it over the one that the policy names."""
+    signed, _ = pki.clients.write_crl(now=int(time.time()), valid_for=_DAY)
+    beside = folder / "crl" / ".new"
+    shutil.copy(signed, beside)
+    beside.rename(folder / "crl" / "clients.crl")
 
 
 def _add_scanner(folder: Path, pki: Pki, name: str) -> None:
@@ -273,11 +289,27 @@ def _edit(show: Show, agent: Agent, step: Step, edit: Callable[[], None]) -> flo
     return took
 
 
+def _revoke(show: Show, pki: Pki, agent: Agent, policies: Path) -> float:
+    """Revoke a client whose connection stays open and publish; return the seconds until it is denied."""
+    method, target = AFTER_REVOCATION.request.split()
+    with show.client(AFTER_REVOCATION.who).http1() as connection:
+        assert connection.request(method, target).status == 200, "the client is not revoked yet"
+        pki.clients.revoke(AFTER_REVOCATION.who, at=int(time.time()), reason="keyCompromise")
+        _publish(policies, pki)
+        began = time.monotonic()
+        wait_until(
+            lambda: connection.request(method, target).status != 200, 10, "the new list counts", agent.log.read_text
+        )
+        took = time.monotonic() - began
+        show.take(AFTER_REVOCATION, connection.request(method, target))
+    return took
+
+
 def _advice(console: Console, pki: Pki, proxy: HAProxy, agent: Agent, policies: Path) -> None:
     port = proxy.ports["MTLS"]
     root = pki.root.path / "ca.crt"
     console.print("\nStill running; end it with Ctrl-C. Try:\n", highlight=False)
-    for name, target in (("alice", "/admin/users"), ("bob", "/admin/users"), ("scanner-1", "/api/scan")):
+    for name, target in (("alice", "/admin/users"), ("bob", "/api/orders"), ("scanner-1", "/api/scan")):
         line = f"curl -i --cacert {root} --cert {pki.files[name]['bundle']} https://localhost:{port}{target}"
         console.print(f"  {line}", highlight=False, soft_wrap=True)
     console.print(f"\nEdit {policies} and ask again; {DEMO / 'decisions.jsonl'} tells why.", soft_wrap=True)
@@ -320,16 +352,18 @@ def run(console: Console, asked: threading.Event | None) -> int:
             _ask(show, step)
         list_took = _edit(show, agent, AFTER_LIST_EDIT, lambda: _add_scanner(policies, pki, "scanner-2"))
         rules_took = _edit(show, agent, AFTER_RULE_EDIT, lambda: _close_orders(policies))
+        crl_took = _revoke(show, pki, agent, policies)
         show.print()
         console.print(
-            f"\nThe edits counted after {list_took:.2f} s and {rules_took:.2f} s, on connections that stayed open."
+            f"\nThe edits counted after {list_took:.2f} s and {rules_took:.2f} s, the new CRL after "
+            f"{crl_took:.2f} s, on connections that stayed open."
         )
         if asked is not None:
             _advice(console, pki, proxy, agent, policies)
             asked.wait()
         with contextlib.redirect_stdout(io.StringIO()):
             stack.close()  # what HAProxy has logged is worth reading only when something failed
-    console.print(f"\n{show.failed} of {len(STEPS) + 2} answers were wrong." if show.failed else "\nAll as it must be.")
+    console.print(f"\n{show.failed} of {len(STEPS) + 3} answers were wrong." if show.failed else "\nAll as it must be.")
     return 1 if show.failed else 0
 
 
