@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import stat
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 from spoa.allowlist import Listing, Row, expiry_warnings, parse_plain, parse_rich
 from spoa.authorizer import Policy
+from spoa.crl_builder import build
+from spoa.evidence_store import manifest_from_rows, open_crls, sources_of
 from spoa.exceptions import PolicyError
 from spoa.issuers import Issuers
 from spoa.listindex import ListIndex, write_index
@@ -278,6 +281,8 @@ def _issuers(model: PolicyModel, reader: _Reader, report: Report) -> Issuers | N
 def load_policy(directory: str | Path, *, now: float | None = None, run_tests: bool = True) -> Policy:
     """Return the policy of a directory, ready to judge.
 
+    Revocation lists are read once: load the policy again to take newer ones into account.
+
     Args:
         directory: a policy directory; see the policy reference.
         now: seconds since the epoch, for warnings and tests that name no time; the present unless given.
@@ -296,7 +301,18 @@ def load_policy(directory: str | Path, *, now: float | None = None, run_tests: b
         rehearse(policy, loaded.documents.tests, fixtures(Path(directory)), report, now=now)
         if report.errors:
             raise PolicyError(_errors(report))
-    return policy
+    return _with_lists(policy, loaded, Path(directory), now)
+
+
+def _with_lists(policy: Policy, loaded: Loaded, directory: Path, now: float) -> Policy:
+    """Return the policy with the revocation lists that its files hold now; those that can't be used are left out."""
+    sources = sources_of(loaded.model, loaded.issuers, directory)
+    if not sources:
+        return policy
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = manifest_from_rows(build(Path(folder), sources, now).get("manifest", {}))
+        crls = open_crls(Path(folder), manifest)  # what is mapped outlives its file
+    return policy.with_crls({issuer: tuple(lists.values()) for issuer, lists in crls.items()})
 
 
 def fixtures(directory: Path) -> Callable[[str], bytes | None]:

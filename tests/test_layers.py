@@ -59,6 +59,7 @@ ARROWS: Mapping[str, str] = {
     "crl_builder": "evidence_store state",
     "evidence_keeper": "control evidence_store jobs metrics watcher",
     "evidence_store": "assurance state",
+    "loading": "crl_builder evidence_store",
     "peer": "answering",
     "reload": "control jobs metrics state watcher",
     "supervisor": "admin answering blocker control crew evidence_keeper listeners metrics reload state watcher worker",

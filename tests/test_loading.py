@@ -257,3 +257,21 @@ def test_a_yaml_file_that_nobody_reads_is_warned_of(directory: Path, name: str) 
     assert [(problem.file, problem.code, problem.is_warning) for problem in report.problems] == [
         (name, "not-read", True)
     ]
+
+
+def test_an_embedded_policy_has_the_revocation_lists_of_its_files(tmp_path: Path) -> None:
+    ca = CA("corp")
+    alice = ca.issue("alice")
+    (tmp_path / "ca.pem").write_bytes(ca.pem)
+    (tmp_path / "policy.yaml").write_text(
+        "apiVersion: authz/v1\nissuers: {corp: {ca: ca.pem, revocation: {crl: {files: a.crl}}}}\n"
+        "rules: [{id: all, effect: allow, who: any_certificate}]\n"
+    )
+    request = Request(cert=alice.der, used=True, verify=0, method="GET", path="/")
+    reasons = [load_policy(tmp_path).evaluate(request, ca.now).decision.reason]
+    (tmp_path / "a.crl").write_bytes(ca.crl())
+    reasons.append(load_policy(tmp_path).evaluate(request, ca.now).decision.reason)
+    ca.revoke(alice)
+    (tmp_path / "a.crl").write_bytes(ca.crl())
+    reasons.append(load_policy(tmp_path).evaluate(request, ca.now).decision.reason)
+    assert reasons == ["revocation_not_loaded", "ok", "certificate_revoked"]
