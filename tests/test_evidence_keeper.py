@@ -323,6 +323,24 @@ def test_what_time_may_mend_is_tried_again(rig: Rig, tmp_path: Path, monkeypatch
     desk.run(script)
 
 
+def test_a_change_is_followed_by_a_process_that_waits_for_it(rig: Rig, tmp_path: Path) -> None:
+    rig.publish()
+    desk = Desk(rig, tmp_path)
+
+    async def script() -> None:
+        await desk.keeper.swap_bundle(desk.bundle)
+        desk.swaps.came.clear()
+        watching = asyncio.create_task(desk.keeper.watch())
+        rig.publish()
+        await asyncio.wait_for(desk.swaps.came.wait(), 30)
+        assert desk.swaps.taken[-1][0] is None
+        assert desk.swaps.taken[-1][1]["corp"][0]["number"] == 2
+        watching.cancel()
+        await asyncio.wait([watching])
+
+    desk.run(script)
+
+
 def test_a_bundle_without_sources_is_swapped_in_and_one_that_can_not_be_read_is_not(rig: Rig, tmp_path: Path) -> None:
     rig.publish()
     desk = Desk(rig, tmp_path)
