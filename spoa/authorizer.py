@@ -277,6 +277,8 @@ class Policy:
             return Reason.CERTIFICATE_EXPIRED
         if revocation and standing.reason is None and standing.settings is not None:
             return denial_for(standing.settings.revocation, revocation)
+        if standing.reason is None and standing.assured is None and _is_checked(standing):
+            return Reason.REVOCATION_NOT_LOADED  # nobody has looked, which is no assurance
         return standing.refusal
 
     # -- certificates ------------------------------------------------------------------------------------------

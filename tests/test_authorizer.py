@@ -422,3 +422,11 @@ def test_a_request_of_a_wrong_type_is_malformed() -> None:
 
 def test_a_policy_needs_no_lists_and_no_authorities() -> None:
     assert judge(policy(HEAD), holder("a")).decision.reason == "no_rule_allows"
+
+
+def test_a_certificate_whose_revocation_nobody_looked_at_is_denied() -> None:
+    own = make(head=CHECKED)
+    request = Request(cert=ABSENT, method="GET", path="/")
+    asked = Subject(certificate("alice", "administrators"), "corp", {})
+    assert own.judge(request, NOW, subject=asked).decision.reason == "revocation_not_loaded"
+    assert own.judge(request, NOW, subject=asked, revocation="good").decision.reason == "ok"
