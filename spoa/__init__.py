@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from spoa._version import __version__
 
 if TYPE_CHECKING:
+    from spoa import revocation
     from spoa.authorizer import Judgement, Policy
     from spoa.exceptions import PolicyError, Problem, SpoaError
     from spoa.facts import ABSENT, UNAVAILABLE, Certificate, Request
@@ -39,6 +40,7 @@ __all__ = [
     "SpoaError",
     "__version__",
     "load_policy",
+    "revocation",
 ]
 
 _HOMES = {
@@ -57,6 +59,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "revocation":
+        return importlib.import_module("spoa.revocation")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

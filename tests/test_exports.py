@@ -24,7 +24,7 @@ def test_the_public_names_are_these() -> None:
     """A name that goes is a change for everybody who embeds the judgement."""
     pinned = (
         "ABSENT UNAVAILABLE Certificate Decision Judgement Policy PolicyError Problem Request SpoaError "
-        "__version__ load_policy"
+        "__version__ load_policy revocation"
     )
     assert set(pinned.split()) <= set(spoa.__all__)
     assert len(set(spoa.__all__)) == len(spoa.__all__)
