@@ -9,7 +9,7 @@ JOBS ?= 2
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$python; break; fi; done)
 
-.PHONY: help venv demo test lint types unit integration interop bench bench-quick docs format clean
+.PHONY: help venv demo test lint types unit coverage integration interop bench bench-quick docs format clean
 
 help:  ## This list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -27,9 +27,7 @@ venv: $(VENV)/.installed  ## Install everything into .venv.
 demo: venv  ## A real HAProxy, real certificates, every kind of answer. KEEP=1 leaves it running.
 	@$(BIN)/python -m haproxy.demo $(if $(KEEP),--keep)
 
-test: venv lint types unit integration  ## All that must hold before anything is merged.
-	@$(BIN)/coverage combine --quiet
-	@$(BIN)/coverage report
+test: venv lint types unit coverage integration  ## All that must hold before anything is merged.
 
 lint: venv
 	@$(BIN)/ruff check
@@ -40,11 +38,14 @@ types: venv
 
 unit: venv  ## Everything but HAProxy.
 	@rm -f .coverage .coverage.*
-	@$(BIN)/coverage run --parallel-mode -m pytest -q -n $(JOBS) --dist loadfile -m 'not integration'
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m 'not integration' --cov --cov-report=
+
+coverage: venv  ## Lines and branches that the last `make unit` left out; agents in processes of their own aren't counted.
+	@$(BIN)/coverage report
 
 integration: venv  ## The shipped configuration on real HAProxies, old engine and new.
 	@$(BIN)/python tests/haproxy_builds.py 2.8 3.2
-	@$(BIN)/coverage run --parallel-mode -m pytest -q -n $(JOBS) --dist loadfile -m integration
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m integration
 
 interop: venv  ## The same on every HAProxy from 2.6 to 3.4.
 	@$(BIN)/python tests/haproxy_builds.py 2.6 2.8 3.0 3.2 3.4
