@@ -104,7 +104,7 @@ def _read_notifies(data: bytes, position: int, limit: int, events: list[Event]) 
             append((data[ids:start], data[start:stop]))
             position = stop
     except IndexError:
-        pass
+        return position  # the ids are cut off, which `Connection` judges
     return position
 
 

@@ -218,8 +218,8 @@ def _read_wanted(payload: bytes, position: int, wanted: Wanted[Slot], found: lis
                     found.append((slot, data_type, value))
         else:
             return position
-    except IndexError:
-        pass
+    except IndexError as error:
+        raise ProtocolError(Status.INVALID_FRAME, "a message that breaks off") from error
     raise ProtocolError(Status.INVALID_FRAME, "a message that can't be decoded")
 
 
