@@ -91,6 +91,8 @@ class HAProxy:
         Raises:
             AssertionError: it did not start; the message holds its log and configuration.
         """
+        # A socket that an earlier HAProxy left in the same folder would pass for the new one's.
+        (folder / "admin.sock").unlink(missing_ok=True)
         rig = folder / "rig.cfg"
         rig.write_text(f"global\n    stats socket {folder}/admin.sock mode 600 level admin\n")
         with ExitStack() as stack:
