@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
-from spoa.facts import ABSENT, UNAVAILABLE, Missing, Unavailable
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from spoa.policy.path import CanonicalPath
+from spoa.facts import ABSENT, UNAVAILABLE, Missing
 
 __all__ = [
     "RULE_REASONS",
@@ -189,11 +184,9 @@ class RequestValues:
 
     Attributes:
         values: column → values; see `conditions.COLUMNS`. One that is not there is unavailable.
-        path: the canonical path, where there is one.
     """
 
     values: dict[str, Values]
-    path: CanonicalPath | Unavailable = UNAVAILABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,7 +347,6 @@ class PolicyModel:
     lists: tuple[ListSource, ...]
     switches: tuple[Switch, ...] = ()
     defaults: Defaults = Defaults()
-    names: Mapping[str, str] = field(default_factory=dict)
 
 
 class Tally:
