@@ -20,7 +20,7 @@ from spoa.revocation.status import FOREVER, Depth, IdpMatching, Reason, Result, 
 from spoa.revocation.trust import path_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from spoa.issuers import Issuers
     from spoa.policy.model import Issuer, Revocation
@@ -78,18 +78,26 @@ def denial_for(revocation: Revocation, state: str) -> Denial | None:
     """
     if state == State.REVOKED or not revocation.is_checked:
         return REVOCATION_REASONS[state] if state == State.REVOKED else None
-    found = verdict([_answer(revocation, State(state))], Combine(revocation.combine))
+    answers = [_answer(source, revocation, State(state)) for source in _sources(revocation)]
+    found = verdict(answers, Combine(revocation.combine))
     return None if found.is_allowed else REVOCATION_REASONS[found.state]
 
 
-def _answer(revocation: Revocation, state: State, *, is_late: bool = False) -> SourceAnswer:
-    crl = revocation.crl
-    assert crl is not None
+def _sources(revocation: Revocation) -> Iterator[Source]:
+    if revocation.ocsp is not None:
+        yield Source.OCSP
+    if revocation.crl is not None:
+        yield Source.CRL
+
+
+def _answer(source: Source, revocation: Revocation, state: State, *, is_late: bool = False) -> SourceAnswer:
+    modes = revocation.crl if source is Source.CRL else revocation.ocsp
+    assert modes is not None
     return SourceAnswer(
-        Source.CRL,
+        source,
         state,
-        allows_unknown=crl.allows_unknown,
-        allows_failure=crl.allows_failure,
+        allows_unknown=modes.allows_unknown,
+        allows_failure=modes.allows_failure,
         is_late=is_late,
     )
 
@@ -151,10 +159,16 @@ class Assurance:
         Costs some 0.5 ms; the caller remembers the answer. `now` counts seconds since the epoch.
         """
         revocation = issuer.revocation
-        if revocation.crl is None:
+        if not revocation.is_checked:
             return None
         result = self._result(der, authority, issuer, now)
-        found = verdict([_answer(revocation, state_of(result), is_late=result.is_late)], Combine(revocation.combine))
+        answers = [
+            _answer(source, revocation, state_of(result), is_late=result.is_late)
+            if source is Source.CRL
+            else _answer(source, revocation, State.NOT_LOADED)
+            for source in _sources(revocation)
+        ]
+        found = verdict(answers, Combine(revocation.combine))
         until = min(result.valid_until, NEVER) if found.state in {State.GOOD, State.REVOKED} else now + _PATIENCE
         return Assured(
             state=str(found.state),

@@ -59,7 +59,9 @@ class Source:
 
     Attributes:
         files: absolute paths of files and directories.
+        urls: from where lists are fetched.
         signers: the CA certificates (DER, base64) that may have signed them.
+        refresh: at most so many seconds between two looks at a URL.
         max_stale: seconds past nextUpdate for which a list still counts.
         max_age_without_next_update: seconds past thisUpdate for which one without nextUpdate counts.
         allows_sha1: signatures may use SHA-1.
@@ -68,6 +70,8 @@ class Source:
 
     files: tuple[str, ...]
     signers: tuple[str, ...]
+    urls: tuple[str, ...] = ()
+    refresh: int = 300
     max_stale: int = 0
     max_age_without_next_update: int = 0
     allows_sha1: bool = False
@@ -118,6 +122,8 @@ def sources_of(model: PolicyModel, issuers: Issuers, directory: Path) -> dict[st
     return {
         issuer.name: Source(
             files=tuple(str(directory.absolute() / name) for name in issuer.revocation.crl.files),
+            urls=issuer.revocation.crl.urls,
+            refresh=issuer.revocation.crl.refresh,
             signers=tuple(base64.b64encode(one.der).decode() for one in authorities.of(issuer.name)),
             max_stale=issuer.revocation.crl.max_stale,
             max_age_without_next_update=issuer.revocation.max_age_without_next_update or 0,
@@ -138,7 +144,7 @@ def write_sources(sources: Mapping[str, Source], bundle: Path) -> None:
 def sources_from_rows(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Source]:
     """Read sources from what JSON made of them."""
     return {
-        issuer: Source(**{**row, "files": tuple(row["files"]), "signers": tuple(row["signers"])})
+        issuer: Source(**{**row, **{key: tuple(row[key]) for key in ("files", "urls", "signers")}})
         for issuer, row in rows.items()
     }
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1] / "spoa"
 #: Layer → its modules and packages (with a dot behind: all that is in it).
 LAYERS: Mapping[int, str] = {
     0: "_version exceptions cache oid",
-    1: "spop. facts identity issuers listindex pem signatures pki ocsp_responder addresses",
+    1: "spop. facts identity issuers listindex pem signatures pki ocsp_responder addresses egress",
     2: "policy. revocation. allowlist blocks blockedit haproxy_config.",
     3: "assurance authorizer adapter recall transcript explanation coverage specimens invariants rehearsal",
     4: (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from spoa.egress import read_permit, read_target
 from spoa.policy import oids, schedule
 from spoa.policy.automaton import Regex
 from spoa.policy.conditions import COLUMNS, IDENTITY_CONDITIONS, Column, IdentityCondition
@@ -182,10 +183,23 @@ _SOURCE_KEYS: Final[dict[str, Field]] = {
     "on_unknown": Field(_MODE, doc="What an unknown certificate means; `deny` unless given."),
     "on_failure": Field(_MODE, doc="What missing or unusable evidence means; `deny` unless given."),
 }
+
+
+def _url(text: str) -> str:
+    return read_target(text).url
+
+
+def _permitted(text: str) -> str:
+    read_permit(text)
+    return text
+
+
+_URL: Final = Parsed(_url, "an http or https URL")
+_PERMITTED: Final = Parsed(_permitted, "a host, an address or a network")
 _CRL: Final = Record(
     {
         "files": Field(OneOrMany(_FILE), doc="CRL files, PEM or DER, or directories of them."),
-        "urls": Field(OneOrMany(Text(r"https?://\S+", "an http or https URL")), doc="CRL distribution points."),
+        "urls": Field(OneOrMany(_URL), doc="Where CRLs are fetched from."),
         "refresh": Field(Duration(min=1), doc="Longest time between looks at a URL."),
         "max_stale": Field(Duration(), doc="How long past nextUpdate a CRL still counts."),
         "idp": Field(Choice(("strict", "trust-config")), doc="How a distribution point's name is judged."),
@@ -196,9 +210,17 @@ _CRL: Final = Record(
 )
 _OCSP: Final = Record(
     {
-        "responder": Field(Text(r"https?://\S+", "an http or https URL"), doc="The issuer's OCSP responder."),
+        "responder": Field(_URL, doc="The issuer's OCSP responder."),
         "aia": Field(
-            Record({"hosts": Field(ListOf(Text()), required=True, doc="Hosts that may be asked.")}),
+            Record(
+                {
+                    "hosts": Field(
+                        OneOrMany(Parsed(_permitted, "a host, an address or a network")),
+                        required=True,
+                        doc="Hosts that may be asked.",
+                    )
+                }
+            ),
             doc="Follow the certificate's own OCSP address, to these hosts only.",
         ),
         "timeout": Field(Duration(min=0.001), doc="Longest time that a first request waits."),

@@ -20,6 +20,7 @@ from spoa.policy.model import (
     Effect,
     Issuer,
     ListSource,
+    OcspSource,
     PolicyModel,
     Reason,
     Revocation,
@@ -262,40 +263,20 @@ class _Loader:
     def _revocation(self, reading: Reading) -> Revocation:
         """Return how an issuer's certificates are checked; worth something only when no problem was reported."""
         value = reading.value
-        if "ocsp" in reading.keys:
-            self._refuse(reading, "ocsp", "revocation by OCSP")
-        if "none" in reading.keys and "crl" in reading.keys:
+        if "none" in reading.keys and reading.keys.keys() & {"crl", "ocsp"}:
             message = "`none` says why nothing is checked, so no source can stand beside it; take one of them out"
             self._report.problem(reading.keys["none"], reading.path_of("none"), message, "contradiction")
-        crl = value.get("crl")
+        crl, ocsp = value.get("crl"), value.get("ocsp")
         return Revocation(
             none=value.get("none", ""),
-            crl=self._crl(crl) if isinstance(crl, Reading) else None,
+            crl=_crl(crl) if isinstance(crl, Reading) else None,
+            ocsp=_ocsp(ocsp) if isinstance(ocsp, Reading) else None,
             combine=value.get("combine", "any_revoked"),
             is_chain=value.get("depth") == "chain",
             max_age_without_next_update=value.get("max_age_without_next_update"),
             allows_sha1=value.get("allow_sha1", False),
             accepts_rollback=value.get("accept_rollback", False),
         )
-
-    def _crl(self, reading: Reading) -> CrlSource:
-        value = reading.value
-        if "urls" in reading.keys:
-            self._refuse(reading, "urls", "fetching CRLs")
-        return CrlSource(
-            files=tuple(resolve_path(reading.node.file, path) for path in value.get("files", ())),
-            max_stale=int(value.get("max_stale", 0)),
-            trusts_configuration=value.get("idp") == "trust-config",
-            allows_unknown=value.get("on_unknown") == "allow",
-            allows_failure=value.get("on_failure") == "allow",
-        )
-
-    def _refuse(self, reading: Reading, key: str, what: str) -> None:
-        message = (
-            f"{what} is not supported by this version, and is refused rather than ignored; use `crl` with `files`, or "
-            'write `revocation: {none: "…"}` with the reason why it may be left out'
-        )
-        self._report.problem(reading.keys[key], reading.path_of(key), message, "unsupported")
 
     def _list(self, entries: Reading, name: str) -> ListSource | None:
         reading = entries.value.get(name)
@@ -338,3 +319,32 @@ class _Loader:
             if name not in self._bricks.used:
                 message = f"no rule and no route uses the identity {quoted(name)}; use it or take it out"
                 self._report.problem(entries.keys[name], entries.path_of(name), message, "unused-identity")
+
+
+def _crl(reading: Reading) -> CrlSource:
+    value = reading.value
+    return CrlSource(
+        files=tuple(resolve_path(reading.node.file, path) for path in value.get("files", ())),
+        urls=value.get("urls", ()),
+        refresh=int(value.get("refresh", 300)),
+        max_stale=int(value.get("max_stale", 0)),
+        trusts_configuration=value.get("idp") == "trust-config",
+        allows_unknown=value.get("on_unknown") == "allow",
+        allows_failure=value.get("on_failure") == "allow",
+    )
+
+
+def _ocsp(reading: Reading) -> OcspSource:
+    value = reading.value
+    aia, pinned = value.get("aia"), value.get("responder_cert", "")
+    return OcspSource(
+        responder=value.get("responder", ""),
+        aia_hosts=aia.value.get("hosts", ()) if isinstance(aia, Reading) else (),
+        timeout=value.get("timeout", 0.3),
+        stale_grace=int(value.get("stale_grace", 0)),
+        uses_get=value.get("method") == "get",
+        nonce=value.get("nonce", "off"),
+        responder_cert=resolve_path(reading.node.file, pinned) if pinned else "",
+        allows_unknown=value.get("on_unknown") == "allow",
+        allows_failure=value.get("on_failure") == "allow",
+    )

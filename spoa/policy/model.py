@@ -21,6 +21,7 @@ __all__ = [
     "Issuer",
     "ListSource",
     "Matcher",
+    "OcspSource",
     "Pattern",
     "PolicyModel",
     "Reason",
@@ -250,14 +251,46 @@ class CrlSource:
 
     Attributes:
         files: files and directories, relative to the policy directory.
+        urls: where lists are fetched from.
+        refresh: at most so long between two looks at a URL.
         max_stale: so long past its nextUpdate a list still counts.
         trusts_configuration: a list counts though its distribution point is none that the certificate names.
         allows_unknown, allows_failure: `on_unknown` and `on_failure` are `allow`.
     """
 
     files: tuple[str, ...] = ()
+    urls: tuple[str, ...] = ()
+    refresh: int = 300
     max_stale: int = 0
     trusts_configuration: bool = False
+    allows_unknown: bool = False
+    allows_failure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OcspSource:
+    """Whom to ask about a certificate, how, and what the lack of an answer means. Times in seconds.
+
+    Attributes:
+        responder: the URL that is asked about every certificate; empty where the certificate names it.
+        aia_hosts: `HOST[:PORT]`, addresses and networks that a certificate may name; empty with `responder`.
+        timeout: so long a request waits for an answer about a certificate that nothing is known of.
+        stale_grace: so long past its nextUpdate an answer still counts.
+        uses_get: questions go in the URL where it stays short enough.
+        nonce: `off`, `send` or `require`.
+        responder_cert: file with the pinned responder's certificate, relative to the policy directory; empty for none.
+        pinned: the certificates in it, as DER.
+        allows_unknown, allows_failure: `on_unknown` and `on_failure` are `allow`.
+    """
+
+    responder: str = ""
+    aia_hosts: tuple[str, ...] = ()
+    timeout: float = 0.3
+    stale_grace: int = 0
+    uses_get: bool = False
+    nonce: str = "off"
+    responder_cert: str = ""
+    pinned: tuple[bytes, ...] = ()
     allows_unknown: bool = False
     allows_failure: bool = False
 
@@ -269,6 +302,7 @@ class Revocation:
     Attributes:
         none: the reason why they aren't; empty where they are.
         crl: the source of revocation lists; None for none.
+        ocsp: the responder to ask; None for none.
         combine: `any_revoked` or `first_answer`.
         is_chain: the issuers above are checked too (`depth: chain`).
         max_age_without_next_update: seconds that evidence without nextUpdate counts; None for the default.
@@ -278,6 +312,7 @@ class Revocation:
 
     none: str = ""
     crl: CrlSource | None = None
+    ocsp: OcspSource | None = None
     combine: str = "any_revoked"
     is_chain: bool = False
     max_age_without_next_update: int | None = None
@@ -287,7 +322,7 @@ class Revocation:
     @property
     def is_checked(self) -> bool:
         """Some source is asked."""
-        return self.crl is not None
+        return self.crl is not None or self.ocsp is not None
 
 
 @dataclass(frozen=True, slots=True)
