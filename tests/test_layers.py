@@ -19,14 +19,14 @@ ROOT = Path(__file__).parents[1] / "spoa"
 
 #: Layer → its modules and packages (with a dot behind: all that is in it).
 LAYERS: Mapping[int, str] = {
-    0: "_version exceptions cache oid",
+    0: "_version circuit exceptions cache oid",
     1: "spop. facts identity issuers listindex pem signatures pki ocsp_responder addresses egress",
     2: "policy. revocation. allowlist blocks blockedit haproxy_config.",
     3: "assurance authorizer adapter recall transcript explanation coverage specimens invariants rehearsal",
     4: (
         "agent answering admin blocker blockstore builder bundle control crew crl_builder decision_log diagnostics "
-        "evidence_keeper evidence_store jobs listeners loading metrics peer pki_directory reload state supervisor "
-        "watcher worker"
+        "evidence_keeper evidence_store fetch jobs listeners loading lookup metrics peer pki_directory reload state "
+        "supervisor watcher worker"
     ),
     5: "settings cli. __main__",
 }
@@ -59,6 +59,7 @@ ARROWS: Mapping[str, str] = {
     "crl_builder": "evidence_store state",
     "evidence_keeper": "control evidence_store jobs metrics watcher",
     "evidence_store": "assurance state",
+    "fetch": "lookup",
     "loading": "crl_builder evidence_store",
     "peer": "answering",
     "reload": "control jobs metrics state watcher",
@@ -78,6 +79,7 @@ HOMES: Mapping[str, str] = {
     "cryptography": "identity issuers signatures revocation. pki pki_directory ocsp_responder",
     "yaml": "policy.document",
     "aiohttp": "admin fetch",
+    "yarl": "fetch",
     "watchfiles": "watcher",
     "prometheus_client": "metrics admin",
     "structlog": "agent answering blocker crew decision_log diagnostics evidence_keeper reload supervisor worker",
