@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from time import perf_counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -18,7 +18,7 @@ from spoa.spop import Status
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from spoa.answering import Limits
     from spoa.authorizer import Policy
@@ -45,6 +45,7 @@ class Agent:
         clock_floor: seconds since the epoch; a clock that stands before is not used (`floor` replaces it).
         decision_log: where decisions go, or None.
         clock: seconds since the epoch.
+        send: passes questions about certificates on, whose answers come to `take`; None where nobody can be asked.
     """
 
     def __init__(
@@ -54,11 +55,12 @@ class Agent:
         clock_floor: float = 0.0,
         decision_log: DecisionLog | None = None,
         clock: Callable[[], float] = time.time,
+        send: Callable[[list[dict[str, str]]], None] | None = None,
     ) -> None:
         self._limits = limits
         self._clock = clock
         self._floor = clock_floor
-        self._answering = Answering(policy, limits, clock, decision_log)
+        self._answering = Answering(policy, limits, clock, decision_log, send)
         self._peers: set[Peer] = set()
         self._listeners: Sequence[socket.socket] = ()
         self._accepting: set[socket.socket] = set()
@@ -85,6 +87,14 @@ class Agent:
         """Judge every read from now on by another policy; connections stay."""
         self._answering.swap(policy)
         self._set_clock_usable()
+
+    def take(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Learn answers to questions about certificates.
+
+        Raises:
+            KeyError, ValueError, TypeError: a row is none.
+        """
+        self._answering.take(rows)
 
     def set_clock_floor(self, floor: float) -> None:
         """Take over the time before which the clock can't be right, seconds since the epoch."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from spoa.adapter import Answers, no_verdict_actions, read_request
+from spoa.enquiries import Enquiries, Waiting
 from spoa.exceptions import ProtocolError
 from spoa.facts import Request
 from spoa.metrics import REQUEST_BUCKETS, Histogram
@@ -21,10 +22,11 @@ from spoa.recall import Recall
 from spoa.spop import ConnectionBroken, HealthCheckReceived, HelloReceived, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from spoa.authorizer import Judgement, Policy
     from spoa.decision_log import DecisionLog
+    from spoa.enquiries import Client
     from spoa.metrics import Samples
     from spoa.spop import Connection, Event
 
@@ -33,6 +35,7 @@ __all__ = ["Answering", "Limits"]
 _TURN: Final = 0.004  # seconds of judging before other connections get their turn
 _LOOK: Final = 16  # requests judged between two looks at the clock
 _REPORT_INTERVAL: Final = 1.0  # seconds between two tracebacks in the log
+_RESERVE: Final = 0.01  # seconds before the deadline at which a request waits no more
 _SOFT_FAIL_INTERVAL: Final = 60.0  # seconds between two warnings about one issuer
 
 #: Stands for a request of which nothing is known.
@@ -60,15 +63,23 @@ class Answering:
         limits: only the deadline matters here.
         clock: seconds since the epoch.
         decision_log: where decisions go after their answer is out; None for nowhere.
+        send: passes questions about certificates on, whose answers come to `take`; None where there is nobody to ask,
+            and requests are judged by what is known.
     """
 
     def __init__(
-        self, policy: Policy, limits: Limits, clock: Callable[[], float], decision_log: DecisionLog | None
+        self,
+        policy: Policy,
+        limits: Limits,
+        clock: Callable[[], float],
+        decision_log: DecisionLog | None,
+        send: Callable[[list[dict[str, str]]], None] | None = None,
     ) -> None:
         self._policy = policy
         self._answers = Answers(policy.revision)
         self._recall = Recall(policy, self._answers)
         self._deadline = limits.deadline
+        self._patience = limits.deadline - min(_RESERVE, limits.deadline / 4)
         self._clock = clock
         self._decision_log = decision_log
         self._hellos = 0
@@ -84,6 +95,9 @@ class Answering:
         self._next_report = 0.0
         self._soft_fails: Samples = {}
         self._next_soft_fail_report: dict[str, float] = {}
+        self._enquiries: Enquiries | None = None
+        if send is not None:
+            self._enquiries = Enquiries(policy.assurance.memory, send, clock, self._forget, self._resume)
 
     @property
     def policy(self) -> Policy:
@@ -98,13 +112,28 @@ class Answering:
         self._answers = Answers(policy.revision)
         self._recall = Recall(policy, self._answers)
 
+    def take(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Learn answers to questions about certificates; requests that waited for them are answered.
+
+        Raises:
+            KeyError, ValueError, TypeError: a row is none.
+        """
+        if self._enquiries is not None:
+            self._enquiries.take(rows)
+
     def answer(
-        self, connection: Connection, write: Callable[[bytes], object], events: list[Event], at: int, started: float
+        self,
+        connection: Connection,
+        write: Callable[[bytes], object],
+        events: list[Event],
+        at: int,
+        started: float,
+        client: Client | None = None,
     ) -> tuple[int, bool]:
         """Answer the events from index `at` on, as many as one turn allows, with one call of `write`.
 
-        `started` says when they were read, by `perf_counter`. Returns the index to go on from, and whether the
-        connection's last word was written.
+        `started` says when they were read, by `perf_counter`. A `client` may be owed answers that have to wait.
+        Returns the index to go on from, and whether the connection's last word was written.
         """
         now = self._clock()
         begun = passed = perf_counter()
@@ -117,7 +146,7 @@ class Answering:
             if passed - started > self._deadline:
                 is_last = self._refuse_all(connection, portion, answers, judged)
             else:
-                is_last = self._judge(connection, portion, now, answers, judged)
+                is_last = self._judge(connection, portion, now, answers, judged, client, started)
             at += len(portion)
             passed = perf_counter()
         write(b"".join(answers))
@@ -151,6 +180,8 @@ class Answering:
         found["frames_total", ("ack",)] = self._notifies + self._without_verdict
         found.update({("protocol_errors_total", (str(status),)): n for status, n in self._broken.items()})
         found.update({("internal_errors_total", (cause,)): n for cause, n in self._internal.items()})
+        if self._enquiries is not None:
+            found.update(self._enquiries.samples())
         if self._decision_log is not None:
             found["decision_log_lines_total", ()] = self._decision_log.written
             found["decision_log_dropped_total", ()] = self._decision_log.dropped
@@ -163,11 +194,14 @@ class Answering:
         now: float,
         answers: list[bytes],
         judged: list[tuple[Request, Judgement]],
+        client: Client | None,
+        started: float,
     ) -> bool:
         # Hot path: this loop runs for each request. What is shared is looked up once; counting, logging and the look at
         # the clock are done for many requests at a time.
         ack = connection.ack
         ask = self._recall.ask
+        judge = self._policy.judge
         seconds = int(now)
         self._recall.look_around(seconds)
         for event in events:
@@ -182,7 +216,13 @@ class Answering:
                 recalled = ask(payload, seconds)
                 if recalled is None:
                     request = read_request(payload)
-                    answer = ack(ids, self._actions(payload, request, now, judged))
+                    judgement = None if request is None else judge(request, now)
+                    if judgement is not None and client is not None and _asks(judgement):
+                        waiting = Waiting(client, connection, ids, payload, request or _UNREAD, started)
+                        if self._waits(waiting, judgement):
+                            client.owe()
+                            continue
+                    answer = ack(ids, self._actions(payload, request, judgement, now, judged))
                 else:
                     known, decision, actions = recalled
                     answer = ack(ids, actions)
@@ -201,13 +241,17 @@ class Answering:
         return False
 
     def _actions(
-        self, payload: bytes, request: Request | None, now: float, judged: list[tuple[Request, Judgement]]
+        self,
+        payload: bytes,
+        request: Request | None,
+        judgement: Judgement | None,
+        now: float,
+        judged: list[tuple[Request, Judgement]],
     ) -> bytes:
-        """Judge a request that is not remembered, and return what the ACK says."""
-        if request is None:
+        """Take note of a judgement that is not remembered, and return what the ACK says."""
+        if request is None or judgement is None:
             self._without_verdict += 1
             return no_verdict_actions(self._policy.revision)
-        judgement = self._policy.judge(request, now)
         actions = self._answers.actions_for(judgement)
         self._recall.remember(payload, request, judgement, int(now))
         judgement.decision.tally.count += 1
@@ -215,6 +259,47 @@ class Answering:
         if judgement.soft_fails:
             self._count_soft_fails(judgement)
         return actions
+
+    def _waits(self, waiting: Waiting, judgement: Judgement) -> bool:
+        """Have asked what is to be asked; tell whether the request waits for it, and is not to be answered yet."""
+        standing = judgement.standing
+        if self._enquiries is None or standing is None or standing.settings is None:
+            return False
+        ocsp = standing.settings.revocation.ocsp
+        if ocsp is None:
+            return False
+        self._enquiries.put(standing.questions)
+        return self._enquiries.wait(waiting, standing.questions, ocsp.timeout, waiting.started + self._patience)
+
+    def _forget(self, certificate: bytes) -> None:
+        """Judge anew whatever depends on a certificate."""
+        if self._policy.forget(certificate):
+            self._recall.forget(certificate)
+        else:
+            self._recall.forget_all()
+
+    def _resume(self, waiting: Sequence[Waiting]) -> None:
+        """Judge requests that have waited; the answers for one client go out in one write."""
+        now = self._clock()
+        owed: dict[Client, list[bytes]] = {}
+        for one in waiting:
+            judged: list[tuple[Request, Judgement]] = []
+            try:
+                judgement = self._policy.judge(one.request, now)
+                if _asks(judgement) and self._waits(one, judgement):
+                    continue
+                answer = one.connection.ack(one.ids, self._actions(one.payload, one.request, judgement, now, judged))
+            except Exception as error:  # noqa: BLE001 -- fail closed: whatever it is, the answer is deny
+                self._report("a request was denied as internal_error", exc_info=error)
+                answer = self._refuse(one.connection, one.ids, one.request, judged, "exception")
+            owed.setdefault(one.client, []).append(answer)
+            latency = perf_counter() - one.started
+            self._notifies += 1
+            self._seconds.observe(latency)
+            if self._decision_log is not None:
+                self._decision_log.record(now, latency, judged, self._policy.revision)
+        for client, answers in owed.items():
+            client.pay(b"".join(answers), len(answers))
 
     def _count_soft_fails(self, judgement: Judgement) -> None:
         """Count what passed without assurance about its revocation; such answers are never recalled, so none is missed.
@@ -304,3 +389,9 @@ class Answering:
             for name, count in (("cache_misses_total", misses), ("cache_evictions_total", evictions)):
                 found[name, (cache,)] = found.get((name, (cache,)), 0) + count
         return found
+
+
+def _asks(judgement: Judgement) -> bool:
+    """Tell whether the judgement rests on revocation, about which somebody else is to be asked first, or anew."""
+    standing = judgement.standing
+    return standing is not None and bool(judgement.revocation and standing.questions)

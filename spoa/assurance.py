@@ -7,6 +7,7 @@ where the issuer's `on_failure` lets them.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from spoa.exceptions import CertificateError
@@ -14,27 +15,56 @@ from spoa.listindex import NEVER
 from spoa.policy.gates import REVOCATION_REASONS
 from spoa.revocation.certificates import Certified
 from spoa.revocation.check import judge
-from spoa.revocation.combine import Combine, Source, SourceAnswer, State, state_of, verdict, whole_chain
+from spoa.revocation.combine import Combine, Source, SourceAnswer, State, Verdict, state_of, verdict
 from spoa.revocation.evidence import Evidence, read_certificates
-from spoa.revocation.status import FOREVER, Depth, IdpMatching, Reason, Result, Rules, Status
+from spoa.revocation.ocsp_memory import OcspKnowledge, OcspMemory
+from spoa.revocation.status import (
+    FOREVER,
+    Depth,
+    IdpMatching,
+    NonceMode,
+    Reason,
+    Result,
+    Rules,
+    Status,
+    most_specific,
+)
 from spoa.revocation.trust import path_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from spoa.issuers import Issuers
     from spoa.policy.model import Issuer, Revocation
     from spoa.policy.model import Reason as Denial
+    from spoa.revocation.check import Answers
     from spoa.revocation.crl import Crl
+    from spoa.revocation.ocsp_memory import CertificateKey
     from spoa.revocation.trust import Path
 
-__all__ = ["NOT_CHECKED", "Assurance", "Assured", "Authorities", "denial_for", "rules_of"]
+__all__ = ["NOT_CHECKED", "Assurance", "Assured", "Authorities", "Question", "denial_for", "rules_of"]
 
 #: Revocation state of certificates whose issuer says `none`.
 NOT_CHECKED: Final = "not_checked"
 #: Seconds after which a failure is judged again: time alone may end it.
 _PATIENCE: Final = 60
 _MAX_ABOVE: Final = 8
+
+
+class Question(NamedTuple):
+    """A certificate that a responder is to be asked about.
+
+    Attributes:
+        key: of the certificate.
+        certificate: as DER.
+        authority: the CA certificate that issued it, as DER.
+        is_urgent: without an answer nothing can be said that counts; a request may wait for it.
+    """
+
+    key: CertificateKey
+    certificate: bytes
+    authority: bytes
+    is_urgent: bool
 
 
 class Assured(NamedTuple):
@@ -47,6 +77,7 @@ class Assured(NamedTuple):
         valid_until: the answer holds before this instant, seconds since the epoch.
         soft_fails: the sources that gave no assurance and were let pass.
         is_late: the answer rests on evidence past its nextUpdate, within the grace that the policy gives.
+        questions: what to ask for a better answer, or before this one ends.
     """
 
     state: str
@@ -55,6 +86,7 @@ class Assured(NamedTuple):
     valid_until: int
     soft_fails: tuple[str, ...] = ()
     is_late: bool = False
+    questions: tuple[Question, ...] = ()
 
 
 def rules_of(revocation: Revocation) -> Rules:
@@ -63,6 +95,9 @@ def rules_of(revocation: Revocation) -> Rules:
     if revocation.crl is not None:
         matching = IdpMatching.TRUST_CONFIG if revocation.crl.trusts_configuration else IdpMatching.STRICT
         rules = rules._replace(max_stale=revocation.crl.max_stale, idp=matching)
+    if revocation.ocsp is not None:
+        nonce = NonceMode.REQUIRE if revocation.ocsp.nonce == NonceMode.REQUIRE else NonceMode.SEND
+        rules = rules._replace(stale_grace=revocation.ocsp.stale_grace, nonce=nonce)
     if revocation.allows_sha1:
         rules = rules._replace(sha1_until=FOREVER)
     age = revocation.max_age_without_next_update
@@ -141,54 +176,154 @@ class Authorities:
         return path_of(certificate, above, above[-1:], now)
 
 
+class _Member(NamedTuple):
+    """One certificate of the path, and what is made of the answers about it."""
+
+    verdict: Verdict
+    results: Mapping[Source, Result]
+
+    @property
+    def is_doubtful(self) -> bool:
+        """OCSP says nothing about it."""
+        return _is_doubtful(self.results[Source.OCSP])
+
+
 class Assurance:
     """The evidence of all issuers, and the judgement by it.
 
     Attributes:
         authorities: of the policy that this is for.
         crls: issuer → its revocation lists.
+        outages: issuer → why it has none.
+        memory: what is known by OCSP; others may put more into it at any time, and say so to whoever remembers answers.
     """
 
-    def __init__(self, authorities: Authorities, crls: Mapping[str, tuple[Crl, ...]] | None = None) -> None:
+    def __init__(
+        self,
+        authorities: Authorities,
+        crls: Mapping[str, tuple[Crl, ...]] | None = None,
+        outages: Mapping[str, Reason] | None = None,
+        memory: OcspMemory | None = None,
+    ) -> None:
         self.authorities: Final = authorities
         self.crls: Final = crls or {}
+        self.outages: Final = outages or {}
+        self.memory: Final = OcspMemory() if memory is None else memory
 
     def of(self, der: bytes, authority: bytes, issuer: Issuer, now: int) -> Assured | None:
         """Judge a certificate that `authority` (DER) has signed; None where its issuer checks nothing.
 
         Costs some 0.5 ms; the caller remembers the answer. `now` counts seconds since the epoch.
         """
-        revocation = issuer.revocation
-        if not revocation.is_checked:
+        if not issuer.revocation.is_checked:
             return None
-        result = self._result(der, authority, issuer, now)
-        answers = [
-            _answer(source, revocation, state_of(result), is_late=result.is_late)
-            if source is Source.CRL
-            else _answer(source, revocation, State.NOT_LOADED)
-            for source in _sources(revocation)
-        ]
-        found = verdict(answers, Combine(revocation.combine))
-        until = min(result.valid_until, NEVER) if found.state in {State.GOOD, State.REVOKED} else now + _PATIENCE
+        path = self._path(der, authority, issuer, now)
+        if isinstance(path, Reason):
+            return self._undetermined(issuer.revocation, path, now)
+        asked = tuple(pairwise(path if issuer.revocation.is_chain else path[:2]))
+        known = [self.memory.get((issuer.name, subject.sha256)) for subject, _ in asked]
+        members = self._members(path, issuer, known, now)
+        decisive = _decisive(members)
+        found = decisive.verdict
+        questions: tuple[Question, ...] = ()
+        if issuer.revocation.ocsp is not None and (found.state is not State.REVOKED or Source.OCSP in found.decided_by):
+            questions = tuple(
+                Question((issuer.name, subject.sha256), subject.der, above.der, member.is_doubtful)
+                for (subject, above), one, member in zip(asked, known, members, strict=True)
+                if one is None or now >= one.ask_again
+            )
         return Assured(
             state=str(found.state),
             denial=None if found.is_allowed else REVOCATION_REASONS[found.state],
-            detail=str(result.reason),
-            valid_until=until,
-            soft_fails=tuple(str(source) for source in found.soft_fails),
-            is_late=found.is_late,
+            detail=str(decisive.results[found.decided_by[0]].reason),
+            valid_until=_valid_until(members, known, now),
+            soft_fails=_soft_fails(members) if found.is_allowed else (),
+            is_late=any(member.verdict.is_late for member in members),
+            questions=questions,
         )
 
-    def _result(self, der: bytes, authority: bytes, issuer: Issuer, now: int) -> Result:
-        depth = Depth.CHAIN if issuer.revocation.is_chain else Depth.LEAF
+    def _undetermined(self, revocation: Revocation, reason: Reason, now: int) -> Assured:
+        answers = [_answer(source, revocation, State.UNDETERMINED) for source in _sources(revocation)]
+        found = verdict(answers, Combine(revocation.combine))
+        return Assured(
+            state=str(found.state),
+            denial=None if found.is_allowed else REVOCATION_REASONS[found.state],
+            detail=str(reason),
+            valid_until=now + _PATIENCE,
+            soft_fails=tuple(map(str, found.soft_fails)),
+        )
+
+    def _path(self, der: bytes, authority: bytes, issuer: Issuer, now: int) -> Path | Reason:
         try:
             certificate = Certified.from_der(der)
         except CertificateError:
-            return Result(Status.UNDETERMINED, Reason.CERTIFICATE_UNPARSABLE)
+            return Reason.CERTIFICATE_UNPARSABLE
         path = self.authorities.path(certificate, authority, now)
-        if path is None or (depth is Depth.CHAIN and not path[-1].is_self_issued):
+        if path is None or (issuer.revocation.is_chain and not path[-1].is_self_issued):
             # A chain that the policy's files don't complete has members that nobody asks about.
-            return Result(Status.UNDETERMINED, Reason.ISSUER_UNKNOWN)
-        evidence = Evidence(crls=self.crls.get(issuer.name, ()), extra=self.authorities.of(issuer.name))
-        answers = judge(path, evidence, now=now, rules=rules_of(issuer.revocation), depth=depth)
-        return whole_chain([answer.crl for answer in answers])
+            return Reason.ISSUER_UNKNOWN
+        return path
+
+    def _members(
+        self, path: Path, issuer: Issuer, knowledge: Sequence[OcspKnowledge | None], now: int
+    ) -> list[_Member]:
+        revocation = issuer.revocation
+        known = [one or OcspKnowledge() for one in knowledge]
+        evidence = Evidence(
+            crls=self.crls.get(issuer.name, ()),
+            responses=tuple(one.response for one in known if one.response is not None),
+            extra=self.authorities.of(issuer.name),
+        )
+        answers = judge(
+            path,
+            evidence,
+            now=now,
+            rules=rules_of(revocation),
+            depth=Depth.CHAIN if revocation.is_chain else Depth.LEAF,
+            pinned=() if revocation.ocsp is None else read_certificates(revocation.ocsp.pinned),
+        )
+        outage = self.outages.get(issuer.name)
+        return [_member(revocation, answer, outage, one.failure) for answer, one in zip(answers, known, strict=True)]
+
+
+def _member(revocation: Revocation, answers: Answers, outage: Reason | None, failure: Reason | None) -> _Member:
+    found = {Source.CRL: answers.crl, Source.OCSP: answers.ocsp}
+    if outage is not None and answers.crl.reason == Reason.NOT_LOADED:
+        found[Source.CRL] = answers.crl._replace(reason=outage)
+    if failure is not None and _is_doubtful(answers.ocsp):
+        found[Source.OCSP] = answers.ocsp._replace(reason=most_specific(Reason(answers.ocsp.reason), failure))
+    results = {source: found[source] for source in _sources(revocation)}
+    said = [_answer(source, revocation, state_of(result), is_late=result.is_late) for source, result in results.items()]
+    return _Member(verdict(said, Combine(revocation.combine)), results)
+
+
+def _decisive(members: Sequence[_Member]) -> _Member:
+    """Return the member that decides about a chain: a revoked one, else one that isn't allowed, else one not good."""
+    return max(
+        members,
+        key=lambda one: (
+            one.verdict.state is State.REVOKED,
+            not one.verdict.is_allowed,
+            one.verdict.state is not State.GOOD,
+        ),
+    )
+
+
+def _valid_until(members: Sequence[_Member], known: Sequence[OcspKnowledge | None], now: int) -> int:
+    """Return until when no judgement would be another, and no question due, that isn't already."""
+    later = now + _PATIENCE
+    ends = [
+        later if _is_doubtful(result) else result.valid_until
+        for member in members
+        for result in member.results.values()
+    ]
+    ends += [one.ask_again for one in known if one is not None and one.ask_again > now]
+    return min(*ends, NEVER)
+
+
+def _soft_fails(members: Sequence[_Member]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(str(source) for member in members for source in member.verdict.soft_fails))
+
+
+def _is_doubtful(result: Result) -> bool:
+    return result.status is Status.UNDETERMINED

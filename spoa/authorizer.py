@@ -30,12 +30,15 @@ from spoa.policy.path import ASTERISK, CanonicalPath
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from spoa.assurance import Question
     from spoa.facts import Certificate, Request
     from spoa.issuers import Issuers
     from spoa.listindex import ListIndex
     from spoa.policy.evaluator import Evaluator
     from spoa.policy.model import Decision, Issuer, PolicyModel, RequestValues, Tally
     from spoa.revocation.crl import Crl
+    from spoa.revocation.ocsp_memory import OcspMemory
+    from spoa.revocation.status import Reason as RevocationReason
 
 __all__ = ["CertificateCache", "Judgement", "Policy", "Standing", "Subject", "joint_revision"]
 
@@ -104,6 +107,11 @@ class Standing:
         if self.reason is None and self.assured is not None:
             return self.assured.denial
         return self.reason
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """What is to be asked about the certificate or its issuers before more can be said, or soon."""
+        return () if self.reason is not None or self.assured is None else self.assured.questions
 
     @property
     def revocation(self) -> str:
@@ -190,9 +198,21 @@ class Policy:
         """Return the same policy under another block list; what is known of certificates is carried over."""
         return self._under(blocks, self.assurance)
 
-    def with_crls(self, crls: Mapping[str, tuple[Crl, ...]]) -> Policy:
-        """Return the same policy with other revocation lists, by issuer; what is known of certificates is kept."""
-        return self._under(self.blocks, Assurance(self.assurance.authorities, crls))
+    def with_crls(
+        self,
+        crls: Mapping[str, tuple[Crl, ...]],
+        outages: Mapping[str, RevocationReason] | None = None,
+        memory: OcspMemory | None = None,
+    ) -> Policy:
+        """Return the same policy with other evidence about revocation; what is known of certificates is kept.
+
+        Args:
+            crls: issuer → its revocation lists.
+            outages: issuer → why it has none.
+            memory: what is known by OCSP; this policy's own unless given.
+        """
+        memory = self.assurance.memory if memory is None else memory
+        return self._under(self.blocks, Assurance(self.assurance.authorities, crls, outages, memory))
 
     def _under(self, blocks: BlockList, assurance: Assurance) -> Policy:
         policy = Policy(
@@ -290,6 +310,13 @@ class Policy:
             standing = self._read_standing(der, now)
             self._standings.put(der, standing)
         return standing
+
+    def forget(self, der: bytes) -> bool:
+        """Judge a certificate anew, since more is known of it now. A CA's concerns all; False where that was so."""
+        if self._standings.pop(der):
+            return True
+        self._standings = BoundedCache(CERTIFICATES)
+        return False
 
     def _read_standing(self, der: bytes, now: int) -> Standing:
         certificate = self.certificates.get(der)

@@ -23,6 +23,7 @@ from spoa.evidence_store import sources_of, write_sources
 from spoa.exceptions import PolicyError, StateError
 from spoa.listindex import ListIndex
 from spoa.loading import fixtures, load_directory
+from spoa.ocsp_store import responders_of, write_responders
 from spoa.policy.evaluator import evaluator_steps
 from spoa.policy.model import IdentityPattern, PolicyModel
 from spoa.policy.reading import Report
@@ -77,6 +78,7 @@ def build_bundle(directory: Path, bundle_dir: Path, *, state: Path | None = None
         raise PolicyError(report.problems)
     _write(loaded, bundle_dir)
     write_sources(sources_of(loaded.model, loaded.issuers, directory), bundle_dir)
+    write_responders(responders_of(loaded.model), bundle_dir)
     files = tuple(sorted(str(path) for path in loaded.documents.files))
     return BundleReport(loaded.revision, report.problems, files)
 

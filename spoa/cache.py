@@ -52,5 +52,12 @@ class BoundedCache(Generic[K, V]):
             self.younger = {}
         self.younger[key] = value
 
+    def pop(self, key: K) -> bool:
+        """Forget *key*; tell whether it was known."""
+        known = key in self.younger or key in self.older
+        self.younger.pop(key, None)
+        self.older.pop(key, None)
+        return known
+
     def __len__(self) -> int:
         return len(self.younger) + len(self.older)

@@ -1,7 +1,8 @@
 """What the supervisor and a worker say to each other, over a socket pair that both hold for life.
 
-One message is one line of JSON. The supervisor asks, the worker answers under the same `id`; nothing comes unasked. The
-end of the stream means that the other process is gone.
+One message is one line of JSON. The supervisor asks, the worker answers under the same `id`. Of its own accord a worker
+sends only `asks`: certificates whose status it wants to know, which `learn` tells all workers once it is known. The end
+of the stream means that the other process is gone.
 
 ========== ====================================================== ==================================================
 the verb   what the worker does                                   what it answers
@@ -10,6 +11,7 @@ the verb   what the worker does                                   what it answer
            under `blocks` and `evidence`
 `activate` swaps the prepared policy in, from the next read on    `revision`, or `error`
 `discard`  forgets the prepared policy                            –
+`learn`    takes in `rows` of answers about certificates          –
 `report`   nothing                                                `counters`, `policy` (its status), `connections`
 `floor`    takes over the time before which no clock is right     –
 `reopen`   opens the decision log anew                            –
@@ -28,6 +30,7 @@ from spoa.exceptions import SpoaError
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
 __all__ = ["Channel", "Link", "WorkerError"]
 
@@ -90,10 +93,16 @@ class Channel:
 
 
 class Link:
-    """The supervisor's end: questions with their answers, any number at a time."""
+    """The supervisor's end: orders with their answers, any number at a time, and what the worker asks unasked.
 
-    def __init__(self, channel: Channel) -> None:
+    Args:
+        channel: to the worker.
+        asked: takes the worker's questions about certificates; must not raise.
+    """
+
+    def __init__(self, channel: Channel, asked: Callable[[list[dict[str, str]]], None]) -> None:
         self._channel = channel
+        self._asked = asked
         self._next_id = 0
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._reading = asyncio.create_task(self._read())
@@ -129,6 +138,9 @@ class Link:
 
     async def _read(self) -> None:
         while (message := await self._channel.receive()) is not None:
+            if "asks" in message:
+                self._asked(message["asks"])
+                continue
             answer = self._waiting.pop(message.get("id", 0), None)
             if answer is not None and not answer.done():
                 answer.set_result(message)

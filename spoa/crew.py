@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import structlog
 
@@ -22,13 +22,16 @@ from spoa.jobs import child_environment
 from spoa.metrics import Totals, samples_from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from spoa.metrics import Samples
     from spoa.worker import Orders
 
-__all__ = ["Crew"]
+__all__ = ["Asked", "Crew"]
+
+#: Takes the questions of a worker.
+Asked: TypeAlias = "Callable[[list[dict[str, str]]], None]"
 
 _PREPARE_TIMEOUT: Final = 60.0
 _ACTIVATE_TIMEOUT: Final = 5.0
@@ -70,7 +73,7 @@ class _Worker:
                 self.process.kill()
 
     @classmethod
-    async def start(cls, orders: Orders) -> _Worker:
+    async def start(cls, orders: Orders, asked: Asked) -> _Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             orders = replace(orders, control=theirs.fileno())
@@ -84,7 +87,7 @@ class _Worker:
                 pass_fds=(theirs.fileno(), *orders.listeners),
                 env=child_environment(),
             )
-        return cls(process, Link(await Channel.open(ours)))
+        return cls(process, Link(await Channel.open(ours), asked))
 
 
 class Crew:
@@ -93,11 +96,13 @@ class Crew:
     Args:
         size: how many.
         orders: what each is told at its start; the clock's floor may be replaced later.
+        asked: takes what workers ask about certificates, as `spoa.enquiries` writes it; must not raise.
     """
 
-    def __init__(self, size: int, orders: Orders) -> None:
+    def __init__(self, size: int, orders: Orders, asked: Asked) -> None:
         self._size = size
         self._orders = orders
+        self._asked = asked
         self._workers: list[_Worker] = []
         self._keepers: list[asyncio.Task[None]] = []
         self._bundle: Path | None = None
@@ -239,7 +244,7 @@ class Crew:
         """Keep one worker running until the crew ends."""
         delay = 0.0
         while not self._ending.is_set():
-            worker = await _Worker.start(self._orders)
+            worker = await _Worker.start(self._orders, self._asked)
             self._workers.append(worker)
             await self._begin(worker)
             status = await worker.process.wait()

@@ -189,13 +189,13 @@ class EvidenceKeeper:
         self._results[result] = self._results.get(result, 0) + 1
 
     def describe(self, now: float, soft_fails: Callable[[str], float]) -> dict[str, dict[str, Any]]:
-        """Return what `status` shows of each issuer whose certificates are checked."""
+        """Return what `status` shows of each issuer whose lists are read."""
         return {name: self._described(name, source, now, soft_fails(name)) for name, source in self._sources.items()}
 
     def _described(self, name: str, source: Source, now: float, soft_fails: float) -> dict[str, Any]:
         lists = self._manifest.get(name, ())
         state, reason = state_of_lists(source, lists, now)
-        crl = {
+        return {
             "state": state,
             "reason": reason,
             "files": list(source.files),
@@ -206,7 +206,6 @@ class EvidenceKeeper:
             "problems": [problem for problem in self._problems if problem["issuer"] == name],
             "soft_fails": int(soft_fails),
         }
-        return {"revocation": {"state": state, "reason": reason, "sources": {"crl": crl}}}
 
     def samples(self, now: float) -> Samples:
         """Return the state of each issuer's lists, and the counts of attempts to load them."""

@@ -56,7 +56,7 @@ MAX_FETCHES: Final = 16
 MAX_FETCHES_OF_HOST: Final = 4
 """Fetches from one host and port under way at once."""
 
-MAX_WAITING: Final = 64
+MAX_WAITING: Final = 1024
 """Fetches that may wait for their turn at one host and port; a further one fails at once."""
 
 _MAX_HOSTS: Final = 256  # above this, hosts of which there is nothing to remember are forgotten

@@ -11,7 +11,7 @@ import hashlib
 import stat
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,19 +22,21 @@ from spoa.evidence_store import manifest_from_rows, open_crls, sources_of
 from spoa.exceptions import PolicyError
 from spoa.issuers import Issuers
 from spoa.listindex import ListIndex, write_index
+from spoa.pem import read_blocks
 from spoa.policy.document import read_document
 from spoa.policy.evaluator import Evaluator
 from spoa.policy.listfile import read_list_document
 from spoa.policy.load import KINDS, MAX_POLICY_SIZE, document_kind, load_policies
 from spoa.policy.reading import Report, quoted, suggestion
 from spoa.rehearsal import rehearse
+from spoa.revocation.evidence import read_certificates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from spoa.exceptions import Problem
     from spoa.policy.document import Node
-    from spoa.policy.model import ListSource, PolicyModel
+    from spoa.policy.model import Issuer, ListSource, PolicyModel
 
 __all__ = ["Documents", "Loaded", "fixtures", "load_directory", "load_policy"]
 
@@ -233,6 +235,7 @@ def _load(reader: _Reader, report: Report, now: float) -> Loaded | None:
     model = load_policies(documents.policies, report, now=now, known=documents.known)
     if model is None:
         return None
+    model = _with_pinned(model, reader, report)
     listings = {source.name: _listing(source, reader, report, now) for source in model.lists}
     issuers = _issuers(model, reader, report)
     documents.files = reader.files
@@ -264,6 +267,26 @@ def _listing(source: ListSource, reader: _Reader, report: Report, now: float) ->
         listing, problems = parse_plain(text, source.file, accept_sha1_until=source.accept_sha1_until)
     report.add(*problems, *expiry_warnings(listing, source.file, int(now)))
     return listing
+
+
+def _with_pinned(model: PolicyModel, reader: _Reader, report: Report) -> PolicyModel:
+    """Return the model with the certificates of the OCSP responders that it pins."""
+    return replace(model, issuers=tuple(_pinning(issuer, reader, report) for issuer in model.issuers))
+
+
+def _pinning(issuer: Issuer, reader: _Reader, report: Report) -> Issuer:
+    ocsp = issuer.revocation.ocsp
+    content = reader.read(ocsp.responder_cert) if ocsp is not None and ocsp.responder_cert else None
+    if ocsp is None or content is None:
+        return issuer
+    blocks = read_blocks(content, "CERTIFICATE")
+    bad = next((block for block in blocks if block.problem), None)
+    certificates = tuple(block.der for block in blocks)
+    if bad is not None or len(read_certificates(certificates)) < max(len(certificates), 1):
+        message = "this is no certificate, or not only; write the responder's own, PEM or DER"
+        report.file_problem(ocsp.responder_cert, message if bad is None else bad.problem, "bad-certificate")
+    ocsp = replace(ocsp, pinned=certificates)
+    return replace(issuer, revocation=replace(issuer.revocation, ocsp=ocsp))
 
 
 def _issuers(model: PolicyModel, reader: _Reader, report: Report) -> Issuers | None:

@@ -122,14 +122,35 @@ METRICS: Final = (
         ("issuer", "source"),
     ),
     Metric("revocation_state", "gauge", "1 for the state that a source is in.", ("issuer", "source", "state")),
-    Metric("revocation_age_seconds", "gauge", "Since the thisUpdate of a source's oldest list.", ("issuer", "source")),
+    Metric(
+        "revocation_age_seconds",
+        "gauge",
+        "Since the thisUpdate of a source's oldest list; of OCSP, since its last answer.",
+        ("issuer", "source"),
+    ),
     Metric(
         "revocation_expiry_seconds",
         "gauge",
-        "Until the nextUpdate of a source's first list to expire; negative past it.",
+        "Until a source's first list, or answer in use, is too old to count; negative past it.",
         ("issuer", "source"),
     ),
-    Metric("revocation_entries", "gauge", "Revocations that a source lists.", ("issuer", "source")),
+    Metric(
+        "revocation_entries", "gauge", "Revocations that a source lists; of OCSP, answers in use.", ("issuer", "source")
+    ),
+    Metric(
+        "revocation_fetches_total",
+        "counter",
+        "Questions to CRL servers and OCSP responders, by what came of them.",
+        ("issuer", "source", "result"),
+    ),
+    Metric(
+        "revocation_waits_total",
+        "counter",
+        "Requests that waited for an OCSP answer, and those that could not.",
+        ("result",),
+        _names("answered", "timed_out", "refused"),
+    ),
+    Metric("revocation_waiting", "gauge", "Requests that wait for an OCSP answer.", (), ((),)),
     Metric(
         "revocation_loads_total",
         "counter",

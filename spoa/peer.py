@@ -41,8 +41,8 @@ class Peer(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_answering", "_at", "_connection", "_data", "_events", "_is_paused", "_on_lost", "_on_made", "_started",
-        "_transport", "heard", "is_leaving", "opened", "stalled",
+        "_answering", "_at", "_connection", "_data", "_events", "_is_paused", "_on_lost", "_on_made", "_owed",
+        "_started", "_transport", "heard", "is_leaving", "opened", "stalled",
     )  # fmt: skip
 
     def __init__(
@@ -61,6 +61,7 @@ class Peer(asyncio.Protocol):
         self._data = b""
         self._events: list[Event] = []
         self._at = 0
+        self._owed = 0
         self._is_paused = False
         self.is_leaving = False
         self.opened = self.heard = perf_counter()
@@ -73,8 +74,8 @@ class Peer(asyncio.Protocol):
 
     @property
     def is_busy(self) -> bool:
-        """Frames wait to be judged, or answers to be taken."""
-        return bool(self._data or self._events or self.stalled)
+        """Frames wait to be judged, or answers to be given or taken."""
+        return bool(self._data or self._events or self._owed or self.stalled)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; nothing is said before the peer's HELLO."""
@@ -116,6 +117,16 @@ class Peer(asyncio.Protocol):
         """Go on."""
         self.stalled = 0.0
         self._go_on()
+
+    def owe(self) -> None:
+        """Know of an answer that will come later."""
+        self._owed += 1
+
+    def pay(self, answer: bytes, count: int) -> None:
+        """Write answers that came later; nobody takes them where the connection is gone or has had its last word."""
+        self._owed -= count
+        if self._transport is not None and not self.is_leaving:
+            self._transport.write(answer)
 
     def leave(self, status: int) -> None:
         """Say DISCONNECT, and close when the peer has or a second has passed; what was read is answered before."""
@@ -173,7 +184,7 @@ class Peer(asyncio.Protocol):
     def _judge(self) -> None:
         assert self._transport is not None
         self._at, is_last = self._answering.answer(
-            self._connection, self._transport.write, self._events, self._at, self._started
+            self._connection, self._transport.write, self._events, self._at, self._started, self
         )
         if is_last:
             self._linger()

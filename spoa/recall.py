@@ -112,6 +112,14 @@ class Recall:
             self._circumstances = circumstances
             self._forget()
 
+    def forget(self, der: bytes) -> None:
+        """Have a certificate judged anew when it comes again."""
+        self._known.pop(der)
+
+    def forget_all(self) -> None:
+        """Have everything judged anew."""
+        self._forget()
+
     # Hot path: the whole of a request that recurs. Benchmark: benchmarks/README.md, the recurring shapes.
     def ask(self, payload: bytes, now: int) -> tuple[Known, Decision, bytes] | None:
         """Return what is known of the certificate, the decision and the actions, or None where nothing is."""

@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -23,9 +24,13 @@ from spoa.control import WorkerError
 from spoa.crew import Crew
 from spoa.evidence_keeper import EvidenceKeeper
 from spoa.exceptions import SettingsError, StateError
+from spoa.fetch import Fetcher
 from spoa.listeners import BACKLOG, address_of, bind, bind_all, close_all, remove_file
 from spoa.metrics import exposition
+from spoa.ocsp_keeper import OcspKeeper
+from spoa.ocsp_store import read_responders
 from spoa.reload import Reloader, sentence, tell
+from spoa.revocation.combine import State
 from spoa.state import StateDirectory
 from spoa.watcher import Watcher
 from spoa.worker import Orders
@@ -87,11 +92,15 @@ class Supervisor:
             close_all(self._listeners)
             self._state.unlock()
             raise
-        self._crew = Crew(settings.workers, self._orders())
+        self._fetcher = Fetcher()
+        self._ocsp = OcspKeeper(
+            self._state.path / "ocsp.sqlite", self._fetcher, lambda rows: self._crew.tell("learn", rows=rows)
+        )
+        self._crew = Crew(settings.workers, self._orders(), self._ocsp.ask)
         self._evidence = EvidenceKeeper(
             self._state.evidence, lambda bundle, text: self._crew.swap(bundle, evidence=text)
         )
-        self._reloader = Reloader(settings.policies.absolute(), self._state, self._evidence.swap_bundle)
+        self._reloader = Reloader(settings.policies.absolute(), self._state, self._swap)
         self._watcher = Watcher(self._reloader.watched)
         self._blocker = Blocker(self._state.path, self._crew.block)
         sources = Sources(self._metrics, self.status, lambda: self._crew.is_complete, lambda: self._reload("request"))
@@ -101,6 +110,7 @@ class Supervisor:
         """Serve until told to stop; return the exit status: 0, 3 for a bad policy, 1 for anything else."""
         try:
             self._handle_signals()
+            await self._fetcher.start()
             if self._admin_listener is not None:
                 self._state.write_admin_address(str(address_of(self._admin_listener)))
                 await self._admin.start(self._admin_listener)
@@ -125,12 +135,12 @@ class Supervisor:
         counts = await self._crew.samples(_REPORT_TIMEOUT)
         last = self._reloader.last
         policy = self._crew.policy
-        checked = self._evidence.describe(
-            time.time(), lambda issuer: counts.get(("revocation_soft_fails_total", (issuer, "crl")), 0)
-        )
+        now = time.time()
+        crl = self._evidence.describe(now, partial(_soft_fails, counts, "crl"))
+        ocsp = self._ocsp.describe(now, partial(_soft_fails, counts, "ocsp"))
         return {
             **policy,
-            "issuers": {**policy.get("issuers", {}), **checked},
+            "issuers": {**policy.get("issuers", {}), **_checked(crl, ocsp)},
             "version": __version__,
             "pid": os.getpid(),
             "ready": self._crew.is_complete,
@@ -153,6 +163,20 @@ class Supervisor:
                 "warnings": [sentence(problem) for problem in last.warnings],
             },
         }
+
+    async def _swap(self, bundle: Path) -> None:
+        """Put a bundle to use, and ask the responders that its policy names.
+
+        Raises:
+            WorkerError, StateError: it can't be used.
+        """
+        before = self._ocsp.responders
+        self._ocsp.use(await asyncio.to_thread(read_responders, bundle))
+        try:
+            await self._evidence.swap_bundle(bundle)
+        except BaseException:
+            self._ocsp.use(before)
+            raise
 
     def _orders(self) -> Orders:
         settings = self._settings
@@ -219,6 +243,8 @@ class Supervisor:
         await asyncio.gather(self._crew.drain(), *tasks, return_exceptions=True)
         await self._reloader.close()
         await self._evidence.close()
+        await self._ocsp.close()
+        await self._fetcher.close()
         if self._admin_listener is not None:
             address = address_of(self._admin_listener)
             await self._admin.close()
@@ -283,6 +309,7 @@ class Supervisor:
         found = await self._crew.samples(_REPORT_TIMEOUT)
         found.update(self._reloader.samples())
         found.update(self._evidence.samples(time.time()))
+        found.update(self._ocsp.samples(time.time()))
         found["build_info", (__version__,)] = 1
         found["clock_usable", ()] = self._is_clock_usable()
         found["blocks", ()] = len(self._blocker.blocks)
@@ -291,6 +318,20 @@ class Supervisor:
             found["policy_active_since_timestamp_seconds", ()] = self._reloader.since
         found.update(_list_samples(self._crew.policy))
         return exposition(found)
+
+
+def _soft_fails(counts: Samples, source: str, issuer: str) -> float:
+    return counts.get(("revocation_soft_fails_total", (issuer, source)), 0)
+
+
+def _checked(crl: dict[str, Any], ocsp: dict[str, Any]) -> dict[str, Any]:
+    """Return what `status` shows of each issuer whose certificates are checked: its sources, and the worst of them."""
+    found: dict[str, Any] = {}
+    for name in sorted({*crl, *ocsp}):
+        sources = {source: rows[name] for source, rows in (("ocsp", ocsp), ("crl", crl)) if name in rows}
+        worst = max(sources.values(), key=lambda row: row["state"] != State.GOOD)
+        found[name] = {"revocation": {"state": worst["state"], "reason": worst["reason"], "sources": sources}}
+    return found
 
 
 def _list_samples(policy: dict[str, Any]) -> Samples:

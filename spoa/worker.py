@@ -30,6 +30,7 @@ from spoa.decision_log import DecisionLog
 from spoa.evidence_store import manifest_from_text, open_crls
 from spoa.exceptions import SpoaError
 from spoa.metrics import samples_to_json
+from spoa.revocation.ocsp_memory import OcspMemory
 
 if TYPE_CHECKING:
     from spoa.authorizer import Policy
@@ -84,12 +85,14 @@ class Worker:
         self._blocks: BlockList | None = None
         self._opening = self._active = ""
         self._crls: dict[str, dict[str, Crl]] = {}
+        self._memory = OcspMemory()
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining: asyncio.Task[None] | None = None
         self._verbs = {
             "prepare": self._prepare,
             "activate": self._activate,
             "block": self._block,
+            "learn": self._learn,
             "discard": self._discard,
             "report": self._report,
             "floor": self._take_floor,
@@ -147,7 +150,8 @@ class Worker:
         self._crls = await asyncio.to_thread(
             open_crls, Path(self._orders.evidence), manifest, tuple(self._crls.values())
         )
-        self._prepared = policy.with_crls({issuer: tuple(lists.values()) for issuer, lists in self._crls.items()})
+        crls = {issuer: tuple(lists.values()) for issuer, lists in self._crls.items()}
+        self._prepared = policy.with_crls(crls, memory=self._memory)
         self._opening = message["bundle"]
         return {"revision": policy.revision}
 
@@ -166,13 +170,15 @@ class Worker:
         policy, self._prepared = self._prepared, None
         if policy is None:
             return {"error": "nothing is prepared"}
+        if self._active != self._opening:
+            self._memory.doubt()
         self._active = self._opening
         if self._blocks is not None:
             policy = policy.with_blocks(self._blocks)
         gc.freeze()
         gc.enable()
         if self._agent is None:
-            self._agent = Agent(policy, self._orders.limits, self._floor, self._decision_log)
+            self._agent = Agent(policy, self._orders.limits, self._floor, self._decision_log, send=self._ask)
             if self._draining is None:
                 self._agent.serve(self._listeners)
         else:
@@ -183,6 +189,14 @@ class Worker:
         self._blocks = BlockList.from_text(message["blocks"].encode())
         if self._agent is not None:
             self._agent.swap(self._agent.policy.with_blocks(self._blocks))
+        return {}
+
+    def _ask(self, questions: list[dict[str, str]]) -> None:
+        self._channel.send({"asks": questions})
+
+    async def _learn(self, message: dict[str, Any]) -> dict[str, Any]:
+        if self._agent is not None:
+            self._agent.take(message["rows"])
         return {}
 
     async def _discard(self, _: dict[str, Any]) -> dict[str, Any]:

@@ -57,3 +57,11 @@ def test_it_never_grows_beyond_two_halves_nor_forgets_wrongly(capacity: int, ste
         else:
             assert cache.get(key) in {None, last.get(key)}
         assert len(cache) <= 2 * capacity
+
+
+def test_what_is_taken_out_is_gone_from_both_halves() -> None:
+    cache: BoundedCache[str, int] = BoundedCache(1)
+    cache.put("a", 1)
+    cache.put("b", 2)
+    assert (cache.pop("a"), cache.pop("b"), cache.pop("a")) == (True, True, False)
+    assert (cache.get("a"), len(cache)) == (None, 0)

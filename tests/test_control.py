@@ -13,13 +13,16 @@ from spoa.control import Channel, Link, WorkerError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+#: What workers asked of their own accord.
+ASKED: list[list[dict[str, str]]] = []
+
 
 def talk(conversation: Callable[[Link, Channel], Awaitable[None]]) -> None:
     """Run a conversation between a supervisor's link and the channel at its other end."""
 
     async def run() -> None:
         ours, theirs = socket.socketpair()
-        link, channel = Link(await Channel.open(ours)), await Channel.open(theirs)
+        link, channel = Link(await Channel.open(ours), ASKED.append), await Channel.open(theirs)
         await asyncio.wait_for(conversation(link, channel), 5)
         await link.close()
         await channel.close()

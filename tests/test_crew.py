@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
+#: What workers asked of their own accord.
+ASKED: list[list[dict[str, str]]] = []
+
 
 @pytest.fixture
 def bundles(tmp_path: Path) -> tuple[Path, Path]:
@@ -52,7 +55,7 @@ def lead(listener: socket.socket, bundle: Path, script: Callable[[Crew], Awaitab
     """Run a crew that serves a bundle under a script; return what was logged."""
 
     async def run() -> None:
-        crew = Crew(size, Orders(-1, (listener.fileno(),), Limits(), 0.0, "", 1.0, "text", "critical"))
+        crew = Crew(size, Orders(-1, (listener.fileno(),), Limits(), 0.0, "", 1.0, "text", "critical"), ASKED.append)
         await crew.swap(bundle)
         try:
             await crew.start(60)
@@ -204,7 +207,7 @@ def test_workers_that_can_not_begin_are_an_error_at_once(listener: socket.socket
 
 def test_workers_that_do_not_begin_in_time_are_an_error(listener: socket.socket, bundles: tuple[Path, Path]) -> None:
     async def run() -> None:
-        crew = Crew(1, Orders(-1, (listener.fileno(),), Limits(), 0.0, "", 1.0, "text", "critical"))
+        crew = Crew(1, Orders(-1, (listener.fileno(),), Limits(), 0.0, "", 1.0, "text", "critical"), ASKED.append)
         await crew.swap(bundles[0])
         with pytest.raises(WorkerError, match=r"do not serve after 0.01 s"):
             await crew.start(0.01)
@@ -239,7 +242,7 @@ def test_what_everybody_must_know_is_told_to_successors_too(
 
 def test_a_crew_that_never_started_can_be_closed(listener: socket.socket) -> None:
     async def run() -> None:
-        crew = Crew(1, Orders(-1, (listener.fileno(),), Limits(), 0.0, "", 1.0, "text", "critical"))
+        crew = Crew(1, Orders(-1, (listener.fileno(),), Limits(), 0.0, "", 1.0, "text", "critical"), ASKED.append)
         assert crew.policy == {}
         await crew.drain()
 

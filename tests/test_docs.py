@@ -24,7 +24,7 @@ from spoa.policy.casegrammar import TESTS
 from spoa.policy.document import read_document
 from spoa.policy.grammar import POLICY
 from spoa.policy.listfile import LIST_FILE
-from spoa.policy.load import document_kind, load_policies
+from spoa.policy.load import document_kind
 from spoa.policy.model import Reason
 from spoa.policy.reading import Report
 from spoa.settings import read_settings
@@ -163,22 +163,6 @@ def test_every_field_of_the_decision_log_is_described() -> None:
     described = _first_column(PAGES["docs/reference/decision-log.md"], "# Decision log")
     parts = {"sha256", "subject", "issuer", "serial", "not_after", "none"}
     assert set(described) - parts == set(json.loads(line_of(entry)))
-
-
-def test_pages_say_that_ocsp_is_not_asked_as_long_as_it_is_refused() -> None:
-    """Whoever makes the loader accept another source of revocation has these pages to rewrite."""
-    text = b"issuers: {corp: {ca: trust/ca.pem, revocation: {ocsp: {responder: 'http://ocsp.example'}}}}"
-    report = Report()
-    load_policies({"policy.yaml": text}, report)
-    is_refused = any(problem.code == "unsupported" for problem in report.problems)
-    notes = {
-        "README.md": "not yet by OCSP",
-        "docs/how-to/revoke-now.md": "asks no OCSP responders",
-        "docs/reference/policy.md": "This version reads CRLs from files",
-        "docs/reference/reasons.md": "In this version only policy tests",
-        "docs/explanation/security.md": "doesn't ask OCSP responders",
-    }
-    assert {name: note in PAGES[name].text for name, note in notes.items()} == dict.fromkeys(notes, is_refused)
 
 
 # -- examples ---------------------------------------------------------------------------------------------------

@@ -25,8 +25,8 @@ LAYERS: Mapping[int, str] = {
     3: "assurance authorizer adapter recall transcript explanation coverage specimens invariants rehearsal",
     4: (
         "agent answering admin blocker blockstore builder bundle control crew crl_builder decision_log diagnostics "
-        "evidence_keeper evidence_store fetch jobs listeners loading lookup metrics peer pki_directory reload state "
-        "supervisor watcher worker"
+        "enquiries evidence_keeper evidence_store fetch jobs listeners loading lookup metrics ocsp_keeper ocsp_store "
+        "peer pki_directory reload state supervisor watcher worker"
     ),
     5: "settings cli. __main__",
 }
@@ -49,21 +49,26 @@ ARROWS: Mapping[str, str] = {
     "invariants": "authorizer specimens transcript",
     "rehearsal": "authorizer coverage invariants",
     "agent": "answering decision_log metrics peer",
-    "answering": "decision_log metrics",
+    "answering": "decision_log enquiries metrics",
     "admin": "reload",
     "blocker": "blockstore control watcher",
     "blockstore": "state",
     "builder": "bundle",
-    "bundle": "evidence_store loading",
+    "bundle": "evidence_store loading ocsp_store",
     "crew": "control jobs metrics worker",
     "crl_builder": "evidence_store state",
+    "enquiries": "metrics",
     "evidence_keeper": "control evidence_store jobs metrics watcher",
     "evidence_store": "assurance state",
     "fetch": "lookup",
     "loading": "crl_builder evidence_store",
+    "ocsp_keeper": "enquiries fetch metrics ocsp_store",
     "peer": "answering",
     "reload": "control jobs metrics state watcher",
-    "supervisor": "admin answering blocker control crew evidence_keeper listeners metrics reload state watcher worker",
+    "supervisor": (
+        "admin answering blocker control crew evidence_keeper fetch listeners metrics ocsp_keeper ocsp_store reload "
+        "state watcher worker"
+    ),
     "worker": "agent answering bundle control decision_log diagnostics evidence_store metrics",
     "cli.": "settings",
     "__main__": "cli.",
@@ -82,7 +87,9 @@ HOMES: Mapping[str, str] = {
     "yarl": "fetch",
     "watchfiles": "watcher",
     "prometheus_client": "metrics admin",
-    "structlog": "agent answering blocker crew decision_log diagnostics evidence_keeper reload supervisor worker",
+    "structlog": (
+        "agent answering blocker crew decision_log diagnostics evidence_keeper ocsp_keeper reload supervisor worker"
+    ),
     "click": "cli.",
     "rich": "cli.",
     "uvloop": "worker",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
+ASKED: list[list[dict[str, str]]] = []
 ORDERS = Orders(-1, (), Limits(), 0.0, "", 1.0, "text", "error")
 
 
@@ -72,7 +73,7 @@ def supervise(
         orders = replace(ORDERS, listeners=(os.dup(listener.fileno()),))
         worker = Worker(orders, await Channel.open(theirs), log)
         running = asyncio.create_task(worker.run())
-        link = Link(await Channel.open(ours))
+        link = Link(await Channel.open(ours), ASKED.append)
         await asyncio.wait_for(script(worker, link), 10)
         await link.close()
         await asyncio.wait_for(running, 5)

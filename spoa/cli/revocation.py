@@ -40,6 +40,8 @@ unknown, undetermined), 2 usage.
 SENTENCES: Final[dict[Reason, str]] = {
     Reason.OK: "fresh evidence covers it and does not list it",
     Reason.NOT_LOADED: "none of the evidence is about this certificate's issuer",
+    Reason.NO_RESPONDER: "the certificate names no OCSP responder that may be asked",
+    Reason.UNREACHABLE: "nobody who could say could be reached",
     Reason.WRONG_CERTIFICATE: "the OCSP response is about another certificate, or another issuer",
     Reason.PARSE_ERROR: "the evidence can't be read",
     Reason.TOO_LARGE: "the CRL is larger than is ever read",

@@ -35,16 +35,30 @@ def _time(seconds: float | None) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds") if seconds else "never"
 
 
+def _lists_seen(entry: dict[str, Any]) -> str:
+    lists = entry["lists"]
+    number = max((held["number"] for held in lists if held["number"] is not None), default="none")
+    until = min((held["next_update"] for held in lists if held["next_update"] is not None), default=None)
+    return f"{len(lists)} lists, {entry['entries']} entries, number {number}, next update {_time(until)}"
+
+
+def _answers_seen(entry: dict[str, Any]) -> str:
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(entry["certificates"].items())) or "none asked"
+    asked = entry["responder"] or f"those that certificates name among {', '.join(entry['hosts'])}"
+    return f"{asked}: {counts}, last answer {_time(entry['last_success'])}"
+
+
+_SEEN: Final = {"crl": _lists_seen, "ocsp": _answers_seen}
+
+
 def _revocation_rows(issuer: str, revocation: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [(f"issuer {issuer}", f"state: {revocation['state']}, reason: {revocation['reason']}")]
     for source, entry in revocation.get("sources", {}).items():
-        lists = entry["lists"]
-        number = max((held["number"] for held in lists if held["number"] is not None), default="none")
-        until = min((held["next_update"] for held in lists if held["next_update"] is not None), default=None)
-        seen = f"{len(lists)} lists, {entry['entries']} entries, number {number}, next update {_time(until)}"
         soft = f", {entry['soft_fails']} soft fails" if entry["soft_fails"] else ""
-        rows.append((f"{source} of {issuer}", seen + soft))
-        rows += [("problem", f"{one['file']}: {one['reason']} {one['detail']}".rstrip()) for one in entry["problems"]]
+        rows.append((f"{source} of {issuer}", _SEEN[source](entry) + soft))
+        rows += [
+            ("problem", f"{one['file']}: {one['reason']} {one['detail']}".rstrip()) for one in entry.get("problems", ())
+        ]
         rows += [("problem", entry["error"])] if entry["error"] else []
     return rows
 

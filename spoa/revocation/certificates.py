@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
 from spoa.exceptions import CertificateError
 from spoa.identity import MAX_DER_SIZE, CertificateParts, parts_from_der, read_elements
@@ -48,6 +48,7 @@ class Certified:
         has_nocheck: it carries ocsp-nocheck.
         has_unknown_critical: a critical extension is not known here.
         points: its CRL distribution points.
+        ocsp_urls: where its authorityInfoAccess says that its status can be asked.
     """
 
     der: bytes
@@ -70,6 +71,7 @@ class Certified:
     has_nocheck: bool
     has_unknown_critical: bool
     points: tuple[DistributionPoint, ...]
+    ocsp_urls: tuple[str, ...]
     signature_algorithm: SignatureAlgorithm | None
 
     @classmethod
@@ -147,7 +149,19 @@ def _read(der: bytes, parts: CertificateParts) -> Certified:
         has_nocheck=x509.OCSPNoCheck in extensions,
         has_unknown_critical=any(isinstance(value, x509.UnrecognizedExtension) for value in critical),
         points=points_from_extension(points) if isinstance(points, x509.CRLDistributionPoints) else (),
+        ocsp_urls=_ocsp_urls(extensions.get(x509.AuthorityInformationAccess)),
         signature_algorithm=_algorithm(parts),
+    )
+
+
+def _ocsp_urls(access: x509.ExtensionType | None) -> tuple[str, ...]:
+    if not isinstance(access, x509.AuthorityInformationAccess):
+        return ()
+    return tuple(
+        one.access_location.value
+        for one in access
+        if one.access_method == AuthorityInformationAccessOID.OCSP
+        and isinstance(one.access_location, x509.UniformResourceIdentifier)
     )
 
 

@@ -76,6 +76,7 @@ class Combine(enum.StrEnum):
 _STATES: Final = {
     Reason.STALE: State.STALE,
     Reason.NOT_LOADED: State.NOT_LOADED,
+    Reason.UNREACHABLE: State.UNREACHABLE,
 }
 _DECISIVE: Final = (State.REVOKED, State.UNKNOWN, State.GOOD)
 

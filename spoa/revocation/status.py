@@ -87,6 +87,8 @@ class Reason(enum.StrEnum):
 
     OK = "ok"
     NOT_LOADED = "not_loaded"
+    NO_RESPONDER = "no_responder"
+    UNREACHABLE = "unreachable"
     WRONG_CERTIFICATE = "wrong_certificate"
     PARSE_ERROR = "parse_error"
     TOO_LARGE = "too_large"
