@@ -262,36 +262,37 @@ class OcspKeeper:
     async def _look(self, record: _Record) -> None:
         """Find out about a certificate: from disk when it is new here, else from its responder."""
         try:
-            if record.response is None:
-                await self._recollect(record)
+            is_recollected = record.response is None and await self._recollect(record)
             if int(self._clock()) >= record.look_at:
+                if is_recollected:
+                    self._announce(record)  # it may do until there is more
                 await self._fetch(record)
         except Exception as error:  # noqa: BLE001 -- a worker waits for an answer, whatever happens
             _log.exception("a certificate's status could not be asked for", issuer=record.key[0])
             self._failed(record, _Failure(Reason.UNREACHABLE, f"{type(error).__name__}: {error}"))
         self._announce(record)
 
-    async def _recollect(self, record: _Record) -> None:
-        """Take over what an earlier run knew; it is told at once, since it may do until there is more."""
+    async def _recollect(self, record: _Record) -> bool:
+        """Take over what an earlier run knew; tell whether that says something now."""
         loop = asyncio.get_running_loop()
         try:
             der = await loop.run_in_executor(self._disk, self._store.get, record.key)
             response = None if der is None else read_response(der)
         except (StateError, ValueError) as error:
             _log.error("a kept OCSP answer can't be read", error=str(error))
-            return
+            return False
         source = self._sources.get(record.key[0])
         if response is None or source is None:
-            return
+            return False
         now = int(self._clock())
         pupil = Pupil(record.subject, record.issuer, source.rules, source.pinned)
         result = pupil.result(response, now)
         if result.status is Status.UNDETERMINED and state_of(result) is not State.STALE:
-            return  # it was for another issuer, or its signer is out of date
+            return False  # it was for another issuer, or its signer is out of date
         self._know(record, response, der, pupil, now)
-        if result.status is not Status.UNDETERMINED:
+        if record.status is not None:
             self._schedule(record)
-            self._announce(record)
+        return record.status is not None
 
     async def _fetch(self, record: _Record) -> None:
         source = self._sources.get(record.key[0])

@@ -123,11 +123,11 @@ class OcspStore:
         self._path = path
         try:
             self._database = self._open()
-        except sqlite3.DatabaseError:
+        except (sqlite3.DatabaseError, OSError):
             self._set_aside()
             try:
                 self._database = self._open()
-            except sqlite3.DatabaseError as error:
+            except (sqlite3.DatabaseError, OSError) as error:
                 raise StateError(str(path), f"can't be written: {error}") from error
 
     def get(self, key: CertificateKey) -> bytes | None:

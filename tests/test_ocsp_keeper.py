@@ -1,0 +1,446 @@
+"""One question for all who want to know, answers that are kept fresh and outlive outages, no wrong word believed."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import pytest
+import structlog.testing
+from cryptography import x509
+from cryptography.x509.oid import AuthorityInformationAccessOID
+
+import spoa.ocsp_keeper
+from spoa.assurance import rules_of
+from spoa.fetch import Fetcher
+from spoa.ocsp_keeper import OcspKeeper
+from spoa.ocsp_store import Responder
+from spoa.policy.model import OcspSource, Revocation
+from tests.httpservers import Server, hang, plain
+from tests.pki import CA
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from tests.httpservers import Answering, Request
+    from tests.pki import Issued
+
+CORP = CA("corp")
+ALICE = CORP.issue("alice")
+BOB = CORP.issue("bob")
+SECONDS = 10
+
+
+class Desk:
+    """A keeper, the server that it asks, and what it tells the workers."""
+
+    def __init__(self, folder: Path, server: Server, chance: float = 0.5) -> None:
+        self.server = server
+        self.now = float(int(time.time()))
+        self.fetcher = Fetcher()
+        self.rows: list[dict[str, Any]] = []
+        self.pushed = asyncio.Event()
+        self.keeper = OcspKeeper(
+            folder / "ocsp.sqlite", self.fetcher, self.push, clock=lambda: self.now, chance=lambda: chance
+        )
+        self.server.answer = self.respond()
+
+    async def push(self, rows: list[dict[str, Any]]) -> None:
+        self.rows += rows
+        self.pushed.set()
+
+    def use(self, *, url: str | None = None, **fields: Any) -> None:
+        source = OcspSource(responder=self.server.url("/ocsp") if url is None else url, **fields)
+        self.keeper.use(
+            {
+                "corp": Responder(
+                    url=source.responder,
+                    hosts=source.aia_hosts,
+                    uses_get=source.uses_get,
+                    nonce=source.nonce,
+                    pinned=tuple(base64.b64encode(der).decode() for der in source.pinned),
+                    rules=rules_of(Revocation(ocsp=source))._asdict(),
+                )
+            }
+        )
+
+    def respond(self, **fields: Any) -> Answering:
+        """Answer as the CA's own responder does."""
+
+        async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
+            question = request.body or base64.b64decode(unquote(request.path.rpartition("/")[2]))
+            given = {"now": int(self.now), "valid_for": 1000, **fields}
+            await plain(CORP.ocsp_response(question, **given))(request, writer)
+
+        return answer
+
+    def ask(self, client: Issued = ALICE, issuer: str = "corp") -> None:
+        row = {
+            "issuer": issuer,
+            "certificate": base64.b64encode(client.der).decode(),
+            "authority": base64.b64encode(CORP.der).decode(),
+        }
+        self.keeper.ask([row])
+
+    async def told(self, count: int = 1) -> list[dict[str, Any]]:
+        """Wait for so many rows, and take them."""
+        async with asyncio.timeout(SECONDS):
+            while len(self.rows) < count:
+                self.pushed.clear()
+                await self.pushed.wait()
+        rows, self.rows = self.rows, []
+        return rows
+
+    async def answer(self, client: Issued = ALICE) -> tuple[bool, str | None, int]:
+        """Ask, and return whether there is a response, the failure, and in how many seconds to ask again."""
+        self.ask(client)
+        (row,) = await self.told()
+        return row["response"] is not None, row["failure"], row["ask_again"] - int(self.now)
+
+    @property
+    def hits(self) -> int:
+        return len(self.server.requests)
+
+    def described(self) -> dict[str, Any]:
+        return dict(self.keeper.describe(self.now, lambda _: 0)["corp"])
+
+    def sample(self, name: str, *labels: str) -> float:
+        return self.keeper.samples(self.now).get((name, ("corp", "ocsp", *labels)), 0)
+
+
+def conversation(folder: Path, script: Callable[[Desk], Awaitable[None]], **options: Any) -> None:
+    async def run() -> None:
+        async with Server() as server:
+            desk = Desk(folder, server, **options)
+            await desk.fetcher.start()
+            try:
+                async with asyncio.timeout(30):
+                    await script(desk)
+            finally:
+                await desk.keeper.close()
+                await desk.fetcher.close()
+
+    asyncio.run(run())
+
+
+def test_an_answer_is_told_and_asked_for_again_in_time(tmp_path: Path) -> None:
+    async def script(desk: Desk) -> None:
+        desk.use()
+        assert await desk.answer() == (True, None, 300)  # 0.6 of the half of 1000
+        (request,) = desk.server.requests
+        assert (request.method, request.headers["content-type"]) == ("POST", "application/ocsp-request")
+        assert await desk.answer() == (True, None, 501)
+        assert desk.hits == 1
+        own = desk.described()
+        assert (own["state"], own["reason"], own["certificates"]) == ("good", "ok", {"good": 1})
+        assert desk.sample("revocation_state", "good") == 1
+        assert desk.sample("revocation_expiry_seconds") == 1000
+        assert desk.sample("revocation_fetches_total", "answered") == 1
+
+    conversation(tmp_path, script)
+
+
+def test_whoever_asks_meanwhile_waits_for_the_one_answer(tmp_path: Path) -> None:
+    async def script(desk: Desk) -> None:
+        desk.use()
+        for _ in range(100):
+            desk.ask()
+        assert len(await desk.told()) == 1
+        assert desk.hits == 1
+
+    conversation(tmp_path, script)
+
+
+def test_a_question_goes_in_the_url_where_the_policy_wants_it(tmp_path: Path) -> None:
+    async def script(desk: Desk) -> None:
+        desk.use(uses_get=True)
+        assert (await desk.answer())[:2] == (True, None)
+        (request,) = desk.server.requests
+        assert request.method == "GET"
+        assert request.path.startswith("/ocsp/M")
+        assert not set("+=") & set(request.path)
+
+    conversation(tmp_path, script)
+
+
+def test_one_too_long_for_the_url_is_posted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spoa.ocsp_keeper, "_MAX_GET", 10)
+
+    async def script(desk: Desk) -> None:
+        desk.use(uses_get=True)
+        assert (await desk.answer())[:2] == (True, None)
+        assert desk.server.requests[0].method == "POST"
+
+    conversation(tmp_path, script)
+
+
+@pytest.mark.parametrize(
+    ("mode", "returned", "failure"),
+    [
+        ("send", True, None),
+        ("send", False, None),
+        ("require", True, None),
+        ("require", False, "nonce_mismatch"),
+    ],
+)
+def test_a_nonce_must_come_back_where_it_is_required(
+    tmp_path: Path, mode: str, returned: bool, failure: str | None
+) -> None:
+    async def script(desk: Desk) -> None:
+        desk.use(nonce=mode)
+        desk.server.answer = desk.respond(is_nonce_returned=returned)
+        assert (await desk.answer())[:2] == (failure is None, failure)
+
+    conversation(tmp_path, script)
+
+
+@pytest.mark.parametrize(
+    ("answer", "failure", "state", "at_least"),
+    [
+        (plain(b"<html>"), "parse_error", "undetermined", 60),
+        (plain(b"\x30\x03\x0a\x01\x03"), "responder_error", "undetermined", 30),
+        (plain(b"\x30\x03\x0a\x01\x06"), "responder_error", "undetermined", 60),
+        (plain(b"gone", status=404), "unreachable", "unreachable", 5),
+        (plain(b"", status=302, Location="http://127.0.0.1/"), "unreachable", "unreachable", 5),
+        (plain(b"x" * 70_000), "unreachable", "unreachable", 5),
+    ],
+)
+def test_no_answer_is_a_failure_that_is_not_asked_about_again_soon(
+    tmp_path: Path, answer: Answering, failure: str, state: str, at_least: int
+) -> None:
+    async def script(desk: Desk) -> None:
+        desk.use()
+        desk.server.answer = answer
+        has_response, reason, again = await desk.answer()
+        assert (has_response, reason) == (False, failure)
+        assert at_least <= again <= 2 * at_least + 1
+        assert (await desk.answer())[1] == failure
+        assert desk.hits == 1, "a failure is not asked about again at once"
+        own = desk.described()
+        assert (own["state"], own["reason"], own["certificates"]) == (state, failure, {state: 1})
+        assert desk.server.url("/ocsp") in own["error"]
+        assert desk.sample("revocation_state", state) == 1
+
+    conversation(tmp_path, script)
+
+
+def test_an_outage_leaves_the_answer_that_is_there(tmp_path: Path) -> None:
+    async def script(desk: Desk) -> None:
+        desk.use()
+        await desk.answer()
+        desk.now += 600
+        desk.server.answer = plain(b"", status=500)
+        assert (await desk.answer())[:2] == (True, "unreachable")
+        assert desk.described()["certificates"] == {"good": 1}
+        desk.now += 500
+        assert desk.described()["certificates"] == {"stale": 1}
+
+    conversation(tmp_path, script)
+
+
+def test_when_a_responder_is_back_those_that_failed_are_asked_about_again(tmp_path: Path) -> None:
+    async def script(desk: Desk) -> None:
+        desk.use()
+        desk.server.answer = plain(b"", status=500)
+        await desk.answer(BOB)
+        desk.server.answer = desk.respond()
+        with structlog.testing.capture_logs() as logs:
+            desk.ask(ALICE)
+            rows = await desk.told(2)
+        assert {row["ask_again"] == 0 for row in rows} == {True, False}
+        assert [line["event"] for line in logs] == ["the OCSP responder answers again"]
+        assert (await desk.answer(BOB))[:2] == (True, None)
+
+    conversation(tmp_path, script)
+
+
+def test_what_was_known_is_told_after_a_restart_with_the_responder_gone(tmp_path: Path) -> None:
+    async def before(desk: Desk) -> None:
+        desk.use()
+        CORP.revoke(BOB, at=int(desk.now))
+        await desk.answer(ALICE)
+        await desk.answer(BOB)
+
+    async def after(desk: Desk) -> None:
+        desk.use(url="http://127.0.0.1:9/")
+        assert (await desk.answer(ALICE))[:2] == (True, None)
+        desk.now += 2000
+        assert await desk.answer(BOB) == (True, None, 3), "revoked is told at once, however old"
+        assert desk.described()["certificates"]["revoked"] == 1
+
+    conversation(tmp_path, before)
+    conversation(tmp_path, after)
+
+
+def test_an_answer_on_disk_that_is_no_answer_is_asked_for_anew(tmp_path: Path) -> None:
+    async def script(desk: Desk) -> None:
+        desk.use()
+        await desk.answer()
+        store = desk.keeper._store
+        for junk in (b"junk", CORP.ocsp_response(b"junk")):
+            store._database.execute("UPDATE answers SET response = ?", (junk,))
+            store._database.commit()
+            desk.keeper.use({})
+            desk.use()
+            with structlog.testing.capture_logs():
+                assert (await desk.answer())[:2] == (True, None)
+        assert desk.hits == 3
+
+    conversation(tmp_path, script)
+
+
+def test_a_disk_that_fails_costs_no_answer(tmp_path: Path) -> None:
+    async def script(desk: Desk) -> None:
+        desk.use()
+        desk.keeper._store._database.close()
+        with structlog.testing.capture_logs() as logs:
+            assert (await desk.answer())[:2] == (True, None)
+        assert [line["log_level"] for line in logs] == ["error", "error"]
+
+    conversation(tmp_path, script)
+
+
+def test_what_is_in_use_is_asked_for_anew_by_itself_and_what_is_not_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def script(desk: Desk) -> None:
+        desk.use()
+        await desk.answer(ALICE)
+        await desk.answer(BOB)
+        records = {record.key: record for record in desk.keeper._records.values()}
+        await desk.answer(ALICE)  # a worker has a use for it still
+        desk.now += 500
+        for record in records.values():
+            desk.keeper._refresh(record)
+        (row,) = await desk.told()
+        assert row["failure"] is None
+        assert desk.hits == 3
+        assert len(desk.keeper._records) == 1
+        assert (await desk.answer(BOB))[:2] == (True, None)  # from disk, and then from the responder
+        desk.keeper._refresh(next(iter(records.values())))
+
+    del monkeypatch
+    conversation(tmp_path, script)
+
+
+def test_an_answer_is_looked_at_again_when_its_half_has_passed(tmp_path: Path) -> None:
+    async def script(desk: Desk) -> None:
+        desk.use()
+        desk.server.answer = desk.respond(valid_for=2)
+        await desk.answer()
+        (record,) = desk.keeper._records.values()
+        assert record.timer is not None
+        assert record.timer.when() - asyncio.get_running_loop().time() == pytest.approx(5, abs=0.5)
+
+    conversation(tmp_path, script)
+
+
+def test_too_many_questions_at_once_are_answered_that_nobody_could_be_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spoa.ocsp_keeper, "MAX_FLIGHTS", 1)
+
+    async def script(desk: Desk) -> None:
+        desk.use()
+        desk.server.answer = hang
+        desk.ask(ALICE)
+        assert await desk.answer(BOB) == (False, "unreachable", 1)
+
+    conversation(tmp_path, script)
+
+
+def test_a_question_of_a_policy_that_is_gone_is_answered_too(tmp_path: Path) -> None:
+    async def script(desk: Desk) -> None:
+        assert await desk.answer() == (False, "not_loaded", 1)
+        desk.use()
+        desk.server.answer = hang
+        desk.ask()
+        await asyncio.sleep(0)
+        desk.keeper.use({})
+        with structlog.testing.capture_logs() as logs:
+            desk.keeper.ask([{}, {"certificate": "!"}, {"certificate": "AA==", "authority": "AA==", "issuer": "corp"}])
+        assert len(logs) == 3
+
+    conversation(tmp_path, script)
+
+
+def test_a_defect_leaves_no_worker_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    async def script(desk: Desk) -> None:
+        desk.use()
+        monkeypatch.setattr(desk.keeper, "_fetch", broken)
+        with structlog.testing.capture_logs() as logs:
+            assert (await desk.answer())[:2] == (False, "unreachable")
+        assert logs[0]["log_level"] == "error"
+
+    conversation(tmp_path, script)
+
+
+def test_the_least_used_is_forgotten_and_looked_at_no_more(tmp_path: Path) -> None:
+    async def script(desk: Desk) -> None:
+        records = spoa.ocsp_keeper._Records(1)
+        desk.use()
+        await desk.answer(ALICE)
+        (record,) = desk.keeper._records.values()
+        records[record.key] = record
+        await desk.answer(BOB)
+        records["other"] = next(one for one in desk.keeper._records.values() if one is not record)
+        assert record.timer is not None
+        assert record.timer.cancelled()
+
+    conversation(tmp_path, script)
+
+
+def naming(*urls: str) -> Issued:
+    access = x509.AuthorityInformationAccess(
+        [
+            x509.AccessDescription(
+                AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier("http://a/")
+            ),
+            *(
+                x509.AccessDescription(AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(url))
+                for url in urls
+            ),
+        ]
+    )
+    return CORP.issue("dave", extensions=((access, False),))
+
+
+def test_a_certificate_names_its_responder_only_among_the_hosts_of_the_policy(tmp_path: Path) -> None:
+    async def script(desk: Desk) -> None:
+        url = desk.server.url("/ocsp")
+        host = url.split("/")[2]
+        for hosts, failure in (
+            ((host, "127.0.0.1:1"), None),
+            (("127.0.0.1",), "no_responder"),
+            (("localhost",), "no_responder"),
+        ):
+            desk.use(url="", aia_hosts=hosts)
+            assert (await desk.answer(naming("ldap://a", "http://127.0.0.1:1/", url)))[1] == failure
+        assert desk.hits == 1
+        desk.use(url="", aia_hosts=(host,))
+        assert (await desk.answer(ALICE))[1] == "no_responder"
+        assert desk.described()["hosts"] == [host]
+
+    conversation(tmp_path, script)
+
+
+def test_other_settings_of_one_issuer_begin_anew_and_the_same_ones_go_on(tmp_path: Path) -> None:
+    async def script(desk: Desk) -> None:
+        desk.use()
+        before = desk.keeper.responders
+        await desk.answer()
+        desk.use()
+        assert desk.keeper.responders == before
+        assert desk.described()["last_success"] == desk.now
+        desk.use(uses_get=True)
+        assert desk.described()["last_success"] == 0
+        assert (desk.described()["state"], desk.described()["reason"]) == ("not_loaded", "not_asked")
+
+    conversation(tmp_path, script)
