@@ -283,15 +283,17 @@ class Assurance:
             pinned=() if revocation.ocsp is None else read_certificates(revocation.ocsp.pinned),
         )
         outage = self.outages.get(issuer.name)
-        return [_member(revocation, answer, outage, one.failure) for answer, one in zip(answers, known, strict=True)]
+        return [_member(revocation, answer, outage, one) for answer, one in zip(answers, known, strict=True)]
 
 
-def _member(revocation: Revocation, answers: Answers, outage: Reason | None, failure: Reason | None) -> _Member:
+def _member(revocation: Revocation, answers: Answers, outage: Reason | None, known: OcspKnowledge) -> _Member:
     found = {Source.CRL: answers.crl, Source.OCSP: answers.ocsp}
     if outage is not None and answers.crl.reason == Reason.NOT_LOADED:
         found[Source.CRL] = answers.crl._replace(reason=outage)
-    if failure is not None and _is_doubtful(answers.ocsp):
-        found[Source.OCSP] = answers.ocsp._replace(reason=most_specific(Reason(answers.ocsp.reason), failure))
+    if _is_doubtful(answers.ocsp):
+        # Without an answer of its own, a certificate was judged by those of others in its chain.
+        reason = Reason.NOT_LOADED if known.response is None else Reason(answers.ocsp.reason)
+        found[Source.OCSP] = answers.ocsp._replace(reason=most_specific(reason, known.failure or Reason.NOT_LOADED))
     results = {source: found[source] for source in _sources(revocation)}
     said = [_answer(source, revocation, state_of(result), is_late=result.is_late) for source, result in results.items()]
     return _Member(verdict(said, Combine(revocation.combine)), results)

@@ -80,7 +80,7 @@ class _Enquiry:
     def __init__(self, certificate: bytes) -> None:
         self.certificate = certificate
         self.asked = perf_counter()
-        self.waiting: list[Waiting] = []
+        self.waiting: dict[Waiting, None] = {}  # in the order in which they came, each once
 
 
 def question_row(question: Question) -> dict[str, str]:
@@ -170,7 +170,7 @@ class Enquiries:
             self._waits["refused"] += 1
             return False
         for enquiry in enquiries:
-            enquiry.waiting.append(waiting)
+            enquiry.waiting[waiting] = None
         self._waiting += 1
         waiting.is_done = False
         waiting.timer = asyncio.get_running_loop().call_later(delay, self._give_up, waiting)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import json
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -13,14 +15,17 @@ import spoa.answering
 from spoa.answering import Answering, Limits
 from spoa.blocks import BlockList
 from spoa.decision_log import DecisionLog
+from spoa.enquiries import answer_row
 from spoa.loading import load_policy
+from spoa.revocation.status import Reason
 from spoa.spop import Connection, DataType, Role, write_messages
 from tests import wire
 from tests.agents import OPEN, SHUT, authorize, policy_of, variables
 from tests.pki import CA
+from tests.revocation.lists import answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from spoa.authorizer import Policy
@@ -307,3 +312,213 @@ def test_every_request_is_in_the_histogram_once() -> None:
     samples = desk.answering.samples()
     buckets = [v for (name, labels), v in samples.items() if name == "request_duration_seconds" and labels != ("sum",)]
     assert sum(buckets) == 7
+
+
+# -- answers that have to wait ----------------------------------------------------------------------------------
+
+CORP = CA("corp", now=int(NOW))
+ALICE = CORP.issue("alice")
+ASKING = """
+apiVersion: authz/v1
+issuers: {corp: {ca: ca.pem, revocation: {ocsp: {responder: "http://ocsp.example", timeout: 300ms%s}}}}
+rules: [{id: all, effect: allow, who: any_certificate}]
+"""
+
+
+class Debtor:
+    """A peer that is owed answers."""
+
+    def __init__(self) -> None:
+        self.owed = 0
+        self.paid = asyncio.Event()
+        self.writes: list[bytes] = []
+
+    def owe(self) -> None:
+        self.owed += 1
+
+    def pay(self, answer: bytes, count: int) -> None:
+        self.owed -= count
+        self.paid.set()
+        self.writes.append(answer)
+
+
+class AskingDesk(Desk):
+    """A desk whose policy asks a responder, and what is asked."""
+
+    def __init__(self, folder: Path, more: str = "", deadline: float = 0.08, log: DecisionLog | None = None) -> None:
+        (folder / "ca.pem").write_bytes(CORP.pem)
+        (folder / "policy.yaml").write_text(ASKING % more)
+        super().__init__(log=log, deadline=deadline, policy=load_policy(folder, now=NOW))
+        self.sent: list[list[dict[str, str]]] = []
+        self.answering = Answering(self.policy, Limits(deadline=deadline), lambda: NOW, log, self.sent.append)
+        self.client = Debtor()
+        self._last = 0
+
+    def notify(self, count: int = 1, cert: bytes = ALICE.der, path: str = "/x") -> None:
+        payload = authorize(path, cert=(DataType.BINARY, cert), used=(DataType.BOOL, True))
+        data = b""
+        for _ in range(count):
+            self._last += 1
+            data += self.haproxy.send_notify(self._last, 1, payload)
+        events = self.agent.receive_data(data)
+        self.answering.answer(self.agent, self.writes.append, events, 0, perf_counter(), self.client)
+
+    def reasons(self) -> list[str]:
+        """Return the reasons of what was answered at once or later."""
+        self.writes += self.client.writes
+        self.client.writes.clear()
+        return [variables(event.ack)["reason"] for event in self.received()]  # type: ignore[union-attr] # all are ACKs
+
+    def learn(self, status: str = "GOOD", failure: Reason | None = None, again: int = 3600) -> None:
+        response = None
+        if failure is None:
+            response = answer(ALICE, CORP, status, this_update=int(NOW) - 60, next_update=int(NOW) + 7200)
+        key = ("corp", hashlib.sha256(ALICE.der).digest())
+        self.answering.take([answer_row(key, response, failure, int(NOW) + again)])
+
+
+def conversing(script: Callable[[], Awaitable[None]]) -> None:
+    async def run() -> None:
+        async with asyncio.timeout(5):
+            await script()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("status", "failure", "reason"),
+    [
+        ("GOOD", None, "ok"),
+        ("REVOKED", None, "certificate_revoked"),
+        ("UNKNOWN", None, "revocation_unknown"),
+        ("", Reason.UNREACHABLE, "revocation_unreachable"),
+        ("", Reason.BAD_SIGNATURE, "revocation_undetermined"),
+    ],
+)
+def test_a_request_waits_for_an_answer_about_its_certificate_and_others_do_not(
+    tmp_path: Path, status: str, failure: Reason | None, reason: str
+) -> None:
+    async def script() -> None:
+        desk = AskingDesk(tmp_path)
+        desk.received()
+        desk.notify(3)
+        desk.notify(cert=b"junk")
+        assert desk.reasons() == ["certificate_unparsable"]
+        assert (desk.client.owed, len(desk.sent)) == (3, 1)
+        desk.learn(status, failure)
+        assert len(desk.client.writes) == 1, "the answers for one client go out in one write"
+        assert desk.reasons() == [reason] * 3
+        assert desk.client.owed == 0
+        desk.notify()
+        assert desk.reasons() == [reason], "what is known is not waited for"
+        assert desk.count("frames_total", "ack") == 5
+
+    conversing(script)
+
+
+def test_when_nothing_comes_the_deadline_decides_by_the_issuers_mode(tmp_path: Path) -> None:
+    async def script() -> None:
+        for more, reason in (("", "revocation_unreachable"), (", on_failure: allow", "ok")):
+            desk = AskingDesk(tmp_path, more, deadline=0.04)
+            desk.received()
+            desk.notify()
+            async with asyncio.timeout(1):
+                await desk.client.paid.wait()
+            assert desk.reasons() == [reason]
+            desk.notify()
+            assert desk.reasons() == [reason], "nobody waits twice for the same"
+            assert desk.count("revocation_soft_fails_total", "corp", "ocsp") == (2 if more else 0)
+
+    conversing(script)
+
+
+def test_a_newer_answer_counts_for_the_next_request_however_well_the_old_one_is_remembered(tmp_path: Path) -> None:
+    async def script() -> None:
+        desk = AskingDesk(tmp_path)
+        desk.received()
+        desk.notify()
+        desk.learn()
+        for _ in range(5):
+            desk.notify()
+        assert desk.reasons() == ["ok"] * 6
+        assert desk.answering._recall.hits > 0
+        desk.learn("REVOKED")
+        desk.notify(2)
+        assert desk.reasons() == ["certificate_revoked"] * 2
+
+    conversing(script)
+
+
+def test_an_answer_that_is_due_again_is_asked_for_while_it_still_counts(tmp_path: Path) -> None:
+    async def script() -> None:
+        desk = AskingDesk(tmp_path)
+        desk.received()
+        desk.notify()
+        desk.learn(again=0)
+        desk.notify(3)
+        assert desk.reasons() == ["ok"] * 4
+        assert (len(desk.sent), desk.client.owed) == (2, 0)
+
+    conversing(script)
+
+
+def test_another_policy_judges_those_who_waited_under_the_old_one(tmp_path: Path) -> None:
+    async def script() -> None:
+        desk = AskingDesk(tmp_path)
+        desk.received()
+        desk.notify()
+        memory = desk.policy.assurance.memory
+        (tmp_path / "policy.yaml").write_text((ASKING % "").replace("effect: allow", "effect: deny, reason: closed"))
+        desk.answering.swap(load_policy(tmp_path, now=NOW).with_crls({}, memory=memory))
+        desk.learn()
+        assert desk.reasons() == ["closed"]
+
+    conversing(script)
+
+
+def test_a_defect_while_others_wait_denies_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def script() -> None:
+        desk = AskingDesk(tmp_path)
+        desk.received()
+        desk.notify(2)
+        monkeypatch.setattr(desk.policy, "judge", raising(RuntimeError("a defect")))
+        with structlog.testing.capture_logs():
+            desk.learn()
+        assert desk.reasons() == ["internal_error"] * 2
+        assert desk.client.owed == 0
+
+    conversing(script)
+
+
+def test_what_waited_is_logged_with_the_time_that_it_took(tmp_path: Path) -> None:
+    async def script() -> None:
+        log = DecisionLog(str(tmp_path / "log"), 1.0)
+        desk = AskingDesk(tmp_path, log=log)
+        desk.received()
+        desk.notify()
+        await asyncio.sleep(0.02)
+        desk.learn("REVOKED")
+        log.close()
+        (line,) = (tmp_path / "log").read_text().splitlines()
+        written = json.loads(line)
+        assert (written["reason"], written["revocation"]) == ("certificate_revoked", "revoked")
+        assert written["latency_us"] > 20_000
+
+    conversing(script)
+
+
+def test_where_nobody_can_be_asked_what_is_known_decides(tmp_path: Path) -> None:
+    desk = AskingDesk(tmp_path)
+    desk.received()
+    desk.answering = Answering(desk.policy, Limits(), lambda: NOW, None)
+    desk.answering.take([])
+    desk.notify()
+    assert desk.reasons() == ["revocation_not_loaded"]
+
+
+def test_a_certificate_that_is_denied_before_revocation_is_not_asked_about(tmp_path: Path) -> None:
+    desk = AskingDesk(tmp_path)
+    desk.received()
+    desk.notify(cert=CORP.issue("old", not_after=int(NOW) - 60).der)
+    assert desk.reasons() == ["certificate_expired"]
+    assert desk.sent == []

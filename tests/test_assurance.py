@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
-from spoa.assurance import Assurance, Authorities, denial_for, rules_of
+from spoa.assurance import Assurance, Assured, Authorities, Question, denial_for, rules_of
 from spoa.issuers import Issuers
 from spoa.listindex import NEVER
-from spoa.policy.model import CrlSource, Issuer, Revocation
+from spoa.policy.model import CrlSource, Issuer, OcspSource, Revocation
 from spoa.revocation.crl import Crl, read_crl
-from spoa.revocation.status import FOREVER, IdpMatching, Rules
-from tests.pki import CA, DAY
+from spoa.revocation.ocsp import read_response
+from spoa.revocation.ocsp_memory import OcspKnowledge, OcspMemory
+from spoa.revocation.status import FOREVER, IdpMatching, NonceMode, Reason, Rules
+from tests.pki import CA, DAY, HOUR
 from tests.policies import NOW
+from tests.revocation.lists import answer
 
 ROOT = CA("root", now=NOW)
 CORP = ROOT.intermediate("corp")
@@ -124,7 +131,129 @@ def test_what_the_policy_says_becomes_rules() -> None:
         (SOFT, "unknown", "revocation_unknown"),
         (SOFT, "revoked", "certificate_revoked"),
         (Revocation(crl=CrlSource(allows_unknown=True)), "unknown", None),
+        (Revocation(ocsp=OcspSource(responder="http://a")), "stale", "revocation_stale"),
+        (Revocation(ocsp=OcspSource(responder="http://a", allows_failure=True)), "stale", None),
+        (Revocation(ocsp=OcspSource(allows_failure=True), crl=CrlSource()), "stale", "revocation_stale"),
     ],
 )
 def test_a_state_that_is_given_goes_by_the_modes(revocation: Revocation, state: str, denial: str | None) -> None:
     assert denial_for(revocation, state) == denial
+
+
+# -- OCSP -------------------------------------------------------------------------------------------------------
+
+ASKED = Revocation(ocsp=OcspSource(responder="http://a"))
+ASKED_SOFT = Revocation(ocsp=OcspSource(responder="http://a", allows_failure=True))
+BOTH = Revocation(ocsp=OcspSource(responder="http://a"), crl=CrlSource(files=("a.crl",)))
+KEY = ("corp", hashlib.sha256(ALICE.der).digest())
+
+
+def assured(
+    revocation: Revocation, *known: OcspKnowledge, crls: tuple[Crl, ...] = (), now: int = NOW, der: bytes = ALICE.der
+) -> Assured:
+    memory = OcspMemory()
+    for knowledge in known:
+        memory.put(KEY, knowledge)
+    own = Assurance(Authorities(Issuers({"corp": [CORP.der], "above": [ROOT.der]})), {"corp": crls}, None, memory)
+    found = own.of(der, CORP.der, Issuer("corp", (), revocation=revocation), now)
+    assert found is not None
+    return found
+
+
+def said(status: str = "GOOD", **fields: Any) -> OcspKnowledge:
+    dates = {"this_update": NOW - HOUR, "next_update": NOW + DAY}
+    return OcspKnowledge(read_response(answer(ALICE, CORP, status, **{**dates, **fields})), None, NOW + HOUR)
+
+
+def test_a_certificate_that_nothing_is_known_of_is_asked_about_urgently() -> None:
+    found = assured(ASKED)
+    assert (found.state, found.denial) == ("not_loaded", "revocation_not_loaded")
+    assert found.questions == (Question(KEY, ALICE.der, CORP.der, is_urgent=True),)
+
+
+def test_an_answer_counts_until_it_is_to_be_asked_for_again() -> None:
+    found = assured(ASKED, said())
+    assert (found.state, found.denial, found.valid_until, found.questions) == ("good", None, NOW + HOUR, ())
+    later = assured(ASKED, said(), now=NOW + HOUR)
+    assert (later.state, later.valid_until) == ("good", NOW + DAY)
+    assert [question.is_urgent for question in later.questions] == [False]
+    late = assured(ASKED, said(), now=NOW + DAY)
+    assert (late.state, late.denial, [question.is_urgent for question in late.questions]) == (
+        "stale",
+        "revocation_stale",
+        [True],
+    )
+
+
+def test_a_failure_is_named_and_asks_nobody_before_its_time() -> None:
+    failed = OcspKnowledge(None, Reason.UNREACHABLE, NOW + 5)
+    found = assured(ASKED, failed)
+    assert (found.state, found.denial, found.detail) == ("unreachable", "revocation_unreachable", "unreachable")
+    assert (found.valid_until, found.questions) == (NOW + 5, ())
+    soft = assured(ASKED_SOFT, failed)
+    assert (soft.denial, soft.soft_fails) == (None, ("ocsp",))
+    assert assured(ASKED, failed._replace(failure=Reason.BAD_SIGNATURE)).detail == "bad_signature"
+    kept = assured(ASKED, said()._replace(failure=Reason.UNREACHABLE))
+    assert (kept.state, kept.detail) == ("good", "ok"), "an outage takes nothing away"
+
+
+def test_revoked_denies_whatever_else_is_said() -> None:
+    found = assured(ASKED_SOFT, said("REVOKED", next_update=NOW - 1, reason="keyCompromise"))
+    assert (found.state, found.denial, found.detail) == ("revoked", "certificate_revoked", "keyCompromise")
+    good = read_crl(CORP.crl())
+    assert assured(BOTH, said("REVOKED"), crls=(good,)).denial == "certificate_revoked"
+
+
+def test_two_sources_are_combined_for_each_certificate_and_asked_only_as_far_as_it_matters() -> None:
+    good = read_crl(CORP.crl())
+    found = assured(BOTH, crls=(good,))
+    assert (found.state, found.denial, len(found.questions)) == ("good", None, 1)
+    assert found.questions[0].is_urgent, "the responder may know more than the list"
+    assert assured(BOTH, said("UNKNOWN"), crls=(good,)).denial == "revocation_unknown"
+    ca = CA("corp", now=NOW)
+    bob = ca.issue("bob")
+    ca.revoke(bob)
+    own = Assurance(Authorities(Issuers({"corp": [ca.der]})), {"corp": (read_crl(ca.crl()),)})
+    revoked = own.of(bob.der, ca.der, Issuer("corp", (), revocation=BOTH), NOW)
+    assert revoked is not None
+    assert (revoked.state, revoked.questions) == ("revoked", ())
+
+
+def test_of_a_chain_every_member_is_asked_about_and_the_worst_counts() -> None:
+    chain = replace(ASKED, is_chain=True)
+    found = assured(chain, said())
+    assert (found.state, found.denial) == ("not_loaded", "revocation_not_loaded")
+    (question,) = found.questions
+    assert (question.certificate, question.authority) == (CORP.der, ROOT.der)
+    memory = OcspMemory()
+    memory.put(KEY, said())
+    above = OcspKnowledge(
+        read_response(answer(CORP.authority.issued, ROOT, "REVOKED", this_update=NOW - HOUR)), None, NOW + 9
+    )
+    memory.put(("corp", hashlib.sha256(CORP.der).digest()), above)
+    own = Assurance(Authorities(Issuers({"corp": [CORP.der], "above": [ROOT.der]})), None, None, memory)
+    revoked = own.of(ALICE.der, CORP.der, Issuer("corp", (), revocation=chain), NOW)
+    assert revoked is not None
+    assert revoked.state == "revoked"
+
+
+def test_why_there_is_no_list_is_said_where_there_is_none() -> None:
+    issuers = Issuers({"corp": [CORP.der]})
+    own = Assurance(Authorities(issuers), {}, {"corp": Reason.UNREACHABLE})
+    assert judged(own) == ("unreachable", "revocation_unreachable")
+    listed = Assurance(Authorities(issuers), {"corp": (read_crl(CORP.crl()),)}, {"corp": Reason.UNREACHABLE})
+    assert judged(listed) == ("good", "")
+
+
+def test_what_the_policy_says_of_responders_becomes_rules() -> None:
+    for nonce, mode in (("off", NonceMode.SEND), ("send", NonceMode.SEND), ("require", NonceMode.REQUIRE)):
+        rules = rules_of(Revocation(ocsp=OcspSource(responder="http://a", stale_grace=7, nonce=nonce)))
+        assert (rules.stale_grace, rules.nonce) == (7, mode)
+
+
+def test_a_pinned_responder_is_believed() -> None:
+    eve = CORP.issue("eve")
+    signed = said(signer=eve)
+    assert assured(ASKED, signed).state == "undetermined"
+    pinned = Revocation(ocsp=OcspSource(responder="http://a", pinned=(eve.der,)))
+    assert assured(pinned, signed).state == "good"

@@ -118,3 +118,16 @@ def test_an_answer_to_one_who_no_longer_waits_disturbs_nobody() -> None:
             await asked
 
     talk(conversation)
+
+
+def test_what_a_worker_asks_unasked_is_passed_on_and_answers_nothing() -> None:
+    async def conversation(link: Link, channel: Channel) -> None:
+        asked = asyncio.create_task(link.ask("report", 5))
+        number = (await question(channel))["id"]
+        channel.send({"asks": [{"issuer": "corp"}]})
+        channel.send({"id": number, "said": "yes"})
+        assert (await asked)["said"] == "yes"
+        assert ASKED == [[{"issuer": "corp"}]]
+
+    ASKED.clear()
+    talk(conversation)

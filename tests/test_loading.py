@@ -275,3 +275,34 @@ def test_an_embedded_policy_has_the_revocation_lists_of_its_files(tmp_path: Path
     (tmp_path / "a.crl").write_bytes(ca.crl())
     reasons.append(load_policy(tmp_path).evaluate(request, ca.now).decision.reason)
     assert reasons == ["revocation_not_loaded", "ok", "certificate_revoked"]
+
+
+PINNING = """
+apiVersion: authz/v1
+issuers:
+  corp: {ca: trust/corp.pem, revocation: {ocsp: {responder: "http://ocsp.example", responder_cert: trust/r.pem}}}
+rules: [{id: all, effect: allow, who: any_certificate}]
+"""
+
+
+def test_the_certificate_of_a_pinned_responder_is_part_of_the_policy(tmp_path: Path) -> None:
+    (tmp_path / "trust").mkdir()
+    (tmp_path / "trust/corp.pem").write_bytes(CORP.pem)
+    (tmp_path / "main.yaml").write_text(PINNING)
+    assert problems(tmp_path) == [("trust/r.pem", "unreadable")]
+    for content in (
+        b"oops",
+        b"\x30\x00",
+        CORP.pem[:300],
+        CORP.pem + b"\n-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n",
+    ):
+        (tmp_path / "trust/r.pem").write_bytes(content)
+        assert problems(tmp_path) == [("trust/r.pem", "bad-certificate")]
+    responder = CORP.issue("responder")
+    (tmp_path / "trust/r.pem").write_bytes(responder.pem)
+    policy = load_policy(tmp_path, now=NOW)
+    ocsp = policy.model.issuers[0].revocation.ocsp
+    assert ocsp is not None
+    assert ocsp.pinned == (responder.der,)
+    (tmp_path / "trust/r.pem").write_bytes(CORP.issue("other").pem)
+    assert load_policy(tmp_path, now=NOW).revision != policy.revision

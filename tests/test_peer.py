@@ -247,3 +247,26 @@ def test_a_hello_alone_does_not_count_as_a_request_but_as_being_heard(line: Line
     assert line.peer.has_greeted
     assert 0 <= perf_counter() - line.peer.heard < 5
     assert line.transport.high
+
+
+def test_an_answer_that_comes_later_keeps_the_connection_busy_and_is_written(line: Line) -> None:
+    line.peer.owe()
+    line.peer.owe()
+    assert line.peer.is_busy
+    line.peer.pay(b"late", 1)
+    assert line.peer.is_busy
+    line.peer.pay(b"later", 1)
+    assert not line.peer.is_busy
+    assert line.transport.writes == [b"late", b"later"]
+
+
+def test_an_answer_that_comes_too_late_is_written_nowhere(line: Line) -> None:
+    line.peer.owe()
+    line.peer.leave(0)
+    line.received()
+    line.peer.pay(b"late", 1)
+    assert line.transport.writes == []
+    line.peer.connection_lost(None)
+    line.peer.owe()
+    line.peer.pay(b"later", 1)
+    assert line.transport.writes == []

@@ -24,6 +24,7 @@ from spoa.answering import Limits
 from spoa.bundle import build_bundle
 from spoa.control import Channel, Link, WorkerError
 from spoa.decision_log import DecisionLog
+from spoa.enquiries import answer_row
 from spoa.worker import Orders, Worker, main
 from tests.agents import OPEN, ROOT, SHUT, Haproxy, until
 
@@ -316,3 +317,23 @@ def test_the_process_runs_without_uvloop_too(
     finally:
         structlog.reset_defaults()
         structlog.contextvars.clear_contextvars()
+
+
+def test_what_is_learnt_about_certificates_goes_to_the_agent(
+    bundles: tuple[Path, Path], listener: socket.socket
+) -> None:
+    rows = [answer_row(("corp", b"x" * 32), None, None, 0)]
+
+    async def script(worker: Worker, link: Link) -> None:
+        await link.ask("learn", 5, rows=rows)
+        await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="", evidence="{}")
+        await link.ask("activate", 5)
+        await link.ask("learn", 5, rows=rows)
+        with pytest.raises(WorkerError, match="KeyError"):
+            await link.ask("learn", 5, rows=[{}])
+        worker._ask([{"issuer": "corp"}])
+        await link.ask("report", 5)
+        assert ASKED == [[{"issuer": "corp"}]]
+
+    ASKED.clear()
+    supervise(listener, script)

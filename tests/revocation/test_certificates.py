@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
 from spoa.exceptions import CertificateError
 from spoa.revocation.certificates import Certified
@@ -110,3 +110,22 @@ def test_a_key_that_signs_nothing_is_refused() -> None:
     x25519 = bytes.fromhex("302a300506032b656e032100" + "09" * 32)
     with pytest.raises(CertificateError, match="signs nothing"):
         Certified.from_der(rebuilt(CORP.issue().der, CORP.key, replaced(6, x25519)))
+
+
+def test_where_the_status_can_be_asked_is_read_from_the_certificate(ca: CA) -> None:
+    def named(method: x509.ObjectIdentifier, name: x509.GeneralName) -> x509.AccessDescription:
+        return x509.AccessDescription(method, name)
+
+    access = x509.AuthorityInformationAccess(
+        [
+            named(AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier("http://a/ca")),
+            named(AuthorityInformationAccessOID.OCSP, x509.DNSName("a")),
+            named(AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier("http://a/1")),
+            named(AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier("http://a/2")),
+        ]
+    )
+    assert Certified.from_der(ca.issue("x", extensions=((access, False),)).der).ocsp_urls == (
+        "http://a/1",
+        "http://a/2",
+    )
+    assert Certified.from_der(ca.issue("y").der).ocsp_urls == ()
