@@ -126,7 +126,7 @@ class _Source:
 
     def __init__(self, responder: Responder) -> None:
         self.responder = responder
-        self.rules = Rules(**responder.rules)
+        self.rules = Rules.from_mapping(responder.rules)
         self.pinned = read_certificates(base64.b64decode(one) for one in responder.pinned)
         self.permit = None if responder.url else Permit.of(responder.hosts)
         self.attempted = 0.0

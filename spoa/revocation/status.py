@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import enum
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = [
     "FOREVER",
@@ -174,3 +177,13 @@ class Rules(NamedTuple):
     is_number_required: bool = True
     is_nocheck_required: bool = False
     nonce: NonceMode = NonceMode.SEND
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Rules:
+        """Read what `_asdict` returned and a text format has carried since.
+
+        Raises:
+            ValueError, TypeError: it is none.
+        """
+        rules = cls(**values)
+        return rules._replace(idp=IdpMatching(rules.idp), nonce=NonceMode(rules.nonce))

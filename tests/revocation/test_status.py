@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from spoa.revocation import Reason, Result, Rules, Status
+from spoa.revocation import IdpMatching, NonceMode, Reason, Result, Rules, Status
 from spoa.revocation.status import REVOCATION_REASONS, SHA1_SUNSET, most_specific
 
 
@@ -30,3 +30,14 @@ def test_the_reasons_are_those_of_the_rfc() -> None:
     from spoa.pki import REASONS
 
     assert {*REASONS, "removeFromCRL"} == set(REVOCATION_REASONS.values())
+
+
+def test_rules_are_themselves_again_after_a_way_as_text() -> None:
+    import json
+
+    rules = Rules(idp=IdpMatching.TRUST_CONFIG, nonce=NonceMode.REQUIRE, stale_grace=7)
+    read = Rules.from_mapping(json.loads(json.dumps(rules._asdict())))
+    assert read == rules
+    assert (read.idp, read.nonce) == (IdpMatching.TRUST_CONFIG, NonceMode.REQUIRE)
+    assert read.nonce is NonceMode.REQUIRE  # those who judge compare by identity
+    assert read.idp is IdpMatching.TRUST_CONFIG
