@@ -144,6 +144,10 @@ class Authorities:
         self._own = {name: read_certificates(issuers.certificates(name)) for name in issuers.names}
         self._above: dict[bytes, tuple[Certified, ...]] = {}
         self.all: Final = tuple(certified for own in self._own.values() for certified in own)
+        self._ders = frozenset(certified.der for certified in self.all)
+
+    def __contains__(self, der: object) -> bool:
+        return der in self._ders
 
     def of(self, issuer: str) -> tuple[Certified, ...]:
         """Return an issuer's own CA certificates and those that stand above them: who may sign evidence for it."""

@@ -313,10 +313,11 @@ class Policy:
 
     def forget(self, der: bytes) -> bool:
         """Judge a certificate anew, since more is known of it now. A CA's concerns all; False where that was so."""
-        if self._standings.pop(der):
-            return True
-        self._standings = BoundedCache(CERTIFICATES)
-        return False
+        if der in self.assurance.authorities:
+            self._standings = BoundedCache(CERTIFICATES)
+            return False
+        self._standings.pop(der)
+        return True
 
     def _read_standing(self, der: bytes, now: int) -> Standing:
         certificate = self.certificates.get(der)

@@ -55,10 +55,9 @@ class Waiting:
         client: who gets the answer, on `connection`, under `ids`.
         payload, request: what was asked.
         started: when it was read, by `perf_counter`.
-        until: the latest moment for its answer, by `perf_counter`.
     """
 
-    __slots__ = ("client", "connection", "ids", "is_done", "payload", "request", "started", "timer", "until")
+    __slots__ = ("client", "connection", "enquiries", "ids", "is_done", "payload", "request", "started", "timer")
 
     def __init__(
         self, client: Client, connection: Connection, ids: bytes, payload: bytes, request: Request, started: float
@@ -69,15 +68,16 @@ class Waiting:
         self.payload = payload
         self.request = request
         self.started = started
-        self.until = 0.0
+        self.enquiries: Sequence[_Enquiry] = ()
         self.is_done = False
         self.timer: asyncio.TimerHandle | None = None
 
 
 class _Enquiry:
-    __slots__ = ("asked", "certificate", "waiting")
+    __slots__ = ("asked", "certificate", "key", "waiting")
 
-    def __init__(self, certificate: bytes) -> None:
+    def __init__(self, key: CertificateKey, certificate: bytes) -> None:
+        self.key = key
         self.certificate = certificate
         self.asked = perf_counter()
         self.waiting: dict[Waiting, None] = {}  # in the order in which they came, each once
@@ -148,7 +148,7 @@ class Enquiries:
         new = [one for one in questions if one.key not in self._open][: MAX_QUESTIONS - len(self._open)]
         if new:
             for one in new:
-                self._open[one.key] = _Enquiry(one.certificate)
+                self._open[one.key] = _Enquiry(one.key, one.certificate)
                 self._asked.put(one.key, one.certificate)
             self._send([question_row(one) for one in new])
 
@@ -171,6 +171,7 @@ class Enquiries:
             return False
         for enquiry in enquiries:
             enquiry.waiting[waiting] = None
+        waiting.enquiries = enquiries
         self._waiting += 1
         waiting.is_done = False
         waiting.timer = asyncio.get_running_loop().call_later(delay, self._give_up, waiting)
@@ -186,7 +187,7 @@ class Enquiries:
         for row in rows:
             key = (row["issuer"], bytes.fromhex(row["sha256"]))
             enquiry = self._open.pop(key, None)
-            certificate = self._asked.get(key)
+            certificate = self._asked.get(key) if enquiry is None else enquiry.certificate
             if certificate is None:
                 continue  # another worker's question
             self._memory.put(key, _knowledge(row))
@@ -219,9 +220,9 @@ class Enquiries:
         """Judge a request whose time is up, and all others that wait for the same: nobody is there to be waited for."""
         now = int(self._clock())
         late: list[Waiting] = []
-        for key, enquiry in self._open.items():
-            if waiting in enquiry.waiting:
-                self._memory.fail(key, Reason.UNREACHABLE, now + _RETRY)
+        for enquiry in waiting.enquiries:
+            if self._open.get(enquiry.key) is enquiry:
+                self._memory.fail(enquiry.key, Reason.UNREACHABLE, now + _RETRY)
                 self._forget(enquiry.certificate)
                 late += self._release(enquiry)
                 enquiry.waiting.clear()

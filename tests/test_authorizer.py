@@ -430,3 +430,15 @@ def test_a_certificate_whose_revocation_nobody_looked_at_is_denied() -> None:
     asked = Subject(certificate("alice", "administrators"), "corp", {})
     assert own.judge(request, NOW, subject=asked).decision.reason == "revocation_not_loaded"
     assert own.judge(request, NOW, subject=asked, revocation="good").decision.reason == "ok"
+
+
+def test_news_of_a_client_concern_nobody_else_and_news_of_a_ca_everybody() -> None:
+    own = make()
+    bob = CORP.issue("bob")
+    for der in (ALICE.der, bob.der):
+        ask(own, der)
+    for _ in range(2):
+        assert own.forget(ALICE.der)
+        assert own.cache_sizes()["standings"][0] == 1
+    assert not own.forget(CORP.der)
+    assert own.cache_sizes()["standings"][0] == 0

@@ -188,3 +188,49 @@ def test_rows_are_text_that_survives_the_way_between_processes() -> None:
         "certificate": "AA==",
         "authority": "AQ==",
     }
+
+
+def test_when_the_time_is_up_for_one_those_who_wait_for_something_else_wait_on() -> None:
+    async def script(desk: Desk) -> None:
+        desk.enquiries.put([question(), question(OTHER)])
+        first, other = desk.wait(question(), latest=0.02), desk.wait(question(OTHER))
+        await desk.has_resumed.wait()
+        assert desk.resumed == [first]
+        assert desk.memory.get(OTHER) is None
+        assert desk.count("revocation_waiting") == 1
+        desk.enquiries.take([answer_row(OTHER, None, None, NOW)])
+        assert desk.resumed == [first, other]
+
+    conversation(script)
+
+
+def test_a_request_that_has_its_first_answer_gives_up_on_the_second_alone() -> None:
+    async def script(desk: Desk) -> None:
+        both = (question(), question(OTHER))
+        desk.enquiries.put(both)
+        waiting = desk.wait(*both)
+        assert waiting is not None
+        desk.enquiries.take([answer_row(KEY, None, None, NOW)])
+        desk.enquiries.put([question()])  # asked anew meanwhile, by somebody else
+        desk.has_resumed.clear()
+        assert desk.enquiries.wait(waiting, [question(OTHER)], 10, perf_counter() + 0.02)
+        await desk.has_resumed.wait()
+        assert desk.memory.get(KEY) == OcspKnowledge(None, None, NOW)
+        assert desk.memory.get(OTHER) == OcspKnowledge(None, Reason.UNREACHABLE, NOW + 5)
+
+    conversation(script)
+
+
+def test_whoever_waits_is_answered_even_where_so_much_was_asked_that_the_question_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(spoa.enquiries, "_REMEMBERED", 1)
+
+    async def script(desk: Desk) -> None:
+        desk.enquiries.put([question()])
+        waiting = desk.wait(question())
+        desk.enquiries.put([question(("corp", bytes([number]) * 32)) for number in range(5, 9)])
+        desk.enquiries.take([answer_row(KEY, None, None, NOW)])
+        assert desk.resumed == [waiting]
+
+    conversation(script)
