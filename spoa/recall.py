@@ -149,8 +149,8 @@ class Recall:
         standing, der, days = judgement.standing, request.cert, judgement.days_left
         if standing is None or days is None or not isinstance(der, bytes) or request.malformed:
             return
-        if not standing.not_before <= now <= standing.not_after or standing.soft_fails:
-            return  # soft fails are counted one by one
+        if not standing.not_before <= now <= standing.not_after or standing.soft_fails or standing.questions:
+            return  # soft fails are counted one by one, and whoever has a question must get to ask it
         head = _HEAD + payload[_COUNT : _COUNT + 1] + _CERT + write_varint(len(der)) + der
         if not payload.startswith(head):
             return

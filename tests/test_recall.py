@@ -16,6 +16,7 @@ from spoa.adapter import Answers, read_request
 from spoa.loading import load_policy
 from spoa.recall import Recall
 from spoa.revocation.crl import read_crl
+from spoa.revocation.status import Reason
 from spoa.spop import Argument, DataType, Message, write_messages
 from tests.pki import CA
 
@@ -315,3 +316,23 @@ def test_what_passes_without_assurance_is_not_remembered_so_that_each_is_counted
     for _ in range(3):
         asker.fresh(question)
     assert asker.from_memory(question) is None
+
+
+def test_a_certificate_about_which_something_is_to_be_asked_is_judged_afresh(tmp_path: Path) -> None:
+    ca = CA("corp", now=NOW)
+    checked = POLICY.replace("none: test", 'ocsp: {{responder: "http://ocsp.test"}}')
+    (tmp_path / "ca.pem").write_bytes(ca.pem)
+    (tmp_path / "some.yaml").write_text("apiVersion: authz/v1\nkind: list\nentries: []\n")
+    (tmp_path / "policy.yaml").write_text(checked.format(more=""))
+    policy = load_policy(tmp_path, now=NOW)
+    asker, alice = Asker(policy), ca.issue("alice", ["staff"])
+    question = http(alice.der, "/a/x", "1")
+    for _ in range(3):
+        asker.fresh(question)
+    assert asker.from_memory(question) is None, "or nobody would ask before the memory ends"
+    key = ("corp", hashlib.sha256(alice.der).digest())
+    policy.assurance.memory.fail(key, Reason.UNREACHABLE, NOW + 5)
+    policy.forget(alice.der)
+    for _ in range(3):
+        asker.fresh(question)
+    assert asker.from_memory(question) is not None
