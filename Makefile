@@ -9,7 +9,7 @@ JOBS ?= 2
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$python; break; fi; done)
 
-.PHONY: help venv demo test lint types unit coverage integration interop bench bench-quick docs format clean
+.PHONY: help venv demo test lint types unit coverage integration interop bench bench-quick bench-revocation docs format clean
 
 help:  ## This list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,9 @@ bench: venv  ## Decisions a second and CPU a decision, of the agent as it runs.
 
 bench-quick: venv  ## The same in a minute or two.
 	@$(BIN)/python benchmarks/agent.py --quick
+
+bench-revocation: venv  ## What revocation lists of up to five million entries cost, replaced under load. QUICK=1 for less.
+	@$(BIN)/python benchmarks/revocation.py $(if $(QUICK),--quick)
 
 docs: venv  ## Write the generated parts of the reference anew.
 	@$(BIN)/python -m docs.generate

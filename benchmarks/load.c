@@ -2,7 +2,7 @@
  * load - plays HAProxy: keeps NOTIFY frames in flight towards an agent, checks every answer, and measures.
  *
  * One thread, epoll, a closed loop: each of C connections has W frames in flight, and the next goes out when an answer
- * comes in. Every ACK must belong to a frame in flight on its connection, and its `verdict` must be the one that the
+ * comes in; or, with a rate, whenever one is due, on the next connection that has less than W in flight. Every ACK must belong to a frame in flight on its connection, and its `verdict` must be the one that the
  * file of requests tells. What is counted begins after the warm-up; CPU time of the watched processes is read at both
  * ends of the same window.
  *
@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "latency.h"
+#include "pace.h"
 #include "requests.h"
 #include "wire.h"
 
@@ -91,49 +92,50 @@ static void flush(struct peer *peer)
 	want_to_write(peer, false);
 }
 
+static void issue(struct peer *peer, uint64_t time)
+{
+	uint32_t number = peer->unused[--peer->unused_count];
+	struct slot *slot = &peer->slots[number];
+
+	issued++;
+	slot->stream = peer->sequence++ << slot_bits | number;
+	size_t at = begin_frame(&peer->out, NOTIFY, slot->stream, 1);
+	slot->allow = add_request(&peer->out)->allow;
+	slot->busy = true;
+	slot->sent = time;
+	end_frame(&peer->out, at);
+}
+
 static void fill(struct peer *peer)
 {
 	uint64_t time = now();
 
-	if (!sends || !peer->is_ready)
+	if (!sends || interval || !peer->is_ready)
 		return;
-	while (peer->unused_count && issued < limit) {
-		issued++;
-		uint32_t number = peer->unused[--peer->unused_count];
-		struct slot *slot = &peer->slots[number];
-		slot->stream = peer->sequence++ << slot_bits | number;
-		size_t at = begin_frame(&peer->out, NOTIFY, slot->stream, 1);
-		slot->allow = add_request(&peer->out)->allow;
-		slot->busy = true;
-		slot->sent = time;
-		end_frame(&peer->out, at);
-	}
+	while (peer->unused_count && issued < limit)
+		issue(peer, time);
 	flush(peer);
 }
 
-struct text { const uint8_t *p; uint64_t size; };
-
-static bool is(const struct text *text, const char *value)
+/* Sends what is due at a rate; a request for which every connection has too many in flight is not sent, but counted. */
+static void keep_pace(struct peer *peers, size_t count)
 {
-	return text->p && text->size == strlen(value) && !memcmp(text->p, value, text->size);
-}
+	static size_t turn;
 
-/* Finds verdict and reason among the actions of an ACK; false when they can't be read. */
-static bool read_actions(const uint8_t *p, const uint8_t *end, struct text *verdict, struct text *reason)
-{
-	while (p < end) {
-		struct text name, value = { 0 };
-		if (end - p < 3 || p[0] != SET_VAR || p[1] != 3)
-			return false;
-		p += 3;
-		if (!get_string(&p, end, &name.p, &name.size) || !get_value(&p, end, &value.p, &value.size))
-			return false;
-		if (is(&name, "verdict"))
-			*verdict = value;
-		else if (is(&name, "reason"))
-			*reason = value;
+	for (uint64_t time = now(); sends && is_due(time); time = now()) {
+		size_t tried = 0;
+		while (tried < count && (!peers[turn].is_ready || !peers[turn].is_open || !peers[turn].unused_count)) {
+			tried++;
+			turn = (turn + 1) % count;
+		}
+		if (tried == count) {
+			withheld++;
+			continue;
+		}
+		issue(&peers[turn], now());
+		flush(&peers[turn]);
+		turn = (turn + 1) % count;
 	}
-	return true;
 }
 
 static void judge(const struct slot *slot, const uint8_t *p, const uint8_t *end)
@@ -290,14 +292,15 @@ static void run(struct peer *peers, size_t count, double seconds, bool (*done)(c
 {
 	uint64_t end = now() + (uint64_t)(seconds * 1e9);
 
-	while (open_count && now() < end) {
+	while (open_count && now() < end && !(is_told_to_end && done == never)) {
 		struct epoll_event events[256];
 		bool all = done != never;
 		for (size_t i = 0; all && i < count; i++)
 			all = !peers[i].is_open || done(&peers[i]);
 		if (all)
 			return;
-		int ready = epoll_wait(epoll, events, 256, 20);
+		keep_pace(peers, count);
+		int ready = epoll_wait(epoll, events, 256, idle_ms(now()));
 		for (int i = 0; i < ready; i++) {
 			struct peer *peer = events[i].data.ptr;
 			if (peer->is_open && events[i].events & EPOLLOUT)
@@ -325,11 +328,12 @@ static void usage(void)
 	     "  -n, --count N          stop after so many requests; all of them are measured\n"
 	     "  --fresh PACK           fresh certificates, each of which is sent once,\n"
 	     "  --fresh-first N        beginning with this one (0)\n"
+	     "  -r, --rate N           send so many requests a second, whether answers come or not (as fast as they come)\n"
 	     "  --all-arguments        send what the shipped configuration sends, with an id that is never the same\n"
 	     "  --any-verdict          take any verdict for right\n"
 	     "  --slow MS              count answers that took longer\n"
 	     "  -p, --pid PID          report the CPU time of this process per answer; repeatable\n"
-	     "prints one line of JSON; exit status: 0 all well, 1 an error was seen, 2 could not run");
+	     "prints one line of JSON, also when SIGTERM ends it early; exit status: 0 all well, 1 an error was seen, 2 could not run");
 	exit(0);
 }
 
@@ -373,11 +377,12 @@ static void report(double elapsed)
 	printf("{\"acks\":%" PRIu64 ",\"seconds\":%.3f,\"per_second\":%.0f,\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,"
 	       "\"max_us\":%.1f,\"slow\":%" PRIu64 ",\"allowed\":%" PRIu64 ",\"denied\":%" PRIu64 ",\"fresh_used\":%zu,"
 	       "\"errors\":%" PRIu64 ",\"unmatched\":%" PRIu64 ",\"malformed\":%" PRIu64 ",\"wrong_verdict\":%" PRIu64
-	       ",\"without_verdict\":%" PRIu64 ",\"closed\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"overdue\":%" PRIu64 ",\"cpu_us\":{",
+	       ",\"without_verdict\":%" PRIu64 ",\"closed\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"overdue\":%" PRIu64
+	       ",\"withheld\":%" PRIu64 ",\"late_max_us\":%.1f,\"cpu_us\":{",
 	       seen.acks, elapsed, (double)seen.acks / elapsed, percentile(.5, seen.acks), percentile(.99, seen.acks),
 	       percentile(.999, seen.acks), (double)slowest / 1000, slow, seen.allowed, seen.denied, next_fresh, errors,
 	       seen.unmatched, seen.malformed, seen.wrong_verdict, seen.without_verdict, seen.closed, seen.lost,
-	       seen.overdue);
+	       seen.overdue, withheld, (double)latest / 1000);
 	for (int i = 0; i < watched_count; i++)
 		printf("%s\"%d\":%.3f", i ? "," : "", (int)watched[i].pid,
 		       seen.acks ? (double)watched[i].used / 1000 / (double)seen.acks : 0.0);
@@ -391,11 +396,13 @@ static double measure(struct peer *peers, size_t count, double warm_up, double s
 	bool is_counted = limit != UINT64_MAX;
 
 	sends = true;
+	due = now();
 	if (!is_counted) {
 		fill_all(peers, count);
 		run(peers, count, warm_up, never);
 	}
 	counts = true;
+	latest = withheld = 0;
 	for (int i = 0; i < watched_count; i++)
 		watched[i].used = nanoseconds(watched[i].clock);
 	uint64_t began = now();
@@ -421,7 +428,7 @@ int main(int argc, char **argv)
 		{ "fresh", 1, 0, FRESH },
 		{ "fresh-first", 1, 0, FRESH_FIRST },
 		{ "all-arguments", 0, 0, ALL_ARGUMENTS }, { "any-verdict", 0, 0, ANY_VERDICT }, { "slow", 1, 0, SLOW },
-		{ "pid", 1, 0, 'p' }, { "help", 0, 0, 'h' }, { 0, 0, 0, 0 },
+		{ "rate", 1, 0, 'r' }, { "pid", 1, 0, 'p' }, { "help", 0, 0, 'h' }, { 0, 0, 0, 0 },
 	};
 	const char *certificates = NULL, *lines = NULL;
 	struct sockaddr_storage address = { 0 };
@@ -429,7 +436,7 @@ int main(int argc, char **argv)
 	size_t count = 1;
 	int option;
 
-	while ((option = getopt_long(argc, argv, "c:w:t:u:n:p:h", options, NULL)) != -1)
+	while ((option = getopt_long(argc, argv, "c:w:t:u:n:r:p:h", options, NULL)) != -1)
 		switch (option) {
 		case CERTIFICATES: certificates = optarg; break;
 		case REQUESTS: lines = optarg; break;
@@ -443,6 +450,7 @@ int main(int argc, char **argv)
 		case ALL_ARGUMENTS: sends_all = true; break;
 		case ANY_VERDICT: checks_verdicts = false; break;
 		case SLOW: slow_limit = (uint64_t)(atof(optarg) * 1e6); break;
+		case 'r': interval = (uint64_t)(1e9 / atof(optarg)); break;
 		case 'p': watch(optarg); break;
 		case 'h': usage(); break;
 		default: return 2;
@@ -465,5 +473,6 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < count; i++)
 		if (!peers[i].is_open || !peers[i].is_ready)
 			die("the agent did not greet on every connection");
+	signal(SIGTERM, on_terminate);
 	report(measure(peers, count, warm_up, seconds));
 }

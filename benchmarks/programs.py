@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from benchmarks.certificates import Certificates
 
@@ -79,13 +79,21 @@ def _wait_until_listening(port: int, process: subprocess.Popen[bytes]) -> None:
 class Program:
     """A process on the measured core, ended with `close`."""
 
-    def __init__(self, name: str, command: list[str], *, cwd: Path | None = None, output: Path | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        *,
+        cwd: Path | None = None,
+        output: Path | None = None,
+        cores: Collection[int] = AGENT_CORES,
+    ) -> None:
         self.name = name
         self.port = _free_port()
         command = [part.replace("PORT", str(self.port)) for part in command]
         with (output or Path(os.devnull)).open("wb") as errors:
             self.process = subprocess.Popen(command, cwd=cwd, stdout=errors, stderr=errors)
-        os.sched_setaffinity(self.process.pid, AGENT_CORES)
+        os.sched_setaffinity(self.process.pid, cores)
 
     @property
     def address(self) -> str:
@@ -128,24 +136,26 @@ class Floor(Program):
 
 
 class Agent(Program):
-    """Our agent, one worker, as an operator would start it: metrics on, denies logged.
+    """Our agent as an operator would start it: metrics on, denies logged.
 
     Args:
         policies: the policy directory.
         home: where its state, decision log and messages go.
+        workers: how many.
+        cores: where it may run, with all that it starts.
     """
 
-    def __init__(self, policies: Path, home: Path) -> None:
+    def __init__(self, policies: Path, home: Path, *, workers: int = 1, cores: Collection[int] = AGENT_CORES) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self.policies = policies
         self._admin = _free_port()
         self.messages = home / "messages.log"
         command = [
             *(sys.executable, "-m", "spoa", "serve", "--policies", str(policies), "--listen", "127.0.0.1:PORT"),
-            *("--admin", f"127.0.0.1:{self._admin}", "--workers", "1", "--state-dir", str(home / "state")),
+            *("--admin", f"127.0.0.1:{self._admin}", "--workers", str(workers), "--state-dir", str(home / "state")),
             *("--decision-log", str(home / "decisions.log"), "--log-allows", "never"),
         ]
-        super().__init__("supervisor", command, cwd=_HERE.parent, output=self.messages)
+        super().__init__("supervisor", command, cwd=_HERE.parent, output=self.messages, cores=cores)
         try:
             self._wait_until_ready()
         except BenchmarkError:
@@ -154,7 +164,15 @@ class Agent(Program):
 
     def pids(self) -> dict[int, str]:
         """Return the supervisor and its workers."""
-        return {self.process.pid: "supervisor", **dict(_workers_below(self.process.pid))}
+        return {self.process.pid: "supervisor", **dict.fromkeys(self.children("spoa.worker"), "worker")}
+
+    def children(self, module: str) -> Iterator[int]:
+        """Yield the processes of the agent that run a module."""
+        for children in Path(f"/proc/{self.process.pid}/task").glob("*/children"):
+            for child in map(int, children.read_text().split()):
+                with contextlib.suppress(OSError):
+                    if module.encode() in Path(f"/proc/{child}/cmdline").read_bytes():
+                        yield child
 
     def get(self, path: str) -> Any:
         """Return what the admin address answers, read as JSON.
@@ -197,14 +215,6 @@ class Agent(Program):
         raise BenchmarkError(f"the agent does not become ready:\n{self.messages.read_text()[-2000:]}")
 
 
-def _workers_below(pid: int) -> Iterator[tuple[int, str]]:
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, children.read_text().split()):
-            with contextlib.suppress(OSError):
-                if b"spoa.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
-                    yield child, "worker"
-
-
 def _waited() -> float:
     """Return for how many seconds since the start of the machine some process waited for a core, as far as it tells."""
     with contextlib.suppress(OSError):
@@ -222,7 +232,10 @@ def _proportional_size(pid: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What HAProxy would send: how many connections, frames in flight on each, and which requests."""
+    """What HAProxy would send: how many connections, frames in flight on each, and which requests.
+
+    With a rate, so many a second; otherwise as fast as answers come.
+    """
 
     build: Path
     certificates: Certificates
@@ -230,6 +243,7 @@ class Load:
     connections: int
     window: int
     all_arguments: bool = False
+    rate: float = 0.0
 
     def command(self, program: Program, seconds: float, warm_up: float, fresh_first: int, slow_ms: float) -> list[str]:
         """Return the command line against *program*."""
@@ -241,6 +255,7 @@ class Load:
         if self.certificates.fresh_count:
             command += ["--fresh", str(self.certificates.fresh), "--fresh-first", str(fresh_first)]
         command += ["--all-arguments"] if self.all_arguments else []
+        command += ["--rate", str(self.rate)] if self.rate else []
         command += ["--any-verdict"] if isinstance(program, Floor) else []
         for pid in program.pids():
             command += ["-p", str(pid)]

@@ -158,4 +158,29 @@ static bool get_value(const uint8_t **at, const uint8_t *end, const uint8_t **te
 	}
 }
 
+struct text { const uint8_t *p; uint64_t size; };
+
+static bool is(const struct text *text, const char *value)
+{
+	return text->p && text->size == strlen(value) && !memcmp(text->p, value, text->size);
+}
+
+/* Finds verdict and reason among the actions of an ACK; false when they can't be read. */
+static bool read_actions(const uint8_t *p, const uint8_t *end, struct text *verdict, struct text *reason)
+{
+	while (p < end) {
+		struct text name, value = { 0 };
+		if (end - p < 3 || p[0] != SET_VAR || p[1] != 3)
+			return false;
+		p += 3;
+		if (!get_string(&p, end, &name.p, &name.size) || !get_value(&p, end, &value.p, &value.size))
+			return false;
+		if (is(&name, "verdict"))
+			*verdict = value;
+		else if (is(&name, "reason"))
+			*reason = value;
+	}
+	return true;
+}
+
 #endif

@@ -27,7 +27,7 @@ from spoa.revocation.crl import rollback
 from spoa.revocation.crl_index import MAX_CRL_SIZE, write_index
 from spoa.revocation.evidence import CRL_LABEL, read_certificates
 from spoa.revocation.status import FOREVER, Reason, Rules, most_specific
-from spoa.state import replace_file
+from spoa.state import read_file, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -121,7 +121,7 @@ class _Issuer:
             if status.st_size > 2 * MAX_CRL_SIZE:  # armour adds a third
                 self._refuse(str(path), Reason.TOO_LARGE, f"more than {2 * MAX_CRL_SIZE} bytes")
                 return
-            content = path.read_bytes()
+            content = read_file(path)
         except OSError as error:
             self._refuse(str(path), Reason.NOT_LOADED, f"the file can't be read: {error.strerror}")
             return

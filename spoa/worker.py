@@ -36,10 +36,11 @@ if TYPE_CHECKING:
     from spoa.authorizer import Policy
     from spoa.revocation.crl import Crl
 
-__all__ = ["Orders", "Worker", "main"]
+__all__ = ["SWITCH_INTERVAL", "Orders", "Worker", "loop_factory", "main"]
 
+#: Seconds that another thread, the decision log's above all, may keep the loop from running.
+SWITCH_INTERVAL: Final = 0.0005
 _ORPHAN_PATIENCE: Final = 1.5  # seconds for a last goodbye when the supervisor is gone
-_SWITCH_INTERVAL: Final = 0.0005  # seconds that the decision log's thread may keep the loop from running
 
 _log = structlog.get_logger()
 
@@ -264,13 +265,14 @@ def main(arguments: list[str] | None = None) -> int:
     orders = Orders.from_json((sys.argv[1:] if arguments is None else arguments)[0])
     diagnostics.configure(orders.log_format, orders.log_level)
     structlog.contextvars.bind_contextvars(worker=os.getpid())
-    sys.setswitchinterval(_SWITCH_INTERVAL)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_run(orders))
     return 0
 
 
-def _loop_factory() -> Any:
+def loop_factory() -> Any:
+    """Return what makes a worker's event loop; None for asyncio's own."""
     try:
         import uvloop  # noqa: PLC0415 -- an extra; without it asyncio's own loop serves
     except ImportError:

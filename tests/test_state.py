@@ -11,7 +11,7 @@ import pytest
 
 from spoa._version import BUILD_TIME
 from spoa.exceptions import StateError
-from spoa.state import KEPT_BUNDLES, MAX_CLOCK_SETBACK, StateDirectory, read_pid, replace_file
+from spoa.state import KEPT_BUNDLES, MAX_CLOCK_SETBACK, StateDirectory, read_file, read_pid, replace_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -180,6 +180,14 @@ class TestBundles:
         state.bundles.rename(state.path / "elsewhere")
         with pytest.raises(StateError, match="can't be written"), state.draft():
             pass
+
+
+def test_a_file_larger_than_what_is_moved_at_once_is_written_and_read_whole(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 10_000 + b"end"
+    replace_file(tmp_path / "file", content)
+    assert read_file(tmp_path / "file") == content
+    replace_file(tmp_path / "file", b"")
+    assert read_file(tmp_path / "file") == b""
 
 
 def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
