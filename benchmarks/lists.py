@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["ODD_SERIALS", "Population", "Revoked", "entries_of", "listed_serials"]
+    from spoa.pki import Issued
+
+__all__ = ["ODD_SERIALS", "Population", "Revoked", "entries_of", "listed_serials", "sign_list"]
 
 _DATE: Final = b"\x17\x0d260101000000Z"
 _REASON: Final = bytes.fromhex("300c300a0603551d1504030a01")
@@ -132,24 +134,30 @@ class Population:
         self.certificates = Certificates(ca, pack, none, good + 1, 0)
 
     def crl(self, entries: bytes, others: Iterable[Revoked], number: int) -> bytes:
-        """Sign a list (RFC 5280 section 5.1) of what `entries_of` wrote and other entries; DER, fresh for a year."""
-        issued = self._ca.issued
-        key = issued.key
-        assert isinstance(key, ec.EllipticCurvePrivateKey)
-        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()).public_bytes()
-        extensions = [
-            _element(0x30, _AUTHORITY_KEY, _element(4, identifier)),
-            _element(0x30, _CRL_NUMBER, _element(4, _integer(number))),
-        ]
-        signed = _element(
-            0x30,
-            _integer(1),
-            _ECDSA_WITH_SHA256,
-            issued.certificate.subject.public_bytes(),
-            _time(self._now - _HOUR),
-            _time(self._now + _YEAR),
-            _element(0x30, entries, *map(_entry, others)),
-            _element(0xA0, _element(0x30, *extensions)),
-        )
-        signature = key.sign(signed, ec.ECDSA(hashes.SHA256()))
-        return _element(0x30, signed, _ECDSA_WITH_SHA256, _element(3, b"\0", signature))
+        """Sign a list of what `entries_of` wrote and other entries; DER, fresh for a year."""
+        return sign_list(self._ca.issued, entries, others, number, (self._now - _HOUR, self._now + _YEAR))
+
+
+def sign_list(issuer: Issued, entries: bytes, others: Iterable[Revoked], number: int, span: tuple[int, int]) -> bytes:
+    """Sign a list (RFC 5280 section 5.1) of what `entries_of` wrote and other entries, and return it as DER.
+
+    The issuer's key is on P-256; the span is from thisUpdate to nextUpdate, seconds since the epoch.
+    """
+    key = issuer.key
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()).public_bytes()
+    extensions = [
+        _element(0x30, _AUTHORITY_KEY, _element(4, identifier)),
+        _element(0x30, _CRL_NUMBER, _element(4, _integer(number))),
+    ]
+    signed = _element(
+        0x30,
+        _integer(1),
+        _ECDSA_WITH_SHA256,
+        issuer.certificate.subject.public_bytes(),
+        *map(_time, span),
+        _element(0x30, entries, *map(_entry, others)),
+        _element(0xA0, _element(0x30, *extensions)),
+    )
+    signature = key.sign(signed, ec.ECDSA(hashes.SHA256()))
+    return _element(0x30, signed, _ECDSA_WITH_SHA256, _element(3, b"\0", signature))

@@ -12,6 +12,7 @@ import dataclasses
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -75,10 +76,10 @@ class Plan:
 _QUICK: Final = Plan(sizes=(100_000, 1_000_000), rounds=2, builds=1, layouts=("one core",))
 
 
-def _build(population: Population, crl: bytes, scratch: Path) -> dict[str, Any]:
-    """Have the agent's builder make an index of a list, alone; return what that took, and where the index is."""
-    evidence = scratch / "built"
-    evidence.mkdir(exist_ok=True)
+def _build(population: Population, crl: bytes, scratch: Path, evidence: Path) -> dict[str, Any]:
+    """Have the agent's builder make an index of a list, alone; return what that took, and the name of the index."""
+    shutil.rmtree(evidence, ignore_errors=True)  # or it would find the index made
+    evidence.mkdir()
     file = scratch / "alone.crl"
     file.write_bytes(crl)
     ca = Path(population.certificates.ca).read_text().splitlines()
@@ -291,8 +292,9 @@ def _measure(plan: Plan, build: Path, scratch: Path, report: Report) -> None:
         entries = entries_of(size)
         crl = population.crl(entries, (population.listed, *ODD_SERIALS), 1)
         report.size(size, len(crl), time.monotonic() - began)
-        builds = [_build(population, crl, scratch) for _ in range(plan.builds)]
-        report.builds(builds, _search(scratch / "built", builds[0]["digest"], entries))
+        evidence = scratch / "built"
+        builds = [_build(population, crl, scratch, evidence) for _ in range(plan.builds)]
+        report.builds(builds, _search(evidence, builds[0]["digest"], entries))
         del crl
         for layout in plan.layouts:
             with ExitStack() as stack:

@@ -69,7 +69,7 @@ class CrlEntry(NamedTuple):
 def write_index(der: bytes) -> bytes:
     """Write the index of a CRL: 39 octets an entry.
 
-    A million entries take some four seconds and half a gigabyte.
+    A million entries take some three seconds, and three times the size of the list in memory.
 
     Raises:
         ValueError: it is no CRL in DER, or one of more than 256 MiB or six million entries.
@@ -79,13 +79,12 @@ def write_index(der: bytes) -> bytes:
     _check_der(der)
     parts = list_parts(der)
     digest, message = _signed(parts.tbs, parts.algorithm)
+    parts = parts._replace(tbs=b"")  # as large as the list itself
     entries = scan_entries(der, parts.start, parts.end)
-    records = entries.records
-    flags = _HAS_UNKNOWN_CRITICAL if any(record[_REASON] & UNKNOWN_CRITICAL for record in records) else 0
-    records.sort()
+    flags = _HAS_UNKNOWN_CRITICAL if entries.has_unknown_critical else 0
     issuers = b"".join(_sequence(names) for names in entries.issuers)
-    head = _HEAD.pack(len(parts.skeleton), len(digest), len(message), len(issuers), len(records), flags)
-    return b"".join((_MAGIC, head, parts.skeleton, digest, message, issuers, *records))
+    head = _HEAD.pack(len(parts.skeleton), len(digest), len(message), len(issuers), entries.record_count, flags)
+    return b"".join((_MAGIC, head, parts.skeleton, digest, message, issuers, *entries.take_sorted()))
 
 
 def _check_der(der: bytes) -> None:

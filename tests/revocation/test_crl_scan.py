@@ -9,6 +9,7 @@ from spoa.revocation.crl_index import CrlIndex, write_index
 from spoa.revocation.crl_scan import (
     RECORD_SIZE,
     UNKNOWN_CRITICAL,
+    Entries,
     date_from_record,
     list_parts,
     record_key,
@@ -31,7 +32,15 @@ def ca() -> CA:
 
 def scanned(*entries: bytes) -> list[bytes]:
     der = b"".join(entries) + b"and what follows a list"
-    return scan_entries(der, 0, len(der) - 23).records
+    return records_of(scan_entries(der, 0, len(der) - 23))
+
+
+def records_of(entries: Entries) -> list[bytes]:
+    """Return the records, sorted."""
+    count, taken = entries.record_count, b"".join(entries.take_sorted())
+    records = [taken[start : start + RECORD_SIZE] for start in range(0, len(taken), RECORD_SIZE)]
+    assert (len(records), sorted(records)) == (count, records)
+    return records
 
 
 def entry(serial: bytes, time: bytes = UTC, *extensions: bytes) -> bytes:
@@ -115,7 +124,8 @@ class TestEntries:
         listed = crl(ca, Entry(1), Entry(2, issuer=one), Entry(3), Entry(4, issuer=other), Entry(5, issuer=one))
         parts = list_parts(listed)
         found = scan_entries(listed, parts.start, parts.end)
-        assert [int.from_bytes(record[:2]) for record in found.records] == [0, 1, 1, 2, 1]
+        numbers = [(record[1], record[3]) for record in records_of(found)]
+        assert numbers == [(0, 1), (1, 2), (1, 3), (1, 5), (2, 4)]
         assert [(one.public_bytes(),), (other.public_bytes(),)] == found.issuers
 
     def test_an_issuer_that_is_named_again_has_its_old_number(self, ca: CA) -> None:
