@@ -36,7 +36,8 @@ class Probe:
     def __init__(self, evidence: Path) -> None:
         self._evidence = evidence
         self._lags: list[float] = []
-        self._opened: dict[str, object] = {}
+        self._index: object = None
+        self._known: set[str] = set()
         self._count = 0
 
     async def tick(self) -> None:
@@ -47,15 +48,14 @@ class Probe:
             self._lags.append(time.perf_counter() - due)
 
     async def follow(self) -> None:
-        """Map each new index, and let go of those that were removed."""
+        """Map each new index, and let go of the one before."""
         async for _ in watchfiles.awatch(self._evidence, watch_filter=None, step=20):
             present = {path.name for path in self._evidence.iterdir() if _INDEX.fullmatch(path.name)}
-            for digest in present - self._opened.keys():
+            for digest in present - self._known:
                 with contextlib.suppress(OSError):
-                    self._opened[digest] = await asyncio.to_thread(open_index, self._evidence, digest)
+                    self._index = await asyncio.to_thread(open_index, self._evidence, digest)
                     self._count += 1
-            for digest in self._opened.keys() - present:
-                del self._opened[digest]
+            self._known |= present
 
     def report(self) -> str:
         """Return what was seen since the last time."""

@@ -203,7 +203,6 @@ class Stage:
         self._probe = stack.enter_context(closing(Probe(self._evidence, cores)))
         self._anonymous: dict[int, int] = {}
         self.replace(entries_of(2))  # so that what workers take once doesn't count as taken by a longer list
-        self._anonymous = self._anonymous_sizes()
 
     def _write(self, entries: bytes) -> None:
         """Write the next list beside the one in force."""
@@ -226,6 +225,7 @@ class Stage:
         """Return what requests and loops notice while nothing happens."""
         self._probe.report()
         found = self._load.run(self.agent, 4.0)
+        self._anonymous = self._anonymous_sizes()
         return {"load": found, "lag": self._probe.report()}
 
     def replace(self, entries: bytes) -> dict[str, Any]:
