@@ -18,6 +18,7 @@ __all__ = ["Report"]
 _MS: Final = 1000
 _MB: Final = 1024 * 1024
 _MILLION: Final = 1_000_000
+_DISTURBED: Final = 0.2  # as in `report`
 #: What the project promises.
 _SECONDS: Final = 6.0
 _BYTES: Final = 40.0
@@ -61,6 +62,8 @@ class Report:
         print(f"    rename to deny    first {first} s, everywhere {every} s; builder {peak} MB at its peak")
         print(f"    requests          {_latency([one['load'] for one in rounds])}")
         print(f"      nothing changes {_latency([quiet['load']])}")
+        if quiet["load"]["disturbed"] > _DISTURBED:
+            print(f"      something waited for a core {quiet['load']['disturbed']:.0%} of that time: don't trust much")
         print(f"    loop's lag        {_lag([one['lag'] for one in rounds])}")
         print(f"      nothing changes {_lag([quiet['lag']])}")
         held = [_held(one["memory"]) / size["entries"] for one in rounds]
