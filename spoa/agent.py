@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from spoa.answering import Answering
+from spoa.listindex import NEVER
+from spoa.openings import Openings
 from spoa.peer import Peer
 from spoa.spop import Status
 
@@ -69,9 +71,11 @@ class Agent:
         self._accepted = 0
         self._ended: dict[str, int] = {}
         self._sweeping: asyncio.TimerHandle | None = None
+        self._openings = Openings()
+        self._turning: asyncio.TimerHandle | None = None
         self._drain_started = 0.0
         self._is_empty = asyncio.Event()
-        self._set_clock_usable()
+        self._set_circumstances()
 
     @property
     def policy(self) -> Policy:
@@ -86,7 +90,7 @@ class Agent:
     def swap(self, policy: Policy) -> None:
         """Judge every read from now on by another policy; connections stay."""
         self._answering.swap(policy)
-        self._set_clock_usable()
+        self._set_circumstances()
 
     def take(self, rows: Iterable[dict[str, Any]]) -> None:
         """Learn answers to questions about certificates.
@@ -99,7 +103,12 @@ class Agent:
     def set_clock_floor(self, floor: float) -> None:
         """Take over the time before which the clock can't be right, seconds since the epoch."""
         self._floor = floor
-        self._set_clock_usable()
+        self._set_circumstances()
+
+    def set_openings(self, openings: Openings) -> None:
+        """Let break-glass switches be open as far as the policy lets them, each until its time is over."""
+        self._openings = openings
+        self._set_circumstances()
 
     def serve(self, listeners: Sequence[socket.socket]) -> None:
         """Accept connections on listening, non-blocking sockets, which stay their owner's to close."""
@@ -127,8 +136,9 @@ class Agent:
     def close(self) -> None:
         """Drop everything at once."""
         self.stop_accepting()
-        if self._sweeping is not None:
-            self._sweeping.cancel()
+        for timer in (self._sweeping, self._turning):
+            if timer is not None:
+                timer.cancel()
         for peer in tuple(self._peers):
             peer.cut()
 
@@ -140,8 +150,18 @@ class Agent:
         found.update({("connections_closed_total", (cause,)): count for cause, count in self._ended.items()})
         return found
 
-    def _set_clock_usable(self) -> None:
-        self.policy.clock_usable = self._clock() >= self._floor
+    def _set_circumstances(self) -> None:
+        """Tell the policy whether the clock can be right, and which switches are open; none is by a wrong clock."""
+        now, policy = self._clock(), self.policy
+        policy.clock_usable = now >= self._floor
+        policy.switches, until = self._openings.in_force(policy.model.switches, int(now))
+        if not policy.clock_usable:
+            policy.switches = frozenset()
+        if self._turning is not None:
+            self._turning.cancel()
+            self._turning = None
+        if until < NEVER:  # the sweep would notice too, up to a second late
+            self._turning = asyncio.get_running_loop().call_later(max(0.0, until - now), self._set_circumstances)
 
     def _accept_more(self) -> None:
         loop = asyncio.get_running_loop()
@@ -205,7 +225,7 @@ class Agent:
         """Look at every connection and at the clock, and come back in time."""
         if self._sweeping is not None:
             self._sweeping.cancel()
-        self._set_clock_usable()
+        self._set_circumstances()
         now = perf_counter()
         look = self._dismiss if self._drain_started else self._watch
         for peer in tuple(self._peers):

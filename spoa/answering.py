@@ -94,6 +94,7 @@ class Answering:
         self._decided: Samples = {}
         self._next_report = 0.0
         self._soft_fails: Samples = {}
+        self._break_glass: Samples = {}
         self._next_soft_fail_report: dict[str, float] = {}
         self._enquiries: Enquiries | None = None
         if send is not None:
@@ -151,13 +152,15 @@ class Answering:
             passed = perf_counter()
         write(b"".join(answers))
         count = len(judged) + self._unlogged
+        if self._policy.switches:
+            self._count_break_glass(judged, self._unlogged)
         self._unlogged = 0
         self._notifies += count
         if count:
             latency = perf_counter() - started
             self._seconds.observe(latency, count)
             if judged and self._decision_log is not None:
-                self._decision_log.record(now, latency, judged, revision)
+                self._decision_log.record(now, latency, judged, revision, self._policy.switches)
         return at, is_last
 
     def refuse_rest(self, connection: Connection, events: list[Event], at: int) -> bytes:
@@ -172,6 +175,7 @@ class Answering:
         """Return all counts."""
         found = self._decisions()
         found.update(self._soft_fails)
+        found.update(self._break_glass)
         for cache, (entries, _, _) in self._policy.cache_sizes().items():
             found["cache_entries", (cache,)] = entries
         found.update(self._seconds.samples("request_duration_seconds"))
@@ -293,11 +297,13 @@ class Answering:
                 self._report("a request was denied as internal_error", exc_info=error)
                 answer = self._refuse(one.connection, one.ids, one.request, judged, "exception")
             owed.setdefault(one.client, []).append(answer)
+            if self._policy.switches:
+                self._count_break_glass(judged, 0)
             latency = perf_counter() - one.started
             self._notifies += 1
             self._seconds.observe(latency)
             if self._decision_log is not None:
-                self._decision_log.record(now, latency, judged, self._policy.revision)
+                self._decision_log.record(now, latency, judged, self._policy.revision, self._policy.switches)
         for client, answers in owed.items():
             client.pay(b"".join(answers), len(answers))
 
@@ -315,6 +321,13 @@ class Answering:
         if now >= self._next_soft_fail_report.get(issuer, 0.0):
             self._next_soft_fail_report[issuer] = now + _SOFT_FAIL_INTERVAL
             _log.warning("a certificate passed unchecked for revocation", issuer=issuer, state=judgement.revocation)
+
+    def _count_break_glass(self, judged: Iterable[tuple[Request, Judgement]], allowed: int) -> None:
+        """Count decisions that were made while a switch was open; `allowed` more than those judged here were allows."""
+        verdicts = [judgement.decision.verdict for _, judgement in judged] + ["allow"] * allowed
+        for verdict in ("allow", "deny"):
+            key = ("break_glass_decisions_total", (verdict,))
+            self._break_glass[key] = self._break_glass.get(key, 0) + verdicts.count(verdict)
 
     def _refuse_all(
         self,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from typing import TYPE_CHECKING, Final
 
 from spoa.blocks import Block, BlockList
 from spoa.listindex import NEVER
 from spoa.policy.blockfile import read_block_entries
+from spoa.policy.document import write_scalar
 from spoa.policy.reading import Report
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ def _entry(block: Block) -> str:
     if isinstance(value, bytes):
         fields = [f'{kind}: "{value.hex()}"']
     else:
-        fields = [f"issuer: {json.dumps(value[0])}", f'serial: "{value[1]:x}"']
-    fields += [f"{name}: {json.dumps(text)}" for name in ("reason", "ticket") if (text := getattr(block, name))]
+        fields = [f"issuer: {write_scalar(value[0])}", f'serial: "{value[1]:x}"']
+    fields += [f"{name}: {write_scalar(text)}" for name in ("reason", "ticket") if (text := getattr(block, name))]
     fields.append(f"blocked: {_instant(block.blocked)}")
     if block.expires != NEVER:
         fields.append(f"expires: {_instant(block.expires)}")

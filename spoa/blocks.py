@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
     from spoa.facts import Certificate
 
-__all__ = ["Block", "BlockList", "Target", "read_target"]
+__all__ = ["FILE", "Block", "BlockList", "Target", "read_target"]
+
+FILE: Final = "blocks.yaml"
+"""Name of the file in the state directory."""
 
 #: What a block names a certificate by: `sha256` or `spki` with a digest, or `serial` with (issuer, number).
 Target = tuple[str, bytes | tuple[str, int]]
@@ -79,7 +82,7 @@ class BlockList:
             self._until[block.target] = max(block.expires, self._until.get(block.target, 0))
 
     @classmethod
-    def from_text(cls, text: bytes, file: str = "blocks.yaml") -> BlockList:
+    def from_text(cls, text: bytes, file: str = FILE) -> BlockList:
         """Read a block list.
 
         Raises:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import enum
 import hashlib
 import io
+import json
 import mmap
 import pickle
 import struct
 import time
 import zoneinfo
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from spoa.authorizer import Policy
@@ -25,7 +26,7 @@ from spoa.listindex import ListIndex
 from spoa.loading import fixtures, load_directory
 from spoa.ocsp_store import responders_of, write_responders
 from spoa.policy.evaluator import evaluator_steps
-from spoa.policy.model import IdentityPattern, PolicyModel
+from spoa.policy.model import IdentityPattern, PolicyModel, Switch
 from spoa.policy.reading import Report
 from spoa.rehearsal import rehearse
 
@@ -36,8 +37,9 @@ if TYPE_CHECKING:
     from spoa.exceptions import Problem
     from spoa.loading import Loaded
 
-__all__ = ["BundleReport", "build_bundle", "open_bundle"]
+__all__ = ["BundleReport", "build_bundle", "open_bundle", "read_switches", "write_switches"]
 
+_SWITCHES: Final = "switches.json"
 _LENGTH: Final = struct.Struct(">Q")
 _DIGEST_SIZE: Final = 32
 #: What is cut into slices, in the order of writing: rules refer to identities.
@@ -78,9 +80,27 @@ def build_bundle(directory: Path, bundle_dir: Path, *, state: Path | None = None
         raise PolicyError(report.problems)
     _write(loaded, bundle_dir)
     write_sources(sources_of(loaded.model, loaded.issuers, directory), bundle_dir)
+    write_switches(loaded.model.switches, bundle_dir)
     write_responders(responders_of(loaded.model), bundle_dir)
     files = tuple(sorted(str(path) for path in loaded.documents.files))
     return BundleReport(loaded.revision, report.problems, files)
+
+
+def write_switches(switches: Iterable[Switch], bundle_dir: Path) -> None:
+    """Write down beside a bundle which break-glass switches its policy declares."""
+    (bundle_dir / _SWITCHES).write_text(json.dumps([asdict(switch) for switch in switches]))
+
+
+def read_switches(bundle_dir: Path) -> tuple[Switch, ...]:
+    """Return the break-glass switches that the policy of a bundle declares.
+
+    Raises:
+        StateError: the bundle can't be read.
+    """
+    try:
+        return tuple(Switch(**row) for row in json.loads((bundle_dir / _SWITCHES).read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
+        raise StateError(str(bundle_dir / _SWITCHES), f"can't be read ({error}); build the bundle again") from error
 
 
 def _write(loaded: Loaded, bundle_dir: Path) -> None:

@@ -8,9 +8,11 @@ of the stream means that the other process is gone.
 the verb   what the worker does                                   what it answers
 ========== ====================================================== ==================================================
 `prepare`  opens `bundle`, slice by slice, beside what is in use, `revision`, or `error`
-           under `blocks` and `evidence`
+           under what is `imposed` and by `evidence`
 `activate` swaps the prepared policy in, from the next read on    `revision`, or `error`
 `discard`  forgets the prepared policy                            –
+`block`    refuses the certificates of a block list, `text`       –
+`open`     opens the break-glass switches of `text`               –
 `learn`    takes in `rows` of answers about certificates          –
 `report`   nothing                                                `counters`, `policy` (its status), `connections`
 `floor`    takes over the time before which no clock is right     –

@@ -40,7 +40,7 @@ _EXIT_TIMEOUT: Final = 1.0
 _ROUND: Final = 1.0  # seconds between two rounds of reports
 _PATIENCE: Final = 2.0  # seconds that a worker has for its report
 _MISSED_ROUNDS: Final = 2  # rounds without an answer after which a worker is taken for hung
-_BLOCK_TIMEOUT: Final = 1.0  # seconds after which a worker that has not taken a block list is replaced
+_IMPOSE_TIMEOUT: Final = 1.0  # seconds after which a worker that has not taken blocks or openings is replaced
 _QUICK_DEATH: Final = 10.0  # seconds of life below which a successor waits before it starts
 _MAX_DELAY: Final = 2.0  # seconds that it waits at most
 
@@ -106,7 +106,7 @@ class Crew:
         self._workers: list[_Worker] = []
         self._keepers: list[asyncio.Task[None]] = []
         self._bundle: Path | None = None
-        self._blocks = ""
+        self._imposed: dict[str, str] = {}
         self._evidence = "{}"
         self._telling: set[asyncio.Task[list[tuple[_Worker, dict[str, Any] | WorkerError]]]] = set()
         self._totals = Totals()
@@ -169,7 +169,7 @@ class Crew:
             bundle = self._bundle if bundle is None else bundle
             evidence = self._evidence if evidence is None else evidence
             serving = [worker for worker in self._workers if worker.is_serving]
-            content = {"bundle": str(bundle), "blocks": self._blocks, "evidence": evidence}
+            content = {"bundle": str(bundle), "imposed": self._imposed, "evidence": evidence}
             answers = await _ask_all(serving, "prepare", _PREPARE_TIMEOUT, **content)
             refusals = [answer for _, answer in answers if isinstance(answer, WorkerError) and not answer.is_gone]
             if refusals:
@@ -179,19 +179,19 @@ class Crew:
             self._evidence = evidence
             await self._ask_or_replace(serving, "activate", _ACTIVATE_TIMEOUT)
 
-    async def block(self, blocks: str) -> None:
-        """Put a block list, which was read before, in force in every worker, also those to come.
+    async def impose(self, verb: str, text: str) -> None:
+        """Put a text that was read before, blocks or openings, in force in every worker, also those to come.
 
         Doesn't wait for a swap that is under way, nor for a worker that hangs: that one is replaced.
         """
-        self._blocks = blocks
+        self._imposed = {**self._imposed, verb: text}
         starting = [worker for worker in self._workers if not worker.is_serving]
         if starting:  # they take it when they have begun, which is not waited for
-            task = asyncio.create_task(_ask_all(starting, "block", _PREPARE_TIMEOUT, blocks=blocks))
+            task = asyncio.create_task(_ask_all(starting, verb, _PREPARE_TIMEOUT, text=text))
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
         serving = [worker for worker in self._workers if worker.is_serving]
-        await self._ask_or_replace(serving, "block", _BLOCK_TIMEOUT, blocks=blocks)
+        await self._ask_or_replace(serving, verb, _IMPOSE_TIMEOUT, text=text)
 
     async def _ask_or_replace(
         self, workers: Iterable[_Worker], verb: str, patience: float, **arguments: object
@@ -264,7 +264,7 @@ class Crew:
         """Let a new worker serve what is active now."""
         try:
             async with self._swapping:
-                content = {"bundle": str(self._bundle), "blocks": self._blocks, "evidence": self._evidence}
+                content = {"bundle": str(self._bundle), "imposed": self._imposed, "evidence": self._evidence}
                 await worker.link.ask("prepare", _PREPARE_TIMEOUT, **content)
                 await worker.link.ask("activate", _ACTIVATE_TIMEOUT)
                 worker.is_serving = True

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import structlog
 
+from spoa.assurance import NOT_CHECKED
 from spoa.facts import Missing
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Entry(NamedTuple):
     revision: str
     sha256: bytes = b""
     detail: str = ""
+    switches: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -98,6 +100,16 @@ def _digest(request: Request, judgement: Judgement) -> bytes:
     if judgement.certificate is not None or not isinstance(request.cert, bytes):
         return b""
     return hashlib.sha256(request.cert).digest()
+
+
+def _detail(judgement: Judgement) -> str:
+    """Return at which stage a certificate couldn't be read, or why revocation says what it says."""
+    standing = judgement.standing
+    if standing is None:
+        return ""
+    if standing.assured is None or judgement.revocation in {"", "good", NOT_CHECKED}:
+        return standing.detail
+    return standing.assured.detail
 
 
 def _certificate(certificate: Certificate | None, sha256: bytes) -> dict[str, Any] | None:
@@ -141,6 +153,7 @@ def line_of(entry: Entry) -> bytes:
         "path": _text(entry.path),
         "latency_us": round(entry.latency * 1e6),
         "detail": entry.detail,
+        "break_glass": list(entry.switches),
     }
     return json.dumps(line, separators=(",", ":")).encode() + b"\n"
 
@@ -185,8 +198,15 @@ class DecisionLog:
         """How many lines were written."""
         return self._written
 
-    def record(self, now: float, latency: float, judged: Iterable[tuple[Request, Judgement]], revision: str) -> None:
-        """Queue what one socket read answered; returns at once, whatever the disk does."""
+    def record(
+        self,
+        now: float,
+        latency: float,
+        judged: Iterable[tuple[Request, Judgement]],
+        revision: str,
+        switches: frozenset[str] = frozenset(),
+    ) -> None:
+        """Queue what one socket read answered, while these break-glass switches were open; returns at once."""
         for request, judgement in judged:
             if judgement.decision.verdict == "allow" and self.allow_share < 1 and self._choose() >= self.allow_share:
                 continue
@@ -201,7 +221,8 @@ class DecisionLog:
                 judgement,
                 revision,
                 _digest(request, judgement),
-                request.malformed or ("" if judgement.standing is None else judgement.standing.detail),
+                request.malformed or _detail(judgement),
+                tuple(sorted(switches)),
             )
             size = entry.size
             if self._queued_bytes - self._taken_bytes + size > MAX_QUEUED_BYTES:

@@ -115,6 +115,15 @@ METRICS: Final = (
     Metric("list_entries", "gauge", "Entries of a list.", ("list",)),
     Metric("list_soonest_expiry_timestamp_seconds", "gauge", "When the next entry of a list expires.", ("list",)),
     Metric("blocks", "gauge", "Certificates, keys and serial numbers on the block list.", (), ((),)),
+    Metric("break_glass_open", "gauge", "1 while a break-glass switch is open.", ("switch",)),
+    Metric("break_glass_opened_total", "counter", "Openings of break-glass switches.", (), ((),)),
+    Metric(
+        "break_glass_decisions_total",
+        "counter",
+        "Requests judged while a switch was open.",
+        ("verdict",),
+        _names("allow", "deny"),
+    ),
     Metric(
         "revocation_soft_fails_total",
         "counter",

@@ -20,11 +20,13 @@ from spoa.admin import Admin, Sources
 from spoa.answering import Limits
 from spoa.authorizer import joint_revision
 from spoa.blocker import Blocker
+from spoa.bundle import read_switches
 from spoa.control import WorkerError
 from spoa.crew import Crew
 from spoa.evidence_keeper import EvidenceKeeper
 from spoa.exceptions import SettingsError, StateError
 from spoa.fetch import Fetcher
+from spoa.glass import Glass
 from spoa.listeners import BACKLOG, address_of, bind, bind_all, close_all, remove_file
 from spoa.metrics import exposition
 from spoa.ocsp_keeper import OcspKeeper
@@ -102,7 +104,8 @@ class Supervisor:
         )
         self._reloader = Reloader(settings.policies.absolute(), self._state, self._swap)
         self._watcher = Watcher(self._reloader.watched)
-        self._blocker = Blocker(self._state.path, self._crew.block)
+        self._blocker = Blocker(self._state.path, partial(self._crew.impose, "block"))
+        self._glass = Glass(self._state.path, partial(self._crew.impose, "open"))
         sources = Sources(self._metrics, self.status, lambda: self._crew.is_complete, lambda: self._reload("request"))
         self._admin = Admin(sources, settings.admin.host if settings.admin else "", settings.admin_token_file)
 
@@ -150,6 +153,7 @@ class Supervisor:
             "listen": [str(address_of(listener)) for listener in self._listeners],
             "workers": self._crew.describe(),
             "blocks": self._blocker.describe(),
+            "break_glass": self._glass.describe(int(now)),
             "clock_usable": self._is_clock_usable(),
             "last_reload": None
             if last is None
@@ -171,12 +175,14 @@ class Supervisor:
             WorkerError, StateError: it can't be used.
         """
         before = self._ocsp.responders
+        switches = await asyncio.to_thread(read_switches, bundle)
         self._ocsp.use(await asyncio.to_thread(read_responders, bundle))
         try:
             await self._evidence.swap_bundle(bundle)
         except BaseException:
             self._ocsp.use(before)
             raise
+        self._glass.use(switches)
 
     def _orders(self) -> Orders:
         settings = self._settings
@@ -210,6 +216,7 @@ class Supervisor:
         if not await self._blocker.update():
             self._show(f"the block list can't be used: {self._blocker.problem}")
             return _FAILED
+        await self._glass.update()  # a file that can't be read opens nothing, which keeps nobody from starting
         outcome = await self._reloader.reload("start")
         if outcome.is_fine:
             tell(outcome)
@@ -227,6 +234,8 @@ class Supervisor:
             return _FAILED
         self._spawn(self._watch())
         self._spawn(self._blocker.watch())
+        self._spawn(self._glass.watch())
+        self._spawn(self._glass.remind())
         self._spawn(self._evidence.watch())
         self._spawn(self._evidence.retry())
         self._spawn(self._look_at_clock())
@@ -310,6 +319,7 @@ class Supervisor:
         found.update(self._reloader.samples())
         found.update(self._evidence.samples(time.time()))
         found.update(self._ocsp.samples(time.time()))
+        found.update(self._glass.samples(int(time.time())))
         found["build_info", (__version__,)] = 1
         found["clock_usable", ()] = self._is_clock_usable()
         found["blocks", ()] = len(self._blocker.blocks)

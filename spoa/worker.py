@@ -30,6 +30,7 @@ from spoa.decision_log import DecisionLog
 from spoa.evidence_store import manifest_from_text, open_crls
 from spoa.exceptions import SpoaError
 from spoa.metrics import samples_to_json
+from spoa.openings import Openings
 from spoa.revocation.ocsp_memory import OcspMemory
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class Worker:
         self._agent: Agent | None = None
         self._prepared: Policy | None = None
         self._blocks: BlockList | None = None
+        self._openings = Openings()
         self._opening = self._active = ""
         self._crls: dict[str, dict[str, Crl]] = {}
         self._memory = OcspMemory()
@@ -94,6 +96,7 @@ class Worker:
             "activate": self._activate,
             "block": self._block,
             "learn": self._learn,
+            "open": self._open_switches,
             "discard": self._discard,
             "report": self._report,
             "floor": self._take_floor,
@@ -141,7 +144,9 @@ class Worker:
         # the swap, where all that lives then is exempted from it.
         gc.disable()
         if self._agent is None and self._blocks is None:
-            self._blocks = BlockList.from_text(message["blocks"].encode())
+            imposed = message["imposed"]
+            self._blocks = BlockList.from_text(imposed.get("block", "").encode())
+            self._openings = Openings.from_text(imposed.get("open", "").encode())
         policy = await self._open(message["bundle"])
         if policy is None:
             gc.enable()
@@ -180,6 +185,7 @@ class Worker:
         gc.enable()
         if self._agent is None:
             self._agent = Agent(policy, self._orders.limits, self._floor, self._decision_log, send=self._ask)
+            self._agent.set_openings(self._openings)
             if self._draining is None:
                 self._agent.serve(self._listeners)
         else:
@@ -187,7 +193,7 @@ class Worker:
         return {"revision": policy.revision}
 
     async def _block(self, message: dict[str, Any]) -> dict[str, Any]:
-        self._blocks = BlockList.from_text(message["blocks"].encode())
+        self._blocks = BlockList.from_text(message["text"].encode())
         if self._agent is not None:
             self._agent.swap(self._agent.policy.with_blocks(self._blocks))
         return {}
@@ -198,6 +204,12 @@ class Worker:
     async def _learn(self, message: dict[str, Any]) -> dict[str, Any]:
         if self._agent is not None:
             self._agent.take(message["rows"])
+        return {}
+
+    async def _open_switches(self, message: dict[str, Any]) -> dict[str, Any]:
+        self._openings = Openings.from_text(message["text"].encode())
+        if self._agent is not None:
+            self._agent.set_openings(self._openings)
         return {}
 
     async def _discard(self, _: dict[str, Any]) -> dict[str, Any]:

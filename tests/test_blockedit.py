@@ -73,3 +73,12 @@ def test_a_broken_list_is_left_alone() -> None:
 @pytest.mark.parametrize("text", ["sha256:" + "ab" * 32, "spki:" + "00" * 32, "corp/1f", "corp/-1f"])
 def test_a_target_is_written_as_it_is_read(text: str) -> None:
     assert target_text(read_target(text)) == text
+
+
+@pytest.mark.parametrize(
+    "reason", ["\U0001f525 fire", "naïve", "\x7f\x85\u2028", "a: b # c", 'quote " \\ \n line', "\ud800"]
+)
+def test_whatever_is_given_as_a_reason_reads_the_same(reason: str) -> None:
+    text = add_block(b"", Block(read_target("corp/7"), reason, reason, 100))
+    (block,) = BlockList.from_text(text).blocks
+    assert block.reason == block.ticket == reason.replace("\ud800", "?")

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from spoa.blockedit import add_block
 from spoa.blocker import Blocker
-from spoa.blocks import Block, read_target
-from spoa.blockstore import FILE
+from spoa.blocks import FILE, Block, read_target
 from spoa.control import WorkerError
 
 if TYPE_CHECKING:

@@ -172,7 +172,7 @@ def test_a_block_list_does_not_wait_for_a_worker_that_hangs(
         victim = min(pids_of(crew))
         os.kill(victim, signal.SIGSTOP)
         began = time.monotonic()
-        await crew.block("apiVersion: authz/v1\nkind: blocks\nentries: []\n")
+        await crew.impose("block", "apiVersion: authz/v1\nkind: blocks\nentries: []\n")
         assert time.monotonic() - began < 5
         await eventually(lambda: victim not in pids_of(crew))
         await eventually(lambda: crew.is_complete)

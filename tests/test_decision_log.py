@@ -14,7 +14,8 @@ import pytest
 import structlog.testing
 
 import spoa.decision_log
-from spoa.authorizer import Judgement
+from spoa.assurance import Assured
+from spoa.authorizer import Judgement, Standing
 from spoa.decision_log import DecisionLog, Entry, line_of
 from spoa.facts import ABSENT, UNAVAILABLE, Certificate, Missing, Request
 from spoa.policy.model import Decision, Tally
@@ -107,6 +108,7 @@ class TestLine:
             "path": "/a",
             "latency_us": 123,
             "detail": "",
+            "break_glass": [],
         }
 
     def test_what_is_not_known_is_null(self) -> None:
@@ -305,3 +307,21 @@ class TestWhatCouldNotBeJudged:
         assert odd["cert"]["sha256"] == hashlib.sha256(b"junk").hexdigest()
         assert "load" in odd["detail"]
         assert broken["detail"] == "the argument src has a wrong type"
+
+
+def test_open_switches_are_in_every_line(tmp_path: Path) -> None:
+    log = DecisionLog(str(tmp_path / "log"), 1.0)
+    log.record(NOW, 0.001, [(Request(), judgement())], "r", frozenset({"b", "a"}))
+    log.close()
+    assert json.loads((tmp_path / "log").read_text())["break_glass"] == ["a", "b"]
+
+
+def test_why_revocation_says_what_it_says_is_the_detail() -> None:
+    for state, detail, expected in (("revoked", "keyCompromise", "keyCompromise"), ("good", "ok", "")):
+        standing = Standing(certificate(), "corp", None)
+        standing.assured = Assured(state, None, detail, 0)
+        made = judgement()
+        made.standing, made.revocation = standing, state
+        assert spoa.decision_log._detail(made) == expected
+    made.standing = None
+    assert spoa.decision_log._detail(made) == ""

@@ -21,12 +21,12 @@ ROOT = Path(__file__).parents[1] / "spoa"
 LAYERS: Mapping[int, str] = {
     0: "_version circuit exceptions cache oid",
     1: "spop. facts identity issuers listindex pem signatures pki ocsp_responder addresses egress",
-    2: "policy. revocation. allowlist blocks blockedit haproxy_config.",
+    2: "policy. revocation. allowlist blocks blockedit haproxy_config. openings",
     3: "assurance authorizer adapter recall transcript explanation coverage specimens invariants rehearsal",
     4: (
-        "agent answering admin blocker blockstore builder bundle control crew crl_builder decision_log diagnostics "
-        "enquiries evidence_keeper evidence_store fetch jobs listeners loading lookup metrics ocsp_keeper ocsp_store "
-        "peer pki_directory reload state supervisor watcher worker"
+        "agent answering admin blocker builder bundle control crew crl_builder decision_log diagnostics "
+        "enquiries evidence_keeper evidence_store fetch followed glass jobs listeners loading lookup metrics "
+        "ocsp_keeper ocsp_store peer pki_directory reload state statefile supervisor watcher worker"
     ),
     5: "settings cli. __main__",
 }
@@ -39,6 +39,7 @@ ARROWS: Mapping[str, str] = {
     "ocsp_responder": "identity pki",
     "blocks": "policy.",
     "blockedit": "policy. blocks",
+    "openings": "policy.",
     "authorizer": "assurance",
     "adapter": "authorizer",
     "recall": "adapter authorizer",
@@ -51,9 +52,11 @@ ARROWS: Mapping[str, str] = {
     "agent": "answering decision_log metrics peer",
     "answering": "decision_log enquiries metrics",
     "admin": "reload",
-    "blocker": "blockstore control watcher",
-    "blockstore": "state",
+    "blocker": "followed",
+    "statefile": "state",
     "builder": "bundle",
+    "followed": "control statefile watcher",
+    "glass": "followed metrics",
     "bundle": "evidence_store loading ocsp_store",
     "crew": "control jobs metrics worker",
     "crl_builder": "evidence_store state",
@@ -66,8 +69,8 @@ ARROWS: Mapping[str, str] = {
     "peer": "answering",
     "reload": "control jobs metrics state watcher",
     "supervisor": (
-        "admin answering blocker control crew evidence_keeper fetch listeners metrics ocsp_keeper ocsp_store reload "
-        "state watcher worker"
+        "admin answering blocker control crew bundle evidence_keeper fetch glass listeners metrics ocsp_keeper "
+        "ocsp_store reload state watcher worker"
     ),
     "worker": "agent answering bundle control decision_log diagnostics evidence_store metrics",
     "cli.": "settings",
@@ -88,7 +91,8 @@ HOMES: Mapping[str, str] = {
     "watchfiles": "watcher",
     "prometheus_client": "metrics admin",
     "structlog": (
-        "agent answering blocker crew decision_log diagnostics evidence_keeper ocsp_keeper reload supervisor worker"
+        "agent answering crew decision_log diagnostics evidence_keeper followed glass ocsp_keeper reload supervisor "
+        "worker"
     ),
     "click": "cli.",
     "rich": "cli.",

@@ -94,11 +94,11 @@ def test_a_block_list_is_part_of_every_policy_from_then_on(bundles: tuple[Path, 
     blocks = "apiVersion: authz/v1\nkind: blocks\nentries: [{issuer: corp, serial: 7}]\n"
 
     async def script(_: Worker, link: Link) -> None:
-        prepared = await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="", evidence="{}")
+        prepared = await link.ask("prepare", 5, bundle=str(bundles[0]), imposed={}, evidence="{}")
         assert (await link.ask("activate", 5))["revision"] == prepared["revision"]
-        await link.ask("block", 5, blocks=blocks)
+        await link.ask("block", 5, text=blocks)
         assert (await link.ask("report", 5))["policy"]["revision"] != prepared["revision"]
-        prepared = await link.ask("prepare", 5, bundle=str(bundles[1]), blocks="", evidence="{}")
+        prepared = await link.ask("prepare", 5, bundle=str(bundles[1]), imposed={}, evidence="{}")
         assert (await link.ask("activate", 5))["revision"] != prepared["revision"]
 
     supervise(listener, script)
@@ -109,11 +109,11 @@ def test_it_serves_from_the_first_activation_on_and_swaps_later(
 ) -> None:
     async def script(_: Worker, link: Link) -> None:
         assert (await link.ask("report", 5))["counters"] == []
-        prepared = await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="", evidence="{}")
+        prepared = await link.ask("prepare", 5, bundle=str(bundles[0]), imposed={}, evidence="{}")
         activated = await link.ask("activate", 5)
         assert prepared["revision"] == activated["revision"]
         assert await asyncio.to_thread(verdict, listener) == "allow"
-        await link.ask("prepare", 5, bundle=str(bundles[1]), blocks="", evidence="{}")
+        await link.ask("prepare", 5, bundle=str(bundles[1]), imposed={}, evidence="{}")
         assert await asyncio.to_thread(verdict, listener) == "allow"
         await link.ask("activate", 5)
         assert await asyncio.to_thread(verdict, listener) == "deny"
@@ -126,7 +126,7 @@ def test_it_serves_from_the_first_activation_on_and_swaps_later(
 
 def test_what_is_discarded_can_not_be_activated(bundles: tuple[Path, Path], listener: socket.socket) -> None:
     async def script(_: Worker, link: Link) -> None:
-        await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="", evidence="{}")
+        await link.ask("prepare", 5, bundle=str(bundles[0]), imposed={}, evidence="{}")
         await link.ask("discard", 5)
         with pytest.raises(WorkerError, match="nothing is prepared"):
             await link.ask("activate", 5)
@@ -138,13 +138,13 @@ def test_a_bundle_that_can_not_be_opened_is_an_error_and_changes_nothing(
     bundles: tuple[Path, Path], listener: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def script(_: Worker, link: Link) -> None:
-        await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="", evidence="{}")
+        await link.ask("prepare", 5, bundle=str(bundles[0]), imposed={}, evidence="{}")
         await link.ask("activate", 5)
         with pytest.raises(WorkerError, match="can't be read"):
-            await link.ask("prepare", 5, bundle=str(tmp_path), blocks="", evidence="{}")
+            await link.ask("prepare", 5, bundle=str(tmp_path), imposed={}, evidence="{}")
         monkeypatch.setattr(spoa.worker, "open_bundle", lambda *_: iter([None]))
         with pytest.raises(WorkerError, match="holds no policy"):
-            await link.ask("prepare", 5, bundle=str(bundles[1]), blocks="", evidence="{}")
+            await link.ask("prepare", 5, bundle=str(bundles[1]), imposed={}, evidence="{}")
         assert await asyncio.to_thread(verdict, listener) == "allow"
 
     supervise(listener, script)
@@ -161,7 +161,7 @@ def test_an_order_that_nobody_knows_is_an_error(listener: socket.socket) -> None
 def test_the_floor_of_the_clock_is_taken_over(bundles: tuple[Path, Path], listener: socket.socket) -> None:
     async def script(worker: Worker, link: Link) -> None:
         await link.ask("floor", 5, floor=time.time() + 1000)
-        await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="", evidence="{}")
+        await link.ask("prepare", 5, bundle=str(bundles[0]), imposed={}, evidence="{}")
         await link.ask("activate", 5)
         assert worker._agent is not None
         assert not worker._agent.policy.clock_usable
@@ -195,7 +195,7 @@ def test_a_drain_ends_with_the_last_counters_and_no_further_connection(
     bundles: tuple[Path, Path], listener: socket.socket
 ) -> None:
     async def script(_: Worker, link: Link) -> None:
-        await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="", evidence="{}")
+        await link.ask("prepare", 5, bundle=str(bundles[0]), imposed={}, evidence="{}")
         await link.ask("activate", 5)
         haproxy = await asyncio.to_thread(Haproxy, Address(*listener.getsockname()))
         await asyncio.to_thread(haproxy.ask)
@@ -212,7 +212,7 @@ def test_one_that_is_told_to_leave_before_it_serves_never_serves(
 ) -> None:
     async def script(worker: Worker, link: Link) -> None:
         await link.ask("drain", 5)
-        await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="", evidence="{}")
+        await link.ask("prepare", 5, bundle=str(bundles[0]), imposed={}, evidence="{}")
         await link.ask("activate", 5)
         assert worker._agent is not None
         assert not worker._agent._accepting
@@ -225,7 +225,7 @@ def test_it_is_gone_within_two_seconds_of_its_supervisor(bundles: tuple[Path, Pa
 
     async def script(_: Worker, link: Link) -> None:
         nonlocal began
-        await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="", evidence="{}")
+        await link.ask("prepare", 5, bundle=str(bundles[0]), imposed={}, evidence="{}")
         await link.ask("activate", 5)
         haproxy = await asyncio.to_thread(Haproxy, Address(*listener.getsockname()))
         asyncio.get_running_loop().run_in_executor(None, _chatter, haproxy)
@@ -278,7 +278,7 @@ class TestProcess:
     ) -> None:
         log = tmp_path / "log"
         process, end = self.start(listener, str(log))
-        self.ask(end, "prepare", bundle=str(bundles[0]), blocks="", evidence="{}")
+        self.ask(end, "prepare", bundle=str(bundles[0]), imposed={}, evidence="{}")
         self.ask(end, "activate")
         process.send_signal(signal.SIGHUP)
         log.unlink()
@@ -294,7 +294,7 @@ class TestProcess:
         self, listener: socket.socket, bundles: tuple[Path, Path]
     ) -> None:
         process, end = self.start(listener)
-        self.ask(end, "prepare", bundle=str(bundles[0]), blocks="", evidence="{}")
+        self.ask(end, "prepare", bundle=str(bundles[0]), imposed={}, evidence="{}")
         self.ask(end, "activate")
         with Haproxy(Address(*listener.getsockname())) as haproxy:
             process.send_signal(signal.SIGTERM)
@@ -326,7 +326,7 @@ def test_what_is_learnt_about_certificates_goes_to_the_agent(
 
     async def script(worker: Worker, link: Link) -> None:
         await link.ask("learn", 5, rows=rows)
-        await link.ask("prepare", 5, bundle=str(bundles[0]), blocks="", evidence="{}")
+        await link.ask("prepare", 5, bundle=str(bundles[0]), imposed={}, evidence="{}")
         await link.ask("activate", 5)
         await link.ask("learn", 5, rows=rows)
         with pytest.raises(WorkerError, match="KeyError"):

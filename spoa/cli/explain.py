@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from spoa import blockstore
-from spoa.blocks import BlockList
+from spoa.blocks import FILE, BlockList
 from spoa.cli.findings import load, print_problems
 from spoa.cli.table import printable
 from spoa.explanation import Explanation, explain
@@ -20,6 +19,7 @@ from spoa.pem import read_blocks
 from spoa.policy.casegrammar import REVOCATIONS, read_address, read_request_line
 from spoa.policy.reading import quoted, suggestion
 from spoa.policy.scalars import Timestamp
+from spoa.statefile import read_text
 from spoa.transcript import certificate_keys
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def command(policies: str, *, now: int | None, revocation: str, as_json: bool, *
         sys.exit(_INVALID)
     policy = loaded.policy()
     if given["state_dir"]:
-        policy = policy.with_blocks(BlockList.from_text(blockstore.read_blocks(Path(given["state_dir"]))))
+        policy = policy.with_blocks(BlockList.from_text(read_text(Path(given["state_dir"]) / FILE)))
     known = [switch.name for switch in policy.model.switches]
     for name in given["switches"]:
         if name not in known:

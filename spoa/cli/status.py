@@ -75,6 +75,9 @@ def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
         ("workers", f"{serving} of {len(workers)} serve, {sum(w['connections'] for w in workers)} connections"),
         ("clock", "usable" if status["clock_usable"] else "NOT USABLE: certificate dates deny"),
     ]
+    for entry in status["break_glass"]["entries"]:
+        seen = f"refused: {entry['refused']}" if entry["refused"] else f"OPEN until {_time(entry['until'])}"
+        rows.append((f"break glass {entry['switch']}", f"{seen}, ticket {entry['ticket']}"))
     for name, entry in status.get("lists", {}).items():
         rows.append((f"list {name}", f"{entry['entries']} entries, next expiry {_time(entry['soonest_expiry'])}"))
     for name, entry in status.get("issuers", {}).items():

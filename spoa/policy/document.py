@@ -33,6 +33,7 @@ __all__ = [
     "Sequence",
     "items_of",
     "read_document",
+    "write_scalar",
 ]
 
 MAX_SIZE: Final = 1 << 20
@@ -148,6 +149,12 @@ _UNICODE_MARKS: Final = (
     (b"\x00\x00\xfe\xff", "the file is UTF-32; save it as UTF-8", "not-utf8"),
     (b"\xef\xbb\xbf", "the file starts with a byte order mark; save it as UTF-8 without one", "byte-order-mark"),
 )
+
+
+def write_scalar(text: str) -> str:
+    """Write a text as a scalar that reads the same: quoted, on one line, in ASCII; lone surrogates become `?`."""
+    whole = text.encode("utf-8", "replace").decode()
+    return str(yaml.dump(whole, default_style='"', width=1 << 31)).rstrip("\n")
 
 
 def _decode(text: bytes, file: str) -> str | Problem:
@@ -404,4 +411,6 @@ def _syntax_problem(error: yaml.YAMLError, file: str) -> Problem:
     hint = next((f"; {hint}" for words, hint in _HINTS if words in said), "")
     mark = getattr(error, "problem_mark", None)
     line, column = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
+    if "nesting depth" in said:  # libyaml has a bound of its own, and reads ahead of us
+        return Problem(file, line, column, "", f"nested too deep; at most {MAX_DEPTH} levels are allowed", "too-deep")
     return Problem(file, line, column, "", f"not YAML: {said or error}{hint}", "syntax")

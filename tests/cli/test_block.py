@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner, Result
 
-from spoa.blocks import BlockList
-from spoa.blockstore import FILE
+from spoa.blocks import FILE, BlockList
 from spoa.cli.block import command as block
 from spoa.cli.unblock import command as unblock
 from spoa.exceptions import PolicyError

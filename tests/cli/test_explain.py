@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from spoa.blockedit import add_block
-from spoa.blocks import Block, read_target
-from spoa.blockstore import edit_blocks
+from spoa.blocks import FILE, Block, read_target
 from spoa.cli.explain import command
 from spoa.pem import read_blocks
+from spoa.statefile import edit_text
 from tests.cli.directories import POLICY, write_directory
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def test_a_block_denies_where_the_state_directory_is_given(directory: Path) -> N
     state = directory / "state"
     der = read_blocks((directory / "tests/alice.pem").read_bytes(), "CERTIFICATE")[0].der
     target = read_target("sha256:" + hashlib.sha256(der).hexdigest())
-    edit_blocks(state, lambda text: (add_block(text, Block(target, "stolen")), None))
+    edit_text(state / FILE, lambda text: (add_block(text, Block(target, "stolen")), None))
     assert answer(directory, "--request", "GET /")["verdict"] == "allow"
     denied = answer(directory, "--request", "GET /", "--state-dir", state)
     assert (denied["verdict"], denied["reason"]) == ("deny", "certificate_blocked")

@@ -24,6 +24,7 @@ STATUS: dict[str, Any] = {
     "listen": ["127.0.0.1:9123"],
     "workers": [{"pid": 1, "serving": True, "since": 1.0, "connections": 3}],
     "clock_usable": True,
+    "break_glass": {"open": [], "switches": {}, "entries": [], "problem": ""},
     "last_reload": None,
 }
 
@@ -120,3 +121,11 @@ def test_an_agent_on_another_state_directory_is_not_taken_for_the_one_that_was_a
     result = CliRunner().invoke(command, ["--state-dir", str(tmp_path / "other")])
     assert result.exit_code == 1
     assert "no agent runs on" in result.stderr
+
+
+def test_an_open_switch_has_a_line_and_so_has_one_that_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    opening = {"switch": "incident", "ticket": "INC-7", "opened": 1, "until": 1_800_000_000, "by": "", "refused": ""}
+    entries = [opening, {**opening, "switch": "other", "refused": "the policy declares none"}]
+    output = shown(monkeypatch, break_glass={"open": ["incident"], "switches": {}, "entries": entries}).output
+    assert "OPEN until 2027-01-15T08:00:00+00:00, ticket INC-7" in output
+    assert "refused: the policy declares none" in output

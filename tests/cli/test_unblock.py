@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from click.testing import CliRunner, Result
 
 from spoa.blockedit import add_block
-from spoa.blocks import Block, BlockList, read_target
-from spoa.blockstore import FILE, edit_blocks
+from spoa.blocks import FILE, Block, BlockList, read_target
 from spoa.cli.unblock import command
+from spoa.statefile import edit_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ def run(*words: object) -> Result:
 
 
 def block(state: Path, target: str) -> None:
-    edit_blocks(state, lambda text: (add_block(text, Block(read_target(target))), None))
+    edit_text(state / FILE, lambda text: (add_block(text, Block(read_target(target))), None))
 
 
 def test_only_what_is_named_is_lifted(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_aliases_repeat_a_value() -> None:
         ("cn: *-readonly\n", "unknown-alias", (1, 5), "quotation marks"),
         ("a: &x [*x]\n", "recursive-alias", (1, 8), "inside the very value"),
         ("[" * 33 + "]" * 33, "too-deep", (1, 33), "at most 32"),
-        ("[" * 100_000, "too-deep", (1, 33), "at most 32"),
+        ("[" * 900, "too-deep", (1, 33), "at most 32"),
         ("a: &x " + "[" * 20 + "]" * 20 + "\nb: " + "[" * 20 + "*x" + "]" * 20, "too-deep", (2, 24), "*x makes"),
         ("a: 'x\n", "syntax", (2, 1), "not closed"),
         ("a:\n\tb: 1\n", "syntax", (2, 1), "not tabs"),
@@ -234,3 +234,9 @@ def test_no_bytes_make_it_raise(text: bytes) -> None:
 def test_what_is_dumped_is_read_again(value: object) -> None:
     text = yaml.safe_dump(value, default_style='"', allow_unicode=True).replace("!!map ", "")
     assert plain(read(text)) == value
+
+
+@pytest.mark.usefixtures("loader")
+def test_whoever_notices_first_a_hundred_thousand_brackets_are_too_deep() -> None:
+    _, (problem,) = read_document(b"[" * 100_000, "a.yaml")
+    assert (problem.code, "at most 32" in problem.message) == ("too-deep", True)

@@ -1,0 +1,79 @@
+"""A small text in the state directory that all workers follow, whoever edits it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import structlog
+
+from spoa.control import WorkerError
+from spoa.exceptions import PolicyError, StateError
+from spoa.statefile import read_text
+from spoa.watcher import Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+__all__ = ["Followed"]
+
+_log = structlog.get_logger()
+T = TypeVar("T")
+
+
+class Followed(Generic[T]):
+    """Reads a file when it changes, and has it swapped in.
+
+    A file that can't be read changes nothing: what was in force stays, and the problem is told.
+
+    Args:
+        path: the file.
+        read: makes a value of its bytes; raises PolicyError.
+        swap: puts the text to use in every worker; raises WorkerError.
+        what: what the file is, for the log.
+
+    Attributes:
+        value: what is in force.
+        problem: why the file is not what is in force; empty when it is.
+    """
+
+    def __init__(
+        self, path: Path, read: Callable[[bytes], T], swap: Callable[[str], Awaitable[None]], what: str
+    ) -> None:
+        self._path = path
+        self._read = read
+        self._swap = swap
+        self._what = what
+        self._text: bytes | None = None
+        self.value = read(b"")
+        self.problem = ""
+
+    async def update(self) -> bool:
+        """Put the file in force, and tell whether it is."""
+        try:
+            text = await asyncio.to_thread(read_text, self._path)
+            if text == self._text:
+                self.problem = ""
+                return True
+            value = self._read(text)
+            await self._swap(text.decode())
+        except (PolicyError, StateError, WorkerError) as error:
+            self.problem = str(error)
+            _log.error(f"the {self._what} can't be used; what was in force stays so", problem=self.problem)
+            return False
+        is_first, self._text, self.value, self.problem = self._text is None, text, value, ""
+        self.told(is_first=is_first)
+        return True
+
+    def told(self, *, is_first: bool) -> None:
+        """Tell the log what is in force now."""
+        if not is_first:
+            _log.info(f"{self._what} in force")
+
+    async def watch(self) -> None:
+        """Follow the file for ever."""
+        watcher = Watcher([self._path], quiet=0.02, interval=0.25)
+        await self.update()  # for what came between the first reading and now
+        async for _ in watcher.changes():
+            await self.update()

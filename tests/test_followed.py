@@ -1,0 +1,92 @@
+"""What is in force is what the file says, and a broken file changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog.testing
+
+from spoa.control import WorkerError
+from spoa.exceptions import PolicyError, Problem
+from spoa.followed import Followed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def read(text: bytes) -> int:
+    """Read a file of digits."""
+    if text.isdigit() or not text:
+        return int(text or b"0")
+    raise PolicyError((Problem("file", 1, 1, "", "no number", "invalid-value"),))
+
+
+class Swaps:
+    """Takes every text that is swapped in, or refuses it."""
+
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+        self.refuses = False
+        self.came = asyncio.Event()
+
+    async def __call__(self, text: str) -> None:
+        if self.refuses:
+            raise WorkerError("block", "no")
+        self.taken.append(text)
+        self.came.set()
+
+
+def test_a_change_is_swapped_in_once_and_told(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        swaps, path = Swaps(), tmp_path / "file"
+        followed = Followed(path, read, swaps, "number")
+        with structlog.testing.capture_logs() as logs:
+            assert await followed.update()
+            path.write_text("1")
+            assert await followed.update()
+            assert await followed.update()
+        assert (swaps.taken, followed.value, [line["event"] for line in logs]) == (["", "1"], 1, ["number in force"])
+
+    asyncio.run(scenario())
+
+
+def test_what_can_not_be_read_or_swapped_changes_nothing_until_it_can(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        swaps, path = Swaps(), tmp_path / "file"
+        followed = Followed(path, read, swaps, "number")
+        path.write_text("1")
+        await followed.update()
+        with structlog.testing.capture_logs():
+            path.write_text("one")
+            assert not await followed.update()
+            assert "no number" in followed.problem
+            swaps.refuses = True
+            path.write_text("2")
+            assert not await followed.update()
+            assert (followed.value, swaps.taken) == (1, ["1"])
+            swaps.refuses = False
+            assert await followed.update()
+        assert (followed.value, followed.problem) == (2, "")
+        path.unlink()
+        path.mkdir()
+        with structlog.testing.capture_logs():
+            assert not await followed.update()
+
+    asyncio.run(scenario())
+
+
+def test_the_file_is_followed(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        swaps, path = Swaps(), tmp_path / "file"
+        following = asyncio.create_task(Followed(path, read, swaps, "number").watch())
+        async with asyncio.timeout(10):
+            await swaps.came.wait()
+            swaps.came.clear()
+            path.write_text("7")
+            await swaps.came.wait()
+        assert swaps.taken == ["", "7"]
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+    asyncio.run(scenario())
