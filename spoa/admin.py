@@ -39,6 +39,7 @@ class Sources:
     status: Callable[[], Awaitable[dict[str, Any]]]
     is_ready: Callable[[], bool]
     reload: Callable[[], Awaitable[Outcome]]
+    promote: Callable[[], Awaitable[Outcome]]
 
 
 class Admin:
@@ -64,7 +65,8 @@ class Admin:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/status", self._status)
-        app.router.add_post("/reload", self._reload)
+        app.router.add_post("/reload", self._changing(self._sources.reload))
+        app.router.add_post("/promote", self._changing(self._sources.promote))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT)
         await self._runner.setup()
         await web.SockSite(self._runner, listener).start()
@@ -106,14 +108,20 @@ class Admin:
     async def _status(self, _: web.Request) -> web.Response:
         return web.json_response(await self._sources.status(), dumps=_dumps)
 
-    async def _reload(self, request: web.Request) -> web.Response:
-        if not await self._may_change(request):
-            raise web.HTTPUnauthorized(
-                headers={"WWW-Authenticate": "Bearer"}, text="use the unix socket, or the token of --admin-token-file\n"
-            )
-        outcome = await self._sources.reload()
-        status = 200 if outcome.is_fine else _REJECTED if outcome.result == "rejected" else 500
-        return web.json_response(asdict(outcome), status=status, dumps=_dumps)
+    def _changing(self, act: Callable[[], Awaitable[Outcome]]) -> Callable[[web.Request], Awaitable[web.Response]]:
+        """Return what answers a request that changes something by how that ended."""
+
+        async def handle(request: web.Request) -> web.Response:
+            if not await self._may_change(request):
+                raise web.HTTPUnauthorized(
+                    headers={"WWW-Authenticate": "Bearer"},
+                    text="use the unix socket, or the token of --admin-token-file\n",
+                )
+            outcome = await act()
+            status = 200 if outcome.is_fine else _REJECTED if outcome.result == "rejected" else 500
+            return web.json_response(asdict(outcome), status=status, dumps=_dumps)
+
+        return handle
 
     async def _may_change(self, request: web.Request) -> bool:
         if _is_unix(request):

@@ -92,6 +92,10 @@ class Agent:
         self._answering.swap(policy)
         self._set_circumstances()
 
+    def compare_with(self, candidate: Policy | None) -> None:
+        """Judge every request under a candidate too, or no more."""
+        self._answering.compare_with(candidate)
+
     def take(self, rows: Iterable[dict[str, Any]]) -> None:
         """Learn answers to questions about certificates.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from spoa.adapter import Answers, no_verdict_actions, read_request
+from spoa.comparison import Comparison
 from spoa.enquiries import Enquiries, Waiting
 from spoa.exceptions import ProtocolError
 from spoa.facts import Request
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Answering", "Limits"]
 
 _TURN: Final = 0.004  # seconds of judging before other connections get their turn
+_FAILED: Final = ("failed", "", "")  # the count of comparisons that raised
 _LOOK: Final = 16  # requests judged between two looks at the clock
 _REPORT_INTERVAL: Final = 1.0  # seconds between two tracebacks in the log
 _RESERVE: Final = 0.01  # seconds before the deadline at which a request waits no more
@@ -96,6 +98,8 @@ class Answering:
         self._soft_fails: Samples = {}
         self._break_glass: Samples = {}
         self._next_soft_fail_report: dict[str, float] = {}
+        self._comparison: Comparison | None = None
+        self._compared: Samples = {}
         self._enquiries: Enquiries | None = None
         if send is not None:
             self._enquiries = Enquiries(policy.assurance.memory, send, clock, self._forget, self._resume)
@@ -112,6 +116,16 @@ class Answering:
         self._policy = policy
         self._answers = Answers(policy.revision)
         self._recall = Recall(policy, self._answers)
+        if self._comparison is not None and self._comparison.candidate.blocks is not policy.blocks:
+            self.compare_with(self._comparison.candidate)
+
+    def compare_with(self, candidate: Policy | None) -> None:
+        """Judge every request under a candidate too, from the next read on; None ends that. What was counted is kept.
+
+        Nothing is recalled meanwhile, so that each request is compared.
+        """
+        self._compared = self._comparisons()
+        self._comparison = None if candidate is None else Comparison(candidate.with_blocks(self._policy.blocks))
 
     def take(self, rows: Iterable[dict[str, Any]]) -> None:
         """Learn answers to questions about certificates; requests that waited for them are answered.
@@ -176,6 +190,7 @@ class Answering:
         found = self._decisions()
         found.update(self._soft_fails)
         found.update(self._break_glass)
+        found.update(self._comparisons())
         for cache, (entries, _, _) in self._policy.cache_sizes().items():
             found["cache_entries", (cache,)] = entries
         found.update(self._seconds.samples("request_duration_seconds"))
@@ -206,6 +221,7 @@ class Answering:
         ack = connection.ack
         ask = self._recall.ask
         judge = self._policy.judge
+        comparison = self._comparison
         seconds = int(now)
         self._recall.look_around(seconds)
         for event in events:
@@ -217,7 +233,7 @@ class Answering:
             ids, payload = event
             request: Request | None = None
             try:
-                recalled = ask(payload, seconds)
+                recalled = ask(payload, seconds) if comparison is None else None
                 if recalled is None:
                     request = read_request(payload)
                     judgement = None if request is None else judge(request, now)
@@ -262,7 +278,23 @@ class Answering:
         judged.append((request, judgement))
         if judgement.soft_fails:
             self._count_soft_fails(judgement)
+        if self._comparison is not None:
+            self._compare(self._comparison, request, judgement, now)
         return actions
+
+    def _compare(self, comparison: Comparison, request: Request, judgement: Judgement, now: float) -> None:
+        try:
+            judgement.difference = comparison.compare(request, now, judgement, self._policy)
+        except Exception as error:  # noqa: BLE001 -- a defect in judging the candidate is no reason to deny
+            self._report("a request could not be judged under the candidate", exc_info=error)
+            comparison.counts[_FAILED] = comparison.counts.get(_FAILED, 0) + 1
+
+    def _comparisons(self) -> Samples:
+        """Return how the answers of all candidates so far compared."""
+        found = dict(self._compared)
+        for key, count in ({} if self._comparison is None else self._comparison.counts).items():
+            found["candidate_decisions_total", key] = found.get(("candidate_decisions_total", key), 0) + count
+        return found
 
     def _waits(self, waiting: Waiting, judgement: Judgement) -> bool:
         """Have asked what is to be asked; tell whether the request waits for it, and is not to be answered yet."""

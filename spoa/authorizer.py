@@ -134,9 +134,10 @@ class Judgement:
         path: the canonical path, only where the policy normalises.
         revocation: `good`, `not_checked`, …; empty where it wasn't asked.
         soft_fails: the sources of revocation that gave no assurance and were let pass.
+        difference: how a candidate policy would have answered, where one was asked and would have answered otherwise.
     """
 
-    __slots__ = ("days_left", "decision", "path", "revocation", "soft_fails", "standing")
+    __slots__ = ("days_left", "decision", "difference", "path", "revocation", "soft_fails", "standing")
 
     def __init__(self, decision: Decision, standing: Standing | None = None) -> None:
         self.decision = decision
@@ -145,6 +146,7 @@ class Judgement:
         self.path = ""
         self.revocation = ""
         self.soft_fails: tuple[str, ...] = ()
+        self.difference: tuple[str, ...] | None = None
 
     @property
     def certificate(self) -> Certificate | None:

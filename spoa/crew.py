@@ -107,6 +107,7 @@ class Crew:
         self._keepers: list[asyncio.Task[None]] = []
         self._bundle: Path | None = None
         self._imposed: dict[str, str] = {}
+        self._candidate = ""
         self._evidence = "{}"
         self._telling: set[asyncio.Task[list[tuple[_Worker, dict[str, Any] | WorkerError]]]] = set()
         self._totals = Totals()
@@ -178,6 +179,19 @@ class Crew:
             self._bundle = bundle
             self._evidence = evidence
             await self._ask_or_replace(serving, "activate", _ACTIVATE_TIMEOUT)
+
+    async def propose(self, bundle: Path) -> None:
+        """Have every worker, also those to come, judge under the policy of a bundle too, without answering by it.
+
+        Raises:
+            WorkerError: a worker can't open it; some may judge under it, and some under the one before.
+        """
+        async with self._swapping:
+            serving = [worker for worker in self._workers if worker.is_serving]
+            for _, answer in await _ask_all(serving, "propose", _PREPARE_TIMEOUT, bundle=str(bundle)):
+                if isinstance(answer, WorkerError) and not answer.is_gone:
+                    raise answer
+            self._candidate = str(bundle)
 
     async def impose(self, verb: str, text: str) -> None:
         """Put a text that was read before, blocks or openings, in force in every worker, also those to come.
@@ -268,6 +282,8 @@ class Crew:
                 await worker.link.ask("prepare", _PREPARE_TIMEOUT, **content)
                 await worker.link.ask("activate", _ACTIVATE_TIMEOUT)
                 worker.is_serving = True
+                if self._candidate:
+                    await worker.link.ask("propose", _PREPARE_TIMEOUT, bundle=self._candidate)
         except WorkerError as error:
             if not self._ending.is_set():
                 _log.error("a worker can't begin", worker=worker.pid, error=str(error))

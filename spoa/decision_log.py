@@ -126,6 +126,9 @@ def _certificate(certificate: Certificate | None, sha256: bytes) -> dict[str, An
     }
 
 
+_DIFFERENCE: Final = ("change", "verdict", "reason", "rule", "route")
+
+
 def line_of(entry: Entry) -> bytes:
     """Write one decision as a line.
 
@@ -155,6 +158,8 @@ def line_of(entry: Entry) -> bytes:
         "detail": entry.detail,
         "break_glass": list(entry.switches),
     }
+    if entry.judgement.difference is not None:
+        line["candidate"] = dict(zip(_DIFFERENCE, entry.judgement.difference, strict=True))
     return json.dumps(line, separators=(",", ":")).encode() + b"\n"
 
 
@@ -208,7 +213,8 @@ class DecisionLog:
     ) -> None:
         """Queue what one socket read answered, while these break-glass switches were open; returns at once."""
         for request, judgement in judged:
-            if judgement.decision.verdict == "allow" and self.allow_share < 1 and self._choose() >= self.allow_share:
+            is_sampled = judgement.decision.verdict == "allow" and judgement.difference is None and self.allow_share < 1
+            if is_sampled and self._choose() >= self.allow_share:
                 continue
             entry = Entry(
                 now,

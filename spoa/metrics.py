@@ -115,6 +115,13 @@ METRICS: Final = (
     Metric("list_entries", "gauge", "Entries of a list.", ("list",)),
     Metric("list_soonest_expiry_timestamp_seconds", "gauge", "When the next entry of a list expires.", ("list",)),
     Metric("blocks", "gauge", "Certificates, keys and serial numbers on the block list.", (), ((),)),
+    Metric(
+        "candidate_decisions_total",
+        "counter",
+        "Requests judged under the candidate too, by how its answer differs.",
+        ("change", "rule", "candidate_rule"),
+    ),
+    Metric("candidate_info", "gauge", "1, with the revision of the candidate that is judged under.", ("revision",)),
     Metric("break_glass_open", "gauge", "1 while a break-glass switch is open.", ("switch",)),
     Metric("break_glass_opened_total", "counter", "Openings of break-glass switches.", (), ((),)),
     Metric(

@@ -44,7 +44,7 @@ class Outcome:
     Attributes:
         result: `activated`; `unchanged` (the same bytes came out); `rejected` (the policy has problems); `failed` (a
             process or disk has).
-        cause: what asked for it: `start`, `change`, `signal`, `request`.
+        cause: what asked for it: `start`, `change`, `signal`, `request`, `promote`.
         revision: the revision active afterwards; empty when there is none.
         at: when it ended, seconds since the epoch.
         seconds: how long it took.
@@ -180,6 +180,10 @@ class Reloader:
             builder = await Job.start(_BUILDER, _BUILDER_NAME)
         job = {"directory": str(self.directory), "bundle": str(draft), "state": str(self.state.path)}
         return await builder.run(job, self.build_timeout)
+
+    def failed(self, cause: str, message: str) -> Outcome:
+        """Return the outcome of what was not even tried."""
+        return self._outcome("failed", cause, ({"message": message},))
 
     def _outcome(
         self,

@@ -300,8 +300,6 @@ def _check_together(values: dict[str, Any], problems: list[SettingsError]) -> No
                 "admin", f"{admin} can be reached from elsewhere; use loopback, unix:/PATH, or add --admin-remote"
             )
         )
-    if values.get("candidate") is not None:
-        problems.append(SettingsError("candidate", "this release judges one policy at a time; leave the option out"))
 
 
 def _read_file(path: Path, problems: list[SettingsError]) -> dict[str, tuple[str, str]]:

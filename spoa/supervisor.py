@@ -21,6 +21,7 @@ from spoa.answering import Limits
 from spoa.authorizer import joint_revision
 from spoa.blocker import Blocker
 from spoa.bundle import read_switches
+from spoa.candidate import Candidate
 from spoa.control import WorkerError
 from spoa.crew import Crew
 from spoa.evidence_keeper import EvidenceKeeper
@@ -106,7 +107,18 @@ class Supervisor:
         self._watcher = Watcher(self._reloader.watched)
         self._blocker = Blocker(self._state.path, partial(self._crew.impose, "block"))
         self._glass = Glass(self._state.path, partial(self._crew.impose, "open"))
-        sources = Sources(self._metrics, self.status, lambda: self._crew.is_complete, lambda: self._reload("request"))
+        self._candidate: Candidate | None = None
+        if settings.candidate is not None:
+            self._candidate = Candidate(
+                settings.candidate.absolute(), self._state.path / "candidate", self._crew.propose
+            )
+        sources = Sources(
+            self._metrics,
+            self.status,
+            lambda: self._crew.is_complete,
+            lambda: self._reload("request"),
+            self._promote,
+        )
         self._admin = Admin(sources, settings.admin.host if settings.admin else "", settings.admin_token_file)
 
     async def run(self) -> int:
@@ -154,6 +166,7 @@ class Supervisor:
             "workers": self._crew.describe(),
             "blocks": self._blocker.describe(),
             "break_glass": self._glass.describe(int(now)),
+            "candidate": None if self._candidate is None else self._candidate.describe(counts),
             "clock_usable": self._is_clock_usable(),
             "last_reload": None
             if last is None
@@ -236,6 +249,8 @@ class Supervisor:
         self._spawn(self._blocker.watch())
         self._spawn(self._glass.watch())
         self._spawn(self._glass.remind())
+        if self._candidate is not None:
+            self._spawn(self._candidate.watch())
         self._spawn(self._evidence.watch())
         self._spawn(self._evidence.retry())
         self._spawn(self._look_at_clock())
@@ -252,6 +267,8 @@ class Supervisor:
         await asyncio.gather(self._crew.drain(), *tasks, return_exceptions=True)
         await self._reloader.close()
         await self._evidence.close()
+        if self._candidate is not None:
+            await self._candidate.close()
         await self._ocsp.close()
         await self._fetcher.close()
         if self._admin_listener is not None:
@@ -283,6 +300,18 @@ class Supervisor:
         self._watcher.watch(self._reloader.watched)
         await self._reloader.prepare_builder()
         return outcome
+
+    async def _promote(self) -> Outcome:
+        """Put the candidate in the place of the active policy, and activate it."""
+        if self._candidate is None:
+            return self._reloader.failed("promote", "there is no candidate; start the agent with --candidate DIR")
+        if not self._candidate.is_good:
+            return self._reloader.failed("promote", "the candidate has problems, which `status` shows; mend them first")
+        try:
+            await self._candidate.promote(self._settings.policies.absolute())
+        except StateError as error:
+            return self._reloader.failed("promote", str(error))
+        return await self._reload("promote")
 
     async def _reload_on_signal(self) -> None:
         await self._reload("signal")
@@ -320,6 +349,7 @@ class Supervisor:
         found.update(self._evidence.samples(time.time()))
         found.update(self._ocsp.samples(time.time()))
         found.update(self._glass.samples(int(time.time())))
+        found.update(self._candidate.samples() if self._candidate is not None else {})
         found["build_info", (__version__,)] = 1
         found["clock_usable", ()] = self._is_clock_usable()
         found["blocks", ()] = len(self._blocker.blocks)

@@ -97,6 +97,7 @@ class Worker:
             "block": self._block,
             "learn": self._learn,
             "open": self._open_switches,
+            "propose": self._propose,
             "discard": self._discard,
             "report": self._report,
             "floor": self._take_floor,
@@ -210,6 +211,17 @@ class Worker:
         self._openings = Openings.from_text(message["text"].encode())
         if self._agent is not None:
             self._agent.set_openings(self._openings)
+        return {}
+
+    async def _propose(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Judge under a candidate too; it shares nothing with the policy in use but what certificates say."""
+        if self._agent is None:
+            return {"error": "nothing is active yet"}
+        candidate: Policy | None = None
+        for opened in open_bundle(Path(message["bundle"]), self._agent.policy):
+            candidate = opened
+            await asyncio.sleep(0)  # requests come between two slices
+        self._agent.compare_with(candidate)
         return {}
 
     async def _discard(self, _: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ class Agent:
         self.is_ready = True
         self.result = "activated"
         self.reloads = 0
+        self.promotions = 0
 
     async def metrics(self) -> bytes:
         return b"spoa_authz_workers 1.0\n"
@@ -38,6 +39,10 @@ class Agent:
         problems = () if self.result == "activated" else ({"message": "no"},)
         return Outcome(self.result, "request", "0123456789ab", 0.0, 0.0, problems)
 
+    async def promote(self) -> Outcome:
+        self.promotions += 1
+        return Outcome("activated", "promote", "0123456789ab", 0.0, 0.0)
+
 
 Ask = "Callable[..., Awaitable[tuple[int, str]]]"
 
@@ -49,7 +54,7 @@ def serve(
 
     async def run() -> None:
         agent = Agent()
-        sources = Sources(agent.metrics, agent.status, lambda: agent.is_ready, agent.reload)
+        sources = Sources(agent.metrics, agent.status, lambda: agent.is_ready, agent.reload, agent.promote)
         admin = Admin(sources, "admin.example", token_file)
         listener = bind(address or Address("127.0.0.1", 0), "admin")
         bound = address_of(listener)
@@ -167,7 +172,19 @@ def test_other_methods_and_paths_are_refused() -> None:
 def test_an_admin_address_that_was_never_served_can_be_closed() -> None:
     async def run() -> None:
         agent = Agent()
-        sources = Sources(agent.metrics, agent.status, lambda: True, agent.reload)
+        sources = Sources(agent.metrics, agent.status, lambda: True, agent.reload, agent.promote)
         await Admin(sources, "", None).close()
 
     asyncio.run(run())
+
+
+def test_a_promotion_needs_the_right_to_change_as_a_reload_does(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("secret\n")
+
+    async def script(ask: Any, agent: Agent) -> None:
+        assert (await ask("POST", "/promote"))[0] == 401
+        assert agent.promotions == 0
+        status, body = await ask("POST", "/promote", Authorization="Bearer secret")
+        assert (status, json.loads(body)["cause"], agent.promotions) == (200, "promote", 1)
+
+    serve(script, token_file=tmp_path / "token")

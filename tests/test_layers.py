@@ -22,11 +22,11 @@ LAYERS: Mapping[int, str] = {
     0: "_version circuit exceptions cache oid",
     1: "spop. facts identity issuers listindex pem signatures pki ocsp_responder addresses egress",
     2: "policy. revocation. allowlist blocks blockedit haproxy_config. openings",
-    3: "assurance authorizer adapter recall transcript explanation coverage specimens invariants rehearsal",
+    3: "assurance authorizer adapter comparison recall transcript explanation coverage specimens invariants rehearsal",
     4: (
-        "agent answering admin blocker builder bundle control crew crl_builder decision_log diagnostics "
+        "agent answering admin blocker builder bundle candidate control crew crl_builder decision_log diagnostics "
         "enquiries evidence_keeper evidence_store fetch followed glass jobs listeners loading lookup metrics "
-        "ocsp_keeper ocsp_store peer pki_directory reload state statefile supervisor watcher worker"
+        "ocsp_keeper ocsp_store peer pki_directory promotion reload state statefile supervisor watcher worker"
     ),
     5: "settings cli. __main__",
 }
@@ -42,6 +42,7 @@ ARROWS: Mapping[str, str] = {
     "openings": "policy.",
     "authorizer": "assurance",
     "adapter": "authorizer",
+    "comparison": "assurance authorizer",
     "recall": "adapter authorizer",
     "transcript": "authorizer",
     "explanation": "assurance authorizer transcript",
@@ -58,6 +59,7 @@ ARROWS: Mapping[str, str] = {
     "followed": "control statefile watcher",
     "glass": "followed metrics",
     "bundle": "evidence_store loading ocsp_store",
+    "candidate": "metrics promotion reload state watcher",
     "crew": "control jobs metrics worker",
     "crl_builder": "evidence_store state",
     "enquiries": "metrics",
@@ -69,8 +71,8 @@ ARROWS: Mapping[str, str] = {
     "peer": "answering",
     "reload": "control jobs metrics state watcher",
     "supervisor": (
-        "admin answering blocker control crew bundle evidence_keeper fetch glass listeners metrics ocsp_keeper "
-        "ocsp_store reload state watcher worker"
+        "admin answering blocker bundle candidate control crew evidence_keeper fetch glass listeners metrics "
+        "ocsp_keeper ocsp_store reload state watcher worker"
     ),
     "worker": "agent answering bundle control decision_log diagnostics evidence_store metrics",
     "cli.": "settings",
@@ -91,8 +93,8 @@ HOMES: Mapping[str, str] = {
     "watchfiles": "watcher",
     "prometheus_client": "metrics admin",
     "structlog": (
-        "agent answering crew decision_log diagnostics evidence_keeper followed glass ocsp_keeper reload supervisor "
-        "worker"
+        "agent answering candidate crew decision_log diagnostics evidence_keeper followed glass ocsp_keeper reload "
+        "supervisor worker"
     ),
     "click": "cli.",
     "rich": "cli.",

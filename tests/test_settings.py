@@ -85,7 +85,7 @@ def test_other_kinds_of_value_are_read() -> None:
         ("decision-log", "a\0b"),
         ("log-allows", "sometimes"),
         ("log-allows", "101%"),
-        ("candidate", "/other"),
+        ("candidate", "a\0b"),
         ("last-good", "maybe"),
         ("hello-timeout", "0"),
         ("hello-timeout", "inf"),

@@ -42,6 +42,7 @@ VERBS: Final[Mapping[str, Verb]] = {
     "haproxy-config": Verb("haproxy_config", "Print the configuration that HAProxy needs."),
     "block": Verb("block", "Refuse a certificate here and now."),
     "unblock": Verb("unblock", "Lift a block."),
+    "promote": Verb("promote", "Make the candidate the active policy."),
     "breakglass": Verb("breakglass", "Open a declared switch for a bounded time."),
     "status": Verb("status", "Show what the running agent does."),
     "reload": Verb("reload", "Have the running agent read its policy again."),

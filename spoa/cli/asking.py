@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spoa.addresses import read_address
 from spoa.exceptions import SettingsError, SpoaError
+from spoa.reload import sentence
 from spoa.settings import default_state_dir
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from spoa.addresses import Address
 
-__all__ = ["UnreachableError", "ask", "find_admin", "find_state_dir"]
+__all__ = ["UnreachableError", "ask", "change", "find_admin", "find_state_dir", "read_token"]
 
 _TIMEOUT: Final = 150.0  # seconds: a reload is answered when it is done
 
@@ -96,3 +97,32 @@ def ask(address: Address, method: str, path: str, token: str = "") -> tuple[int,
     except ValueError:
         answer = {}
     return response.status, answer if isinstance(answer, dict) else {}
+
+
+def change(address: Address, path: str, token: str) -> dict[str, Any]:
+    """Ask the agent to change something, and return the outcome with its problems as sentences.
+
+    Raises:
+        UnreachableError: nobody answers, or not with an outcome.
+    """
+    code, outcome = ask(address, "POST", path, token)
+    if "result" not in outcome:
+        raise UnreachableError(address, f"it answers {code}")
+    outcome["problems"] = [sentence(problem) for problem in outcome["problems"]]
+    outcome["warnings"] = [sentence(problem) for problem in outcome["warnings"]]
+    return outcome
+
+
+def read_token(file: str | None) -> str:
+    """Return the bearer token in a file, or in the one that the environment names; empty where neither is.
+
+    Raises:
+        SettingsError: the file can't be read.
+    """
+    name = file or os.environ.get("SPOA_AUTHZ_ADMIN_TOKEN_FILE")
+    if not name:
+        return ""
+    try:
+        return Path(name).read_text().strip()
+    except (OSError, ValueError) as error:
+        raise SettingsError("token-file", f"{name} can't be read: {error}") from error

@@ -7,17 +7,17 @@ import os
 import signal
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from spoa.cli.asking import UnreachableError, ask, find_admin, find_state_dir
+from spoa.cli.asking import UnreachableError, ask, change, find_admin, find_state_dir, read_token
 from spoa.exceptions import SettingsError
-from spoa.reload import sentence
 from spoa.state import read_pid
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from spoa.addresses import Address
 
 __all__ = ["command"]
@@ -46,15 +46,6 @@ one stays.
 """
 
 
-def _by_request(address: Address, token: str) -> dict[str, Any]:
-    code, outcome = ask(address, "POST", "/reload", token)
-    if "result" not in outcome:
-        raise UnreachableError(address, f"it answers {code}")
-    outcome["problems"] = [sentence(problem) for problem in outcome["problems"]]
-    outcome["warnings"] = [sentence(problem) for problem in outcome["warnings"]]
-    return outcome
-
-
 def _by_signal(address: Address, state_dir: Path) -> dict[str, Any]:
     """Send SIGHUP, then look at the status until another reload has ended than the last one before."""
     pid = read_pid(state_dir)
@@ -74,16 +65,6 @@ def _by_signal(address: Address, state_dir: Path) -> dict[str, Any]:
     raise UnreachableError(address, f"it did not end a reload within {_WAIT:g} s")
 
 
-def _token(file: str | None) -> str:
-    name = file or os.environ.get("SPOA_AUTHZ_ADMIN_TOKEN_FILE")
-    if not name:
-        return ""
-    try:
-        return Path(name).read_text().strip()
-    except (OSError, ValueError) as error:
-        raise SettingsError("token-file", f"{name} can't be read: {error}") from error
-
-
 @click.command(short_help="Have the running agent read its policies again.", epilog=_EPILOG)
 @click.option("--admin", metavar="ADDR", help="Its admin address, where the state directory does not tell.")
 @click.option("--state-dir", metavar="DIR", help="Its state directory.")
@@ -94,8 +75,8 @@ def command(admin: str | None, state_dir: str | None, token_file: str | None, *,
     directory = find_state_dir(state_dir, os.environ)
     try:
         address = find_admin(admin, directory, os.environ)
-        token = _token(token_file)
-        outcome = _by_request(address, token) if address.path or token else _by_signal(address, directory)
+        token = read_token(token_file)
+        outcome = change(address, "/reload", token) if address.path or token else _by_signal(address, directory)
     except SettingsError as error:
         click.echo(f"spoa-authz reload: {error}", err=True)
         sys.exit(_USAGE)

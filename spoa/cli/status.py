@@ -63,6 +63,20 @@ def _revocation_rows(issuer: str, revocation: dict[str, Any]) -> list[tuple[str,
     return rows
 
 
+def _candidate_rows(candidate: dict[str, Any]) -> list[tuple[str, str]]:
+    counts = ", ".join(f"{count} {change.replace('_', ' ')}" for change, count in candidate["decisions"].items())
+    rows = [("candidate", f"revision {candidate['revision'] or 'none'}, {candidate['directory']}: {counts}")]
+    rows += [
+        (
+            "difference",
+            f"{one['change']}: {one['rule'] or '-'} → {one['candidate_rule'] or '-'}, {one['count']} requests",
+        )
+        for one in candidate["differences"]
+    ]
+    rows += [("candidate problem", problem) for problem in candidate["problems"]]
+    return rows
+
+
 def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
     workers = status["workers"]
     serving = sum(1 for worker in workers if worker["serving"])
@@ -75,6 +89,7 @@ def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
         ("workers", f"{serving} of {len(workers)} serve, {sum(w['connections'] for w in workers)} connections"),
         ("clock", "usable" if status["clock_usable"] else "NOT USABLE: certificate dates deny"),
     ]
+    rows += _candidate_rows(status["candidate"]) if status.get("candidate") else []
     for entry in status["break_glass"]["entries"]:
         seen = f"refused: {entry['refused']}" if entry["refused"] else f"OPEN until {_time(entry['until'])}"
         rows.append((f"break glass {entry['switch']}", f"{seen}, ticket {entry['ticket']}"))

@@ -1,0 +1,70 @@
+"""What a candidate policy would have answered, beside what the active one did: for live traffic before a change.
+
+The candidate judges with the same facts: clock, open switches, and what is known about revocation. So a difference is
+one of the policies. Nothing here can change an answer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from spoa.assurance import NOT_CHECKED
+
+if TYPE_CHECKING:
+    from spoa.authorizer import Judgement, Policy
+    from spoa.facts import Request
+
+__all__ = ["CHANGES", "Comparison", "Difference"]
+
+SAME: Final = "same"
+#: How an answer may differ, the weightiest first; `same` stands beside them in counts.
+CHANGES: Final = ("newly_allowed", "newly_denied", "other_route", "other_reason")
+_GOOD: Final = "good"
+
+
+class Difference(NamedTuple):
+    """How a candidate's answer differs.
+
+    Attributes:
+        change: one of `CHANGES`.
+        verdict, reason, rule, route: what the candidate would have answered.
+    """
+
+    change: str
+    verdict: str
+    reason: str
+    rule: str
+    route: str
+
+
+class Comparison:
+    """Judges requests under a candidate as well.
+
+    Attributes:
+        candidate: the policy.
+        counts: (change, the active policy's rule, the candidate's rule) → requests.
+    """
+
+    def __init__(self, candidate: Policy) -> None:
+        self.candidate: Final = candidate
+        self.counts: Final[dict[tuple[str, str, str], int]] = {}
+
+    def compare(self, request: Request, now: float, judgement: Judgement, active: Policy) -> Difference | None:
+        """Return how the candidate's answer to a request differs from the one that was given, or None; and count."""
+        candidate = self.candidate
+        candidate.clock_usable = active.clock_usable
+        revocation = judgement.revocation if judgement.revocation not in {"", NOT_CHECKED} else _GOOD
+        theirs = candidate.judge(request, now, revocation=revocation, switches=active.switches).decision
+        ours = judgement.decision
+        change = SAME
+        if theirs.verdict != ours.verdict:
+            change = "newly_allowed" if theirs.verdict == "allow" else "newly_denied"
+        elif theirs.route != ours.route:
+            change = "other_route"
+        elif (theirs.status, theirs.reason) != (ours.status, ours.reason):
+            change = "other_reason"
+        key = (change, ours.rule, theirs.rule) if change != SAME else (SAME, "", "")
+        self.counts[key] = self.counts.get(key, 0) + 1
+        if change == SAME:
+            return None
+        return Difference(change, theirs.verdict, theirs.reason, theirs.rule, theirs.route)
