@@ -1,4 +1,4 @@
-"""When to ask again somebody who does not answer: a circuit breaker for a host, a back-off for a document.
+"""When to ask again: a circuit breaker for a host, a back-off and the usual rhythm for a document.
 
 Time and chance are arguments.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from typing import Final
 
-__all__ = ["MAX_FAILURES", "OPEN_SECONDS", "Circuit", "CircuitState", "backoff"]
+__all__ = ["MAX_FAILURES", "OPEN_SECONDS", "Circuit", "CircuitState", "backoff", "refresh_delay"]
 
 MAX_FAILURES: Final = 5
 """Failures in a row after which a circuit opens."""
@@ -84,3 +84,21 @@ def backoff(failures: int, chance: float, *, floor: float = 5.0, ceiling: float 
     """
     whole = ceiling if failures > 32 else min(ceiling, floor * 2**failures)  # noqa: PLR2004 -- no huge powers
     return max(floor, whole * (1 + chance) / 2)
+
+
+def refresh_delay(refresh: float, validity_left: float | None, chance: float, *, floor: float = 5.0) -> float:
+    """Return the seconds until a document that was fetched is asked for again; at most `refresh`, if not much less.
+
+    Somewhere in the second half of its validity, but for the last tenth: so there is time for some failures, and those
+    who fetched it together don't come back together.
+
+    Args:
+        refresh: the longest wait, seconds.
+        validity_left: seconds until the document runs out; None for never.
+        chance: drawn from [0, 1).
+        floor: the shortest wait, where `refresh` is not shorter still.
+    """
+    delay = refresh * (1 - chance / 10)
+    if validity_left is not None:
+        delay = min(delay, validity_left * (0.5 + 0.4 * chance))
+    return max(delay, min(floor, refresh))

@@ -1,9 +1,9 @@
 """The process that reads, checks and indexes revocation lists, so that no request waits for it.
 
-Its job is one line of JSON: `evidence` (the directory of indexes and of the manifest) and `sources`. Its report: the
-`manifest` of what is to be in force now, and `problems`: what was offered and not accepted, each with `issuer`, `file`,
-`reason` and `detail`. What was accepted before stays until something newer takes its place: a list that is missing, cut
-off or a stranger's takes nothing away.
+Its job is one line of JSON: `evidence` (the directory of indexes and of the manifest), `downloads` (the directory of
+copies of what URLs sent) and `sources`. Its report: the `manifest` of what is to be in force now, and `problems`: what
+was offered and not accepted, each with `issuer`, `file` (or URL), `reason` and `detail`. What was accepted before stays
+until something newer takes its place: a list that is missing, cut off or a stranger's takes nothing away.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import traceback
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
+from spoa.download import download_path
 from spoa.evidence_store import Held, open_index, read_manifest, sources_from_rows
 from spoa.pem import read_blocks
 from spoa.revocation.crl import rollback
@@ -59,10 +60,11 @@ class _Loaded(NamedTuple):
 class _Issuer:
     """Loads the lists of one issuer."""
 
-    def __init__(self, name: str, source: Source, evidence: Path, now: int) -> None:
+    def __init__(self, name: str, source: Source, evidence: Path, downloads: Path | None, now: int) -> None:
         self._name = name
         self._source = source
         self._evidence = evidence
+        self._downloads = downloads
         self._now = now
         self._rules = Rules(sha1_until=FOREVER) if source.allows_sha1 else Rules()
         self._signers = read_certificates(source.signer_ders)
@@ -87,7 +89,7 @@ class _Issuer:
 
     def _still_good(self, before: Sequence[Held]) -> Iterator[_Loaded]:
         for held in before:
-            if held.source not in self._source.files:
+            if held.source not in self._source.places:
                 continue
             try:
                 crl = open_index(self._evidence, held.digest)
@@ -100,7 +102,13 @@ class _Issuer:
     def _offered(self) -> Iterator[_Loaded]:
         for source in self._source.files:
             for path in self._paths(Path(source)):
-                yield from self._read(source, path)
+                yield from self._read(source, path, str(path))
+        if self._downloads is None:
+            return
+        for url in self._source.urls:
+            path = download_path(self._downloads, url)
+            if path.exists():  # where nothing came yet, whoever asks for it tells why
+                yield from self._read(url, path, url)
 
     def _paths(self, source: Path) -> list[Path]:
         if not source.is_dir():
@@ -112,45 +120,45 @@ class _Issuer:
             self._refuse(str(source), Reason.NOT_LOADED, f"no file that ends in {', '.join(LIST_SUFFIXES)}")
         return found[:_MAX_FILES]
 
-    def _read(self, source: str, path: Path) -> Iterator[_Loaded]:
+    def _read(self, source: str, path: Path, shown: str) -> Iterator[_Loaded]:
         try:
             status = path.stat()
             if not stat.S_ISREG(status.st_mode):  # a pipe would keep this process waiting
-                self._refuse(str(path), Reason.NOT_LOADED, "this is no regular file")
+                self._refuse(shown, Reason.NOT_LOADED, "this is no regular file")
                 return
             if status.st_size > 2 * MAX_CRL_SIZE:  # armour adds a third
-                self._refuse(str(path), Reason.TOO_LARGE, f"more than {2 * MAX_CRL_SIZE} bytes")
+                self._refuse(shown, Reason.TOO_LARGE, f"more than {2 * MAX_CRL_SIZE} bytes")
                 return
             content = read_file(path)
         except OSError as error:
-            self._refuse(str(path), Reason.NOT_LOADED, f"the file can't be read: {error.strerror}")
+            self._refuse(shown, Reason.NOT_LOADED, f"the file can't be read: {error.strerror}")
             return
         blocks = read_blocks(content, CRL_LABEL)
         if not blocks:
-            self._refuse(str(path), Reason.PARSE_ERROR, "holds no CRL, neither PEM nor DER")
+            self._refuse(shown, Reason.PARSE_ERROR, "holds no CRL, neither PEM nor DER")
         for block in blocks:
             if block.problem:
-                self._refuse(str(path), Reason.PARSE_ERROR, f"line {block.line}: {block.problem}")
+                self._refuse(shown, Reason.PARSE_ERROR, f"line {block.line}: {block.problem}")
                 continue
-            loaded = self._index(source, path, block.der)
+            loaded = self._index(source, shown, block.der)
             if loaded is not None:
                 yield loaded
 
-    def _index(self, source: str, path: Path, der: bytes) -> _Loaded | None:
+    def _index(self, source: str, shown: str, der: bytes) -> _Loaded | None:
         digest = hashlib.sha256(der).hexdigest()
         try:
             crl = self._opened(digest, der)
         except ValueError as error:
             is_large = len(der) > MAX_CRL_SIZE
-            self._refuse(str(path), Reason.TOO_LARGE if is_large else Reason.PARSE_ERROR, str(error))
+            self._refuse(shown, Reason.TOO_LARGE if is_large else Reason.PARSE_ERROR, str(error))
             return None
         problem = self._problem(crl)
         if problem is None and crl.this_update > self._now + self._rules.skew:
             problem = Reason.NOT_YET_VALID
         if problem is not None:
-            self._refuse(str(path), problem, "")
+            self._refuse(shown, problem, "")
             return None
-        return _Loaded(_described(crl, digest, source), crl, str(path))
+        return _Loaded(_described(crl, digest, source), crl, shown)
 
     def _opened(self, digest: str, der: bytes) -> Crl:
         """Open the index of a list, which is made where the list is new.
@@ -202,14 +210,17 @@ def _described(crl: Crl, digest: str, source: str) -> Held:
     )
 
 
-def build(evidence: Path, sources: dict[str, Source], now: float) -> dict[str, Any]:
-    """Load the lists of all issuers and report; never raises, since a report must come whatever happens."""
+def build(evidence: Path, sources: dict[str, Source], now: float, downloads: Path | None = None) -> dict[str, Any]:
+    """Load the lists of all issuers and report; never raises, since a report must come whatever happens.
+
+    Without `downloads`, URLs offer nothing.
+    """
     try:
         before = read_manifest(evidence)
         manifest: dict[str, list[dict[str, Any]]] = {}
         problems: list[dict[str, str]] = []
         for name, source in sources.items():
-            issuer = _Issuer(name, source, evidence, int(now))
+            issuer = _Issuer(name, source, evidence, downloads, int(now))
             manifest[name] = [dataclasses.asdict(held) for held in issuer.lists(before.get(name, ()))]
             problems += issuer.problems
     except Exception as error:  # noqa: BLE001 -- a defect must reach the operator as a report
@@ -227,7 +238,8 @@ def main(jobs: IO[str] | None = None, answers: IO[str] | None = None) -> int:
     if not line:
         return 0
     job = json.loads(line)
-    report = build(Path(job["evidence"]), sources_from_rows(job["sources"]), time.time())
+    sources = sources_from_rows(job["sources"])
+    report = build(Path(job["evidence"]), sources, time.time(), Path(job["downloads"]))
     print(json.dumps(report), file=answers or sys.stdout, flush=True)
     return 0 if "manifest" in report else 1
 

@@ -1,7 +1,7 @@
 """Keeps the revocation lists of all workers the same as the best that was ever found where the policy looks for them.
 
-A change of a file is followed at once. What can't be used changes nothing: the older list stays, also after a restart,
-and is judged by its own dates; the problem is told.
+A change of a file is followed at once, and what URLs send as soon as it has come. What can't be used changes nothing:
+the older list stays, also after a restart, and is judged by its own dates; the problem is told.
 """
 
 from __future__ import annotations
@@ -14,43 +14,54 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from spoa.control import WorkerError
+from spoa.crl_fetcher import CrlFetcher
 from spoa.evidence_store import (
     Manifest,
     collect_garbage,
+    evidence_text,
     manifest_from_rows,
-    manifest_text,
     read_manifest,
     read_sources,
     write_manifest,
 )
 from spoa.exceptions import StateError
 from spoa.jobs import Job
+from spoa.revocation.combine import State
+from spoa.revocation.status import Reason
 from spoa.watcher import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from spoa.evidence_store import Held, Source
+    from spoa.fetch import Fetcher
     from spoa.metrics import Samples
 
-__all__ = ["BUILD_TIMEOUT", "EvidenceKeeper", "state_of_lists"]
+__all__ = ["BUILD_TIMEOUT", "FIRST_FETCH_TIMEOUT", "EvidenceKeeper", "state_of_lists"]
 
 #: Seconds after which the loading of lists is given up.
 BUILD_TIMEOUT: Final = 120.0
+#: Seconds for which a policy waits at most for the first answers of URLs that have left no usable list yet.
+FIRST_FETCH_TIMEOUT: Final = 10.0
 _BUILDER: Final = ("-P", "-m", "spoa.crl_builder")
 _RETRY: Final = 60.0  # seconds until what time alone may mend is tried again
-_MENDED_BY_TIME: Final = "not_yet_valid"
-_STATES: Final = ("good", "stale", "not_loaded", "undetermined")
+_MENDED_BY_TIME: Final = Reason.NOT_YET_VALID
+_STATES: Final = (State.GOOD, State.STALE, State.UNREACHABLE, State.NOT_LOADED, State.UNDETERMINED)
+#: Problems of a download that say nothing against the copy of it: it is what the CA signed.
+_AUTHENTIC: Final = frozenset({Reason.ROLLBACK, Reason.NOT_YET_VALID})
 
 _log = structlog.get_logger()
 
 
-def state_of_lists(source: Source, lists: Sequence[Held], now: float) -> tuple[str, str]:
-    """Return what a source can say at best of a certificate that is not revoked, and why not more."""
+def state_of_lists(source: Source, lists: Sequence[Held], now: float, outage: str = "") -> tuple[str, str]:
+    """Return what a source can say at best of a certificate that is not revoked, and why not more.
+
+    `outage` is why there is no list, where there is none.
+    """
     complete = [held for held in lists if not held.is_delta]
     if not complete:
-        return "not_loaded", "not_loaded"
+        return outage or "not_loaded", outage or "not_loaded"
     fresh_delta = any(held.is_delta and held.next_update is not None and now < held.next_update for held in lists)
     for held in complete:
         if held.problem:
@@ -69,19 +80,32 @@ class EvidenceKeeper:
 
     Args:
         evidence: the directory of indexes and of the manifest.
-        swap: puts a bundle (None: the one in use) and a manifest, as text, to use in all workers or in none; raises
+        downloads: the directory of copies of what URLs sent.
+        fetcher: asks for them.
+        swap: puts a bundle (None: the one in use) and evidence, as text, to use in all workers or in none; raises
             WorkerError.
     """
 
-    def __init__(self, evidence: Path, swap: Callable[[Path | None, str], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        evidence: Path,
+        downloads: Path,
+        fetcher: Fetcher,
+        swap: Callable[[Path | None, str], Awaitable[None]],
+    ) -> None:
         self._evidence = evidence
+        self._downloads = downloads
         self._swap = swap
+        self._urls = CrlFetcher(fetcher, downloads, self._next_update, self._take)
         self._manifest: Manifest = read_manifest(evidence)
         self._sources: dict[str, Source] = {}
+        self._outages: dict[str, str] = {}
         self._problems: list[dict[str, str]] = []
         self._error = ""
         self._attempted = 0.0
         self._lock = asyncio.Lock()
+        self._asked = 0
+        self._served = 0
         self._watcher = Watcher((), quiet=0.05, interval=0.25)
         self._spare: Job | None = None
         self._results: dict[str, int] = {}
@@ -93,33 +117,96 @@ class EvidenceKeeper:
             WorkerError: a worker can't open it.
             StateError: the bundle or the state directory can't be used.
         """
-        async with self._lock:
-            sources = await asyncio.to_thread(read_sources, bundle)
-            if sources == self._sources:
-                await self._swap(bundle, manifest_text(self._manifest))
-                return
-            before, self._sources = self._sources, sources
-            try:
-                await self._load(bundle)
-            except BaseException:
-                self._sources = before
-                raise
+        sources = await asyncio.to_thread(read_sources, bundle)
+        try:
+            self._urls.follow(self._sources, sources)
+            # Outside the lock, since files may change meanwhile. Whoever was looked at before is not waited for.
+            await self._urls.wait_for(self._bare_urls(sources), FIRST_FETCH_TIMEOUT)
+            async with self._lock:
+                await self._adopt(bundle, sources)
+        finally:
+            self._urls.follow(self._sources)
+        await self._urls.sweep()
         self._watcher.watch([path for source in self._sources.values() for path in source.paths])
 
+    async def _adopt(self, bundle: Path, sources: dict[str, Source]) -> None:
+        if sources == self._sources:
+            await self._swap(bundle, evidence_text(self._manifest, self._outages))
+            return
+        before, self._sources = self._sources, sources
+        try:
+            await self._load(bundle)
+        except BaseException:
+            self._sources = before
+            raise
+
+    def _bare_urls(self, sources: Mapping[str, Source]) -> list[str]:
+        """Return the URLs that have left nothing in force that has not run out."""
+        now = time.time()
+        found: list[str] = []
+        for name, source in sources.items():
+            fresh = {
+                held.source
+                for held in self._manifest.get(name, ())
+                if not held.is_delta and (held.next_update is None or now < held.next_update)
+            }
+            # A copy of the same list, from another place, is in force for both.
+            found += [url for url in source.urls if url not in fresh and not (fresh and self._urls.has_copy(url))]
+        return found
+
     async def update(self) -> None:
-        """Load what the sources hold now; where that can't be put to use, all stays as it is."""
+        """Load what the sources hold now; where that can't be put to use, all stays as it is.
+
+        Those who call while others wait for their turn share one load.
+        """
+        self._asked += 1
+        mine = self._asked
         async with self._lock:
+            if self._served >= mine:
+                return
+            self._served = self._asked
             try:
                 await self._load(None)
             except (WorkerError, StateError, OSError) as error:
                 self._fail(str(error))
+            await self._prepare_builder()
+
+    async def _take(self, url: str, *, is_new: bool) -> None:
+        """Load what a URL sent; tell the workers where it is the reason that an issuer has no list, or no more."""
+        if not any(url in source.urls for source in self._sources.values()):
+            return  # of a policy that is yet to be put to use, which loads it then
+        if is_new:
+            await self.update()
+            return
+        async with self._lock:
+            outages = self._current_outages(self._manifest)
+            if outages == self._outages:
+                return
+            try:
+                await self._swap(None, evidence_text(self._manifest, outages))
+            except WorkerError as error:
+                self._fail(str(error))
+            else:
+                self._outages = outages
+
+    def _current_outages(self, manifest: Manifest) -> dict[str, str]:
+        """Return which issuers have no list because their URLs can't be fetched."""
+        return {
+            name: str(State.UNREACHABLE)
+            for name, source in self._sources.items()
+            if all(held.is_delta for held in manifest.get(name, ())) and any(map(self._urls.is_failing, source.urls))
+        }
+
+    def _next_update(self, url: str) -> float | None:
+        ends = [held.next_update for lists in self._manifest.values() for held in lists if held.source == url]
+        return min((end for end in ends if end is not None), default=None)
 
     async def watch(self) -> None:
         """Follow the files for ever."""
-        await self._prepare_builder()
+        async with self._lock:
+            await self._prepare_builder()
         async for _ in self._watcher.changes():
             await self.update()
-            await self._prepare_builder()
 
     async def retry(self) -> None:
         """Try again for ever what time alone may mend: a list from the future, a failure of the machine."""
@@ -129,7 +216,8 @@ class EvidenceKeeper:
                 await self.update()
 
     async def close(self) -> None:
-        """End the waiting process."""
+        """End the looks at URLs, and the waiting process."""
+        await self._urls.close()
         if self._spare is not None:
             await self._spare.end()
             self._spare = None
@@ -139,9 +227,10 @@ class EvidenceKeeper:
         self._attempted = time.time()
         manifest = manifest_from_rows(report["manifest"]) if "manifest" in report else self._kept()
         is_new = manifest != self._manifest
-        if bundle is not None or is_new:
-            await self._swap(bundle, manifest_text(manifest))
-        self._manifest = manifest
+        outages = self._current_outages(manifest)
+        if bundle is not None or is_new or outages != self._outages:
+            await self._swap(bundle, evidence_text(manifest, outages))
+        self._manifest, self._outages = manifest, outages
         if is_new:
             await asyncio.to_thread(write_manifest, self._evidence, manifest)
             await asyncio.to_thread(collect_garbage, self._evidence, manifest)
@@ -153,7 +242,7 @@ class EvidenceKeeper:
     def _kept(self) -> Manifest:
         """Return what stays in force when nothing can be loaded: of each issuer, what its sources gave before."""
         return {
-            name: tuple(held for held in self._manifest.get(name, ()) if held.source in source.files)
+            name: tuple(held for held in self._manifest.get(name, ()) if held.source in source.places)
             for name, source in self._sources.items()
         }
 
@@ -162,7 +251,8 @@ class EvidenceKeeper:
         if job is None or not job.is_alive:
             job = await Job.start(_BUILDER, "the builder of revocation lists")
         sources = {name: asdict(source) for name, source in self._sources.items()}
-        return await job.run({"evidence": str(self._evidence), "sources": sources}, BUILD_TIMEOUT)
+        order = {"evidence": str(self._evidence), "downloads": str(self._downloads), "sources": sources}
+        return await job.run(order, BUILD_TIMEOUT)
 
     async def _prepare_builder(self) -> None:
         """Have a process wait for the next job, which is then done sooner by the time its imports take."""
@@ -181,9 +271,17 @@ class EvidenceKeeper:
             if problem not in self._problems:
                 _log.error("a revocation list can't be used; what was in force stays", **problem)
         self._problems = problems
+        self._urls.distrust({problem["file"] for problem in problems if self._is_worthless(problem)})
         if is_new:
             entries = sum(held.entries for lists in self._manifest.values() for held in lists)
             _log.info("revocation lists in force", lists=sum(map(len, self._manifest.values())), entries=entries)
+
+    def _is_worthless(self, problem: dict[str, str]) -> bool:
+        """Tell whether a copy is none of a list: cut off, or something else altogether."""
+        if problem["reason"] in _AUTHENTIC:
+            return False
+        held = {one.source for lists in self._manifest.values() for one in lists}
+        return problem["reason"] == Reason.PARSE_ERROR or problem["file"] not in held
 
     def _count(self, result: str) -> None:
         self._results[result] = self._results.get(result, 0) + 1
@@ -194,11 +292,12 @@ class EvidenceKeeper:
 
     def _described(self, name: str, source: Source, now: float, soft_fails: float) -> dict[str, Any]:
         lists = self._manifest.get(name, ())
-        state, reason = state_of_lists(source, lists, now)
+        state, reason = state_of_lists(source, lists, now, self._outages.get(name, ""))
         return {
             "state": state,
             "reason": reason,
             "files": list(source.files),
+            "urls": [self._urls.describe(url) for url in source.urls],
             "entries": sum(held.entries for held in lists),
             "lists": [{**asdict(held), "age": round(now - held.this_update)} for held in lists],
             "last_attempt": self._attempted,
@@ -210,10 +309,11 @@ class EvidenceKeeper:
     def samples(self, now: float) -> Samples:
         """Return the state of each issuer's lists, and the counts of attempts to load them."""
         found: Samples = {("revocation_loads_total", (result,)): count for result, count in self._results.items()}
+        found.update(self._urls.samples())
         for name, source in self._sources.items():
             labels = (name, "crl")
             lists = self._manifest.get(name, ())
-            current, _ = state_of_lists(source, lists, now)
+            current, _ = state_of_lists(source, lists, now, self._outages.get(name, ""))
             for state in _STATES:
                 found["revocation_state", (*labels, state)] = state == current
             found["revocation_entries", labels] = sum(held.entries for held in lists)

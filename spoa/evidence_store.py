@@ -23,6 +23,7 @@ from spoa.assurance import Authorities
 from spoa.exceptions import StateError
 from spoa.revocation.crl import Crl
 from spoa.revocation.crl_index import CrlIndex
+from spoa.revocation.status import Reason
 from spoa.state import replace_file
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ __all__ = [
     "Manifest",
     "Source",
     "collect_garbage",
+    "evidence_from_text",
+    "evidence_text",
     "manifest_from_rows",
     "manifest_from_text",
     "manifest_text",
@@ -83,6 +86,11 @@ class Source:
         return tuple(Path(name) for name in self.files)
 
     @property
+    def places(self) -> tuple[str, ...]:
+        """The files, directories and URLs, as `Held.source` names them."""
+        return (*self.files, *self.urls)
+
+    @property
     def signer_ders(self) -> tuple[bytes, ...]:
         """The certificates that may have signed the lists, as DER."""
         return tuple(base64.b64decode(signer) for signer in self.signers)
@@ -94,7 +102,7 @@ class Held:
 
     Attributes:
         digest: SHA-256 of its DER, which names its index.
-        source: the file or directory, as the policy names it, that it came from.
+        source: the file, directory or URL, as the policy names it, that it came from.
         number: its CRLNumber; None without one.
         this_update, next_update: seconds since the epoch; the latter may be missing.
         entries: how many revocations it lists.
@@ -179,6 +187,22 @@ def manifest_from_text(text: str | bytes) -> Manifest:
 def manifest_from_rows(rows: Mapping[str, Iterable[Mapping[str, Any]]]) -> Manifest:
     """Read a manifest from what JSON made of it."""
     return {issuer: tuple(Held(**row) for row in lists) for issuer, lists in rows.items()}
+
+
+def evidence_text(manifest: Manifest, outages: Mapping[str, str]) -> str:
+    """Write for the workers what is in force, and why an issuer has no list where that is known (issuer → reason)."""
+    return json.dumps({"lists": json.loads(manifest_text(manifest)), "outages": dict(outages)}, sort_keys=True)
+
+
+def evidence_from_text(text: str | bytes) -> tuple[Manifest, dict[str, Reason]]:
+    """Read what `evidence_text` wrote; an empty object stands for nothing at all.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: it is none.
+    """
+    content = json.loads(text)
+    outages = {issuer: Reason(reason) for issuer, reason in content.get("outages", {}).items()}
+    return manifest_from_rows(content.get("lists", {})), outages
 
 
 def read_manifest(evidence: Path) -> Manifest:

@@ -12,30 +12,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
-import ipaddress
-import socket
 import ssl
-from contextvars import ContextVar
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from spoa._version import __version__
 from spoa.circuit import Circuit, CircuitState
+from spoa.connector import ATTEMPT, Attempt, Connector, FetchProblem, Refusal, Resolver
 from spoa.exceptions import SpoaError
 from spoa.lookup import Lookup
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-
-    from aiohttp.client import ClientTimeout
-    from aiohttp.connector import Connection
-    from aiohttp.tracing import Trace
 
     from spoa.egress import Permit, Target
 
@@ -66,23 +59,6 @@ _REDIRECTS: Final = range(300, 400)
 _SERVER_ERROR: Final = 500  # and above
 _CONDITIONS: Final = frozenset({"if-none-match", "if-modified-since"})
 _MAX_TEXT: Final = 200  # characters of what a server wrote, in a validator or in the words of a problem
-
-
-class FetchProblem(enum.StrEnum):
-    """Why there is no answer."""
-
-    DNS = "dns"
-    ADDRESS = "address"  # refused by the permit
-    CONNECT = "connect"
-    TIMEOUT = "timeout"
-    TOO_SLOW = "too_slow"
-    TLS = "tls"
-    REDIRECT = "redirect"
-    STATUS = "status"
-    TOO_LARGE = "too_large"
-    PROTOCOL = "protocol"
-    CIRCUIT_OPEN = "circuit_open"
-    QUEUE_FULL = "queue_full"
 
 
 #: Problems that say nothing against the host, as long as its status is none of 500 and above: it answered.
@@ -147,119 +123,13 @@ class Answer(NamedTuple):
     last_modified: str
 
 
-class _Refusal(Exception):  # noqa: N818 -- it becomes a FetchError where the target is known
-    """A problem, found where the target is out of sight."""
-
-    def __init__(self, kind: FetchProblem, detail: str, status: int = 0) -> None:
-        super().__init__(kind, detail, status)
-        self.kind = kind
-        self.detail = detail
-        self.status = status
-
-
-@dataclass(slots=True)
-class _Attempt:
-    """What the connector must know of the request that it connects for."""
-
-    target: Target
-    permit: Permit | None
-    is_reused: bool = False
-
-    def check_target(self) -> None:
-        """Refuse a target that the permit does not list, or that is an address it does not allow.
-
-        Raises:
-            _Refusal: of kind `address`.
-        """
-        if self.permit is not None and not self.permit.allows(self.target):
-            raise _Refusal(FetchProblem.ADDRESS, f"certificates may not name {self.target.authority}")
-        with contextlib.suppress(ValueError):
-            ipaddress.ip_address(self.target.host)
-            self.check(self.target.host)
-
-    def check(self, address: str) -> None:
-        """Refuse an address that the permit does not allow.
-
-        Raises:
-            _Refusal: of kind `address`.
-        """
-        if self.permit is not None and not self.permit.allows_address(address, self.target.host):
-            raise _Refusal(FetchProblem.ADDRESS, f"{address} is no address that a certificate may lead to")
-
-
-#: aiohttp hands nothing of ours through to its resolver and connector, but calls them in the request's own context.
-_ATTEMPT: ContextVar[_Attempt] = ContextVar("_ATTEMPT")
-
-
-class _Resolver(AbstractResolver):
-    """Hands out addresses only when all that the name has are allowed."""
-
-    def __init__(self, lookup: Callable[[str], Awaitable[Sequence[str]]]) -> None:
-        self._lookup = lookup
-
-    async def resolve(
-        self,
-        host: str,
-        port: int = 0,
-        family: socket.AddressFamily | int = 0,  # noqa: ARG002 -- both, in the order in which they are found
-    ) -> list[ResolveResult]:
-        """Return the addresses of a host.
-
-        Raises:
-            _Refusal: there are none, or one is not allowed.
-        """
-        try:
-            addresses = await self._lookup(host)
-        except OSError as error:
-            raise _Refusal(FetchProblem.DNS, f"{host} has no address: {error.strerror or error}") from error
-        if not addresses:
-            raise _Refusal(FetchProblem.DNS, f"{host} has no address")
-        for address in addresses:
-            _ATTEMPT.get().check(address)
-        return [
-            ResolveResult(hostname=host, host=address, port=port, family=_family(address), proto=0, flags=0)
-            for address in addresses
-        ]
-
-    async def close(self) -> None:
-        """Nothing is held."""
-
-
-def _family(address: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Looks once more whom a connection leads to, new or used before, ahead of the request's first byte."""
-
-    async def connect(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list[Trace],
-        timeout: ClientTimeout,  # noqa: ASYNC109 -- the name is aiohttp's
-    ) -> Connection:
-        """Return a connection to an address that is allowed.
-
-        Raises:
-            _Refusal: it is not.
-        """
-        connection = await super().connect(req, traces, timeout)
-        try:
-            peer = connection.transport.get_extra_info("peername") if connection.transport else None
-            _ATTEMPT.get().check(str(peer[0]) if peer else "")
-        except _Refusal:
-            connection.close()
-            raise
-        return connection
-
-
 @dataclass(frozen=True, slots=True)
 class _Request:
     """What is asked, and where the answer goes."""
 
     body: bytes | None
     headers: Mapping[str, str]
-    sink: Callable[[bytes], object] | None
+    sink: Callable[[bytes], Awaitable[object]] | None
 
     @property
     def has_condition(self) -> bool:
@@ -279,13 +149,13 @@ class _Host:
         """Tell the circuit how a request ends."""
         try:
             yield
-        except _Refusal as refusal:
+        except Refusal as refusal:
             if refusal.kind is FetchProblem.ADDRESS:
                 self.circuit.abandon()
             elif refusal.kind in _ANSWERED and refusal.status < _SERVER_ERROR:
                 self.circuit.succeed()
             else:
-                self.circuit.fail(_now())
+                self.circuit.fail(monotonic())
             raise
         except BaseException:
             self.circuit.abandon()
@@ -316,7 +186,7 @@ class Fetcher:
         tracing = aiohttp.TraceConfig()
         tracing.on_connection_reuseconn.append(_note_reuse)
         self._session = aiohttp.ClientSession(
-            connector=_Connector(resolver=_Resolver(self._lookup), ssl=tls, use_dns_cache=False, limit=0),
+            connector=Connector(resolver=Resolver(self._lookup), ssl=tls, use_dns_cache=False, limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
@@ -331,7 +201,7 @@ class Fetcher:
 
     def circuits(self) -> dict[str, CircuitState]:
         """Return host and port → what its circuit lets through, of the hosts asked of late."""
-        now = _now()
+        now = monotonic()
         return {authority: host.circuit.state(now) for authority, host in self._hosts.items()}
 
     async def fetch(
@@ -342,7 +212,7 @@ class Fetcher:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         permit: Permit | None = None,
-        sink: Callable[[bytes], object] | None = None,
+        sink: Callable[[bytes], Awaitable[object]] | None = None,
     ) -> Answer:
         """Ask for a document with GET, or with POST where there is a body to send.
 
@@ -352,51 +222,52 @@ class Fetcher:
             body: what to send.
             headers: sent as they are. An answer of 304 counts only where they state a condition.
             permit: for a target that a certificate names: where it may lead. None: anywhere.
-            sink: takes the body piece by piece; what it took is worth something only once the call has returned.
+            sink: takes the body piece by piece, one after the other; what it took is worth something only once the call
+                has returned.
 
         Raises:
             FetchError: there is no answer that could be used.
         """
-        attempt = _Attempt(target, permit)
+        attempt = Attempt(target, permit)
         deadline = _now() + limits.total
         try:
             attempt.check_target()
             async with self._turn(target, deadline):
                 return await self._ask(attempt, limits, deadline, _Request(body, headers or {}, sink))
-        except _Refusal as refusal:
+        except Refusal as refusal:
             raise FetchError(target, refusal.kind, refusal.detail, refusal.status) from refusal
 
     @contextlib.asynccontextmanager
     async def _turn(self, target: Target, deadline: float) -> AsyncIterator[None]:
         """Wait until the host, and then the agent, has room for one more, and the circuit lets it through."""
         host = self._host(target.authority)
-        if host.circuit.refuses(_now()):
-            raise _Refusal(FetchProblem.CIRCUIT_OPEN, f"{target.authority} failed too often just now")
+        if host.circuit.refuses(monotonic()):
+            raise Refusal(FetchProblem.CIRCUIT_OPEN, f"{target.authority} failed too often just now")
         if host.calls >= MAX_FETCHES_OF_HOST + MAX_WAITING:
-            raise _Refusal(FetchProblem.QUEUE_FULL, f"{host.calls} others wait for {target.authority}")
+            raise Refusal(FetchProblem.QUEUE_FULL, f"{host.calls} others wait for {target.authority}")
         host.calls += 1
         try:
             async with asyncio.timeout_at(deadline) as waiting, host.turns, self._turns:
                 waiting.reschedule(None)
-                if not host.circuit.try_enter(_now()):
-                    raise _Refusal(FetchProblem.CIRCUIT_OPEN, f"{target.authority} failed too often just now")
+                if not host.circuit.try_enter(monotonic()):
+                    raise Refusal(FetchProblem.CIRCUIT_OPEN, f"{target.authority} failed too often just now")
                 with host.outcome():
                     yield
         except TimeoutError as error:
-            raise _Refusal(FetchProblem.TIMEOUT, "its turn did not come in time") from error
+            raise Refusal(FetchProblem.TIMEOUT, "its turn did not come in time") from error
         finally:
             host.calls -= 1
 
     def _host(self, authority: str) -> _Host:
         if authority not in self._hosts and len(self._hosts) >= _MAX_HOSTS:
-            now = _now()
+            now = monotonic()
             for name, host in list(self._hosts.items()):
                 if not host.calls and host.circuit.state(now) is not CircuitState.OPEN:
                     del self._hosts[name]
         return self._hosts.setdefault(authority, _Host())
 
-    async def _ask(self, attempt: _Attempt, limits: Limits, deadline: float, request: _Request) -> Answer:
-        token = _ATTEMPT.set(attempt)
+    async def _ask(self, attempt: Attempt, limits: Limits, deadline: float, request: _Request) -> Answer:
+        token = ATTEMPT.set(attempt)
         try:
             async with asyncio.timeout_at(deadline):
                 async with await self._send(attempt, limits, request) as response:
@@ -405,9 +276,9 @@ class Fetcher:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _refusal(error, limits) from error
         finally:
-            _ATTEMPT.reset(token)
+            ATTEMPT.reset(token)
 
-    async def _send(self, attempt: _Attempt, limits: Limits, request: _Request) -> aiohttp.ClientResponse:
+    async def _send(self, attempt: Attempt, limits: Limits, request: _Request) -> aiohttp.ClientResponse:
         if self._session is None:
             raise AssertionError("start the fetcher first")
         while True:
@@ -428,7 +299,7 @@ class Fetcher:
 
 
 async def _note_reuse(*_: object) -> None:
-    _ATTEMPT.get().is_reused = True
+    ATTEMPT.get().is_reused = True
 
 
 def _now() -> float:
@@ -452,21 +323,22 @@ def _check_head(response: aiohttp.ClientResponse, limits: Limits, request: _Requ
     if status == _NOT_MODIFIED and request.has_condition:
         return
     if status in _REDIRECTS and status != _NOT_MODIFIED:
-        raise _Refusal(FetchProblem.REDIRECT, f"the server answers {status}; redirects are not followed", status)
+        raise Refusal(FetchProblem.REDIRECT, f"the server answers {status}; redirects are not followed", status)
     if status != _OK:
-        raise _Refusal(FetchProblem.STATUS, f"the server answers {status}", status)
+        raise Refusal(FetchProblem.STATUS, f"the server answers {status}", status)
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding != "identity":
         text = _printable(encoding)
-        raise _Refusal(FetchProblem.PROTOCOL, f"the answer comes packed ({text}), which was not asked for", status)
+        raise Refusal(FetchProblem.PROTOCOL, f"the answer comes packed ({text}), which was not asked for", status)
     if (response.content_length or 0) > limits.max_size:
         raise _too_large(limits, status)
 
 
-async def _receive(response: aiohttp.ClientResponse, limits: Limits, sink: Callable[[bytes], object] | None) -> Answer:
+async def _receive(
+    response: aiohttp.ClientResponse, limits: Limits, sink: Callable[[bytes], Awaitable[object]] | None
+) -> Answer:
     """Read a body; its size is counted here, whatever the head said."""
     chunks: list[bytes] = []
-    take = sink or chunks.append
     size, start = 0, _now()
     async for chunk in response.content.iter_any():
         size += len(chunk)
@@ -475,14 +347,17 @@ async def _receive(response: aiohttp.ClientResponse, limits: Limits, sink: Calla
         elapsed = _now() - start
         if elapsed > limits.grace and size < limits.min_rate * elapsed:
             text = f"{size} bytes in {elapsed:.0f} s, fewer than {limits.min_rate:g} a second"
-            raise _Refusal(FetchProblem.TOO_SLOW, text, response.status)
-        take(chunk)
+            raise Refusal(FetchProblem.TOO_SLOW, text, response.status)
+        if sink is None:
+            chunks.append(chunk)
+        else:
+            await sink(chunk)
     etag, modified = (_validator(response, name) for name in ("ETag", "Last-Modified"))
     return Answer(response.status, b"".join(chunks), etag, modified)
 
 
-def _too_large(limits: Limits, status: int) -> _Refusal:
-    return _Refusal(FetchProblem.TOO_LARGE, f"the answer has more than {limits.max_size} bytes", status)
+def _too_large(limits: Limits, status: int) -> Refusal:
+    return Refusal(FetchProblem.TOO_LARGE, f"the answer has more than {limits.max_size} bytes", status)
 
 
 def _validator(response: aiohttp.ClientResponse, name: str) -> str:
@@ -509,6 +384,6 @@ _PROBLEMS: Final[tuple[tuple[type[Exception], FetchProblem, str], ...]] = (
 )
 
 
-def _refusal(error: Exception, limits: Limits) -> _Refusal:
+def _refusal(error: Exception, limits: Limits) -> Refusal:
     kind, text = next((kind, text) for kinds, kind, text in _PROBLEMS if isinstance(error, kinds))
-    return _Refusal(kind, text.format(error=_printable(str(error)), limits=limits))
+    return Refusal(kind, text.format(error=_printable(str(error)), limits=limits))

@@ -174,6 +174,7 @@ METRICS: Final = (
         ("result",),
         _names("loaded", "unchanged", "rejected", "failed"),
     ),
+    Metric("revocation_circuit_open", "gauge", "1 while a host that failed too often is left alone.", ("host",)),
     Metric("workers", "gauge", "Workers that serve the active policy.", (), ((),)),
     Metric("worker_restarts_total", "counter", "Workers that died and were replaced.", (), ((),)),
 )

@@ -8,6 +8,7 @@
     bundles/N-REVISION  built policies, the newest five
     active              symbolic link to the bundle in use: what `--last-good` starts with
     evidence/           revocation lists in force; see `spoa.evidence_store`
+    downloads/          copies of what was fetched last; see `spoa.download`
 """
 
 from __future__ import annotations
@@ -117,11 +118,12 @@ class StateDirectory:
         self.path = path.absolute()
         self.bundles = self.path / "bundles"
         self.evidence = self.path / "evidence"
+        self.downloads = self.path / "downloads"
         self._lock: int | None = None
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             statuses = []
-            for directory in (self.bundles, self.evidence):
+            for directory in (self.bundles, self.evidence, self.downloads):
                 directory.mkdir(mode=0o700, exist_ok=True)
                 statuses.append((directory, directory.stat()))
         except OSError as error:

@@ -101,7 +101,10 @@ class Supervisor:
         )
         self._crew = Crew(settings.workers, self._orders(), self._ocsp.ask)
         self._evidence = EvidenceKeeper(
-            self._state.evidence, lambda bundle, text: self._crew.swap(bundle, evidence=text)
+            self._state.evidence,
+            self._state.downloads,
+            self._fetcher,
+            lambda bundle, text: self._crew.swap(bundle, evidence=text),
         )
         self._reloader = Reloader(settings.policies.absolute(), self._state, self._swap)
         self._watcher = Watcher(self._reloader.watched)
@@ -343,6 +346,10 @@ class Supervisor:
     def _is_clock_usable(self) -> bool:
         return time.time() >= self._floor
 
+    def _circuit_samples(self) -> Samples:
+        circuits = self._fetcher.circuits()
+        return {("revocation_circuit_open", (host,)): state != "closed" for host, state in circuits.items()}
+
     async def _metrics(self) -> bytes:
         found = await self._crew.samples(_REPORT_TIMEOUT)
         found.update(self._reloader.samples())
@@ -350,6 +357,7 @@ class Supervisor:
         found.update(self._ocsp.samples(time.time()))
         found.update(self._glass.samples(int(time.time())))
         found.update(self._candidate.samples() if self._candidate is not None else {})
+        found.update(self._circuit_samples())
         found["build_info", (__version__,)] = 1
         found["clock_usable", ()] = self._is_clock_usable()
         found["blocks", ()] = len(self._blocker.blocks)

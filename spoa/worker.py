@@ -27,7 +27,7 @@ from spoa.blocks import BlockList
 from spoa.bundle import open_bundle
 from spoa.control import Channel
 from spoa.decision_log import DecisionLog
-from spoa.evidence_store import manifest_from_text, open_crls
+from spoa.evidence_store import evidence_from_text, open_crls
 from spoa.exceptions import SpoaError
 from spoa.metrics import samples_to_json
 from spoa.openings import Openings
@@ -152,13 +152,13 @@ class Worker:
         if policy is None:
             gc.enable()
             return {"error": "the bundle holds no policy"}
-        manifest = manifest_from_text(message["evidence"])
+        manifest, outages = evidence_from_text(message["evidence"])
         # A large list takes some milliseconds to open: in a thread, requests are answered meanwhile.
         self._crls = await asyncio.to_thread(
             open_crls, Path(self._orders.evidence), manifest, tuple(self._crls.values())
         )
         crls = {issuer: tuple(lists.values()) for issuer, lists in self._crls.items()}
-        self._prepared = policy.with_crls(crls, memory=self._memory)
+        self._prepared = policy.with_crls(crls, outages, self._memory)
         self._opening = message["bundle"]
         return {"revision": policy.revision}
 

@@ -3,12 +3,16 @@
 async with Server() as server:
     server.answer = plain(b"body", ETag='"1"')
     server.url("/path"), server.requests
+
+`with Background() as background:` runs one in a thread, for tests without a loop: `background.server`, and `stop` and
+`start` for outages.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answering",
+    "Background",
     "Request",
     "Server",
     "close_halfway",
@@ -180,3 +185,35 @@ class Server:
             self.requests.append(request)
             await self.answer(request, writer)
             await writer.drain()
+
+
+class Background:
+    """A server on a loop in a thread of its own.
+
+    Attributes:
+        server: the server; its `answer` may be changed from any thread.
+    """
+
+    def __init__(self, answer: Answering | None = None) -> None:
+        self.server = Server(answer or plain())
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def start(self) -> None:
+        """Begin to listen, on the same port as before."""
+        asyncio.run_coroutine_threadsafe(self.server.start(), self._loop).result(10)
+
+    def stop(self) -> None:
+        """Listen no more, and break off whatever is under way."""
+        asyncio.run_coroutine_threadsafe(self.server.close(), self._loop).result(10)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoa.circuit import MAX_FAILURES, OPEN_SECONDS, Circuit, CircuitState, backoff
+from spoa.circuit import MAX_FAILURES, OPEN_SECONDS, Circuit, CircuitState, backoff, refresh_delay
 
 
 def failed(times: int, now: float = 100.0) -> Circuit:
@@ -80,3 +80,19 @@ def test_a_backoff_lies_between_its_bounds(failures: int, chance: float) -> None
 def test_a_backoff_doubles_and_is_spread_by_half(failures: int, first: float, last: float) -> None:
     assert backoff(failures, 0.0) == first
     assert backoff(failures, 0.999_999) == pytest.approx(last, rel=0.001)
+
+
+@pytest.mark.parametrize(
+    ("refresh", "left", "first", "last"),
+    [
+        (300, None, 300, 270),  # the usual rhythm, or a little sooner
+        (300, 10_000, 300, 270),
+        (300, 100, 50, 90),  # in the second half of the validity, but for the last tenth
+        (300, 1, 5, 5),  # and no more often than every few seconds
+        (300, -1000, 5, 5),
+        (1, None, 1, 1),  # but where that is wanted
+    ],
+)
+def test_a_document_is_asked_for_again_in_time(refresh: float, left: float | None, first: float, last: float) -> None:
+    assert refresh_delay(refresh, left, 0.0) == pytest.approx(first)
+    assert refresh_delay(refresh, left, 0.999_999) == pytest.approx(last, rel=0.001)

@@ -13,6 +13,7 @@ from cryptography import x509
 
 import spoa.crl_builder
 from spoa.crl_builder import build, main
+from spoa.download import download_path
 from spoa.evidence_store import (
     manifest_from_rows,
     open_crls,
@@ -50,11 +51,14 @@ class Desk:
         self.evidence.mkdir()
         self._directory = directory
         self.ca = ca
-        self.files = ("a.crl",)
+        self.files: tuple[str, ...] = ("a.crl",)
+        self.downloads = directory / "downloads"
+        self.downloads.mkdir()
+        self.urls: tuple[str, ...] = ()
         self.revocation = revocation
 
     def sources(self) -> dict[str, Any]:
-        settings = Revocation(crl=CrlSource(files=self.files), **self.revocation)
+        settings = Revocation(crl=CrlSource(files=self.files, urls=self.urls), **self.revocation)
         model = PolicyModel((), (), (), (Issuer("corp", (), revocation=settings), Issuer("others", ())), ())
         write_sources(sources_of(model, Issuers({"corp": [self.ca.der]}), self._directory), self._directory)
         return dict(json.loads((self._directory / "sources.json").read_bytes()))
@@ -63,7 +67,7 @@ class Desk:
         """Load, and return the numbers of the lists in force and the reasons of the problems."""
         if content is not None:
             self.file.write_bytes(content)
-        report = build(self.evidence, sources_from_rows(self.sources()), now)
+        report = build(self.evidence, sources_from_rows(self.sources()), now, self.downloads)
         manifest = manifest_from_rows(report["manifest"])
         open_crls(self.evidence, manifest)
         write_manifest(self.evidence, manifest)
@@ -190,7 +194,7 @@ def test_what_keeps_a_list_from_proving_anything_is_written_down(desk: Desk) -> 
 
 def test_the_process_does_the_one_job_that_comes_in(desk: Desk) -> None:
     desk.file.write_bytes(desk.ca.crl())
-    job = json.dumps({"evidence": str(desk.evidence), "sources": desk.sources()})
+    job = json.dumps({"evidence": str(desk.evidence), "downloads": str(desk.downloads), "sources": desk.sources()})
     answers = io.StringIO()
     assert main(io.StringIO(job + "\n"), answers) == 0
     assert json.loads(answers.getvalue())["problems"] == []
@@ -199,8 +203,56 @@ def test_the_process_does_the_one_job_that_comes_in(desk: Desk) -> None:
 
 def test_a_defect_is_reported(desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(spoa.crl_builder, "read_manifest", lambda _: 1 / 0)
-    job = json.dumps({"evidence": str(desk.evidence), "sources": desk.sources()})
+    job = json.dumps({"evidence": str(desk.evidence), "downloads": str(desk.downloads), "sources": desk.sources()})
     answers = io.StringIO()
     assert main(io.StringIO(job + "\n"), answers) == 1
     assert "ZeroDivisionError" in json.loads(answers.getvalue())["error"]
     assert "Traceback" in capsys.readouterr().err
+
+
+URL = "http://crl.example/a"
+
+
+@pytest.fixture
+def remote(desk: Desk) -> Desk:
+    """A desk whose list comes from a URL."""
+    desk.files, desk.urls = (), (URL,)
+    desk.file = download_path(desk.downloads, URL)
+    return desk
+
+
+def test_what_a_url_sent_is_read_like_a_file_and_bears_the_urls_name(remote: Desk) -> None:
+    assert remote.run(remote.ca.crl_pem()) == ([1], [])
+    report = build(remote.evidence, sources_from_rows(remote.sources()), NOW, remote.downloads)
+    assert report["manifest"]["corp"][0]["source"] == URL
+    remote.file.write_bytes(b"<html>maintenance</html>")
+    report = build(remote.evidence, sources_from_rows(remote.sources()), NOW, remote.downloads)
+    assert [held["number"] for held in report["manifest"]["corp"]] == [1]
+    assert report["problems"] == [
+        {"issuer": "corp", "file": URL, "reason": "parse_error", "detail": "holds no CRL, neither PEM nor DER"}
+    ]
+
+
+def test_a_url_that_sent_nothing_yet_is_no_problem_of_its_list(remote: Desk) -> None:
+    assert remote.run() == ([], [])
+
+
+def test_a_list_of_a_url_stays_without_its_copy_and_goes_with_the_url(remote: Desk) -> None:
+    assert remote.run(remote.ca.crl()) == ([1], [])
+    remote.file.unlink()
+    assert remote.run() == ([1], [])
+    remote.urls = ("http://crl.example/b",)
+    assert remote.run() == ([], [])
+
+
+def test_a_list_of_a_url_is_not_replaced_by_an_older_or_a_foreign_one(remote: Desk) -> None:
+    older, newer = remote.ca.crl(), remote.ca.crl()
+    assert remote.run(newer) == ([2], [])
+    assert remote.run(older) == ([2], ["rollback"])
+    assert remote.run(CA("other", now=NOW).crl(number=9)) == ([2], ["signer_unknown"])
+    assert remote.run(newer[:-9]) == ([2], ["parse_error"])
+
+
+def test_without_copies_urls_offer_nothing(remote: Desk) -> None:
+    remote.file.write_bytes(remote.ca.crl())
+    assert build(remote.evidence, sources_from_rows(remote.sources()), NOW)["manifest"] == {"corp": []}

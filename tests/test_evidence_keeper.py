@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -10,22 +11,26 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog.testing
 
+import spoa.crl_fetcher
 import spoa.evidence_keeper
 from spoa.bundle import build_bundle
 from spoa.control import WorkerError
 from spoa.evidence_keeper import EvidenceKeeper, state_of_lists
 from spoa.evidence_store import Held, Source
 from spoa.exceptions import StateError
+from spoa.fetch import Fetcher
 from spoa.spop import DataType
 from spoa.state import StateDirectory
 from tests.agents import OPEN, running_agent, start, until
+from tests.httpservers import Background, close_halfway, drip, endless, hang, lying, plain
 from tests.pki import CA, DAY, HOUR
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
     from tests.agents import Agent, Haproxy
+    from tests.httpservers import Request, Server
     from tests.pki import Issued
 
 POLICY = """\
@@ -192,6 +197,179 @@ def test_the_agent_is_not_ready_before_its_first_load_has_ended(rig: Rig, tmp_pa
         assert agent.stop() == 0
 
 
+# -- lists from URLs --------------------------------------------------------------------------------------------
+
+
+class Remote(Rig):
+    """A rig whose list is served by HTTP, one body for each path."""
+
+    def __init__(self, directory: Path, server: Server) -> None:
+        super().__init__(directory)
+        self.server = server
+
+    def policy(self, *paths: str, more: str = "refresh: 1s") -> str:
+        urls = ", ".join(f'"{self.server.url(path)}"' for path in paths or ("/a.crl",))
+        return POLICY.replace("files: crl/corp.crl%s", f"urls: [{urls}], {more}")
+
+    def publish(self, content: bytes | None = None, **fields: Any) -> None:
+        """Serve a list; the CA's newest unless given. Honours conditions, as a server should."""
+        body = self.ca.crl(**fields) if content is None else content
+        etag = f'"{hashlib.sha256(body).hexdigest()}"'
+
+        async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
+            is_same = request.headers.get("if-none-match") == etag
+            await (plain(status=304) if is_same else plain(body, ETag=etag))(request, writer)
+
+        self.server.answer = answer
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Iterator[Remote]:
+    with Background() as background:
+        yield Remote(tmp_path, background.server)
+
+
+@pytest.fixture
+def outage(tmp_path: Path) -> Iterator[tuple[Remote, Background]]:
+    with Background() as background:
+        yield Remote(tmp_path, background.server), background
+
+
+def url_of(agent: Agent) -> dict[str, Any]:
+    return dict(crl_of(agent)["urls"][0])
+
+
+def test_a_revocation_published_at_a_url_counts_on_an_open_connection(remote: Remote, tmp_path: Path) -> None:
+    remote.publish()
+    with (
+        running_agent(tmp_path, "--workers", "2", policy=remote.policy()) as agent,
+        agent.connect() as haproxy,
+    ):
+        assert (reason(haproxy, remote.alice), reason(haproxy, remote.bob)) == ("ok", "ok")
+        remote.ca.revoke(remote.bob, "keyCompromise")
+        published = time.monotonic()
+        remote.publish()
+
+        def is_denied() -> bool:
+            assert reason(haproxy, remote.alice) == "ok"
+            return reason(haproxy, remote.bob) == "certificate_revoked"
+
+        until(is_denied)
+        assert time.monotonic() - published < 15  # refresh (1 s) and build; generous for a busy machine
+        until(lambda: agent.metric('revocation_loads_total{result="loaded"}') == 2)
+        until(lambda: url_of(agent)["status"] == 304)
+        assert agent.metric('revocation_loads_total{result="loaded"}') == 2
+        assert agent.metric('revocation_fetches_total{issuer="corp",result="new",source="crl"}') == 2
+        found = url_of(agent)
+        assert (found["url"], found["problem"]) == (remote.server.url("/a.crl"), None)
+        assert agent.metric('revocation_fetches_total{issuer="corp",result="unchanged",source="crl"}') >= 1
+        assert agent.metric("revocation_circuit_open") == 0
+        assert found["last_success"] >= found["last_attempt"] - 1
+        assert crl_of(agent)["lists"][0]["source"] == found["url"]
+
+
+def test_whatever_a_server_does_what_was_accepted_stays(outage: tuple[Remote, Background], tmp_path: Path) -> None:
+    remote, background = outage
+    older = remote.ca.crl()
+    remote.ca.revoke(remote.bob)
+    newest = remote.ca.crl()
+    remote.publish(newest)
+
+    def both_are_right(haproxy: Haproxy) -> None:
+        assert (reason(haproxy, remote.alice), reason(haproxy, remote.bob)) == ("ok", "certificate_revoked")
+
+    with running_agent(tmp_path, policy=remote.policy()) as agent, agent.connect() as haproxy:
+        both_are_right(haproxy)
+        junk: dict[str, bytes] = {
+            "rollback": older,
+            "parse_error": newest[:-7],
+            "signer_unknown": CA("other").crl(number=99),
+            "bad_signature": CA("corp").crl(number=99),
+        }
+        for problem, body in junk.items():
+            remote.publish(body)
+            until(lambda problem=problem: problems_of(agent) == [problem])  # type: ignore[misc] # mypy can't infer it
+            assert crl_of(agent)["problems"][0]["file"] == remote.server.url("/a.crl")
+            both_are_right(haproxy)
+        remote.publish(newest)
+        until(lambda: problems_of(agent) == [])
+        remote.server.answer = plain(status=302, Location=remote.server.url("/elsewhere"))
+        until(lambda: url_of(agent)["problem"] == "redirect")
+        both_are_right(haproxy)
+        assert (crl_of(agent)["state"], url_of(agent)["status"]) == ("good", 302)
+        background.stop()
+    with running_agent(tmp_path, policy=remote.policy()) as agent, agent.connect() as haproxy:
+        both_are_right(haproxy)  # at once, from what is on disk
+        until(lambda: url_of(agent)["problem"] == "connect")
+        assert crl_of(agent)["state"] == "good"
+        assert agent.log.read_text().count("can't be fetched") == 1
+        background.start()
+        remote.ca.revoke(remote.alice)
+        remote.publish()
+        until(lambda: reason(haproxy, remote.alice) == "certificate_revoked")
+        assert "can be fetched again" in agent.log.read_text()
+
+
+def test_a_start_waits_for_bad_servers_for_some_seconds_and_then_denies_until_one_is_better(
+    remote: Remote, tmp_path: Path
+) -> None:
+    bad = {
+        "/hangs": hang,
+        "/drips": drip(b"x" * 10_000, 0.1),
+        "/endless": endless,
+        "/half": close_halfway(b"x" * 100),
+        "/lies": lying(remote.ca.crl(), 10),
+    }
+
+    async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
+        await bad[request.path](request, writer)
+
+    remote.server.answer = answer
+    with running_agent(tmp_path, policy=remote.policy(*bad)) as agent, agent.connect() as haproxy:
+        assert reason(haproxy, remote.alice) == "revocation_unreachable"
+        assert agent.get("/readyz")[0] == 200
+        assert crl_of(agent)["lists"] == []
+        remote.ca.revoke(remote.bob)
+        bad["/half"] = plain(remote.ca.crl())
+        until(lambda: reason(haproxy, remote.alice) == "ok")
+        assert reason(haproxy, remote.bob) == "certificate_revoked"
+
+
+def test_a_start_without_list_and_without_server_denies_as_unreachable_until_it_is_there(
+    outage: tuple[Remote, Background], tmp_path: Path
+) -> None:
+    remote, background = outage
+    background.stop()
+    with running_agent(tmp_path, policy=remote.policy()) as agent, agent.connect() as haproxy:
+        assert reason(haproxy, remote.alice) == "revocation_unreachable"
+        assert crl_of(agent)["state"] == "unreachable"
+        assert agent.metric('revocation_state{issuer="corp",source="crl",state="unreachable"}') == 1
+        remote.publish(b"no list")
+        background.start()
+        until(lambda: reason(haproxy, remote.alice) == "revocation_not_loaded")
+        assert crl_of(agent)["state"] == "not_loaded"
+        remote.publish()
+        until(lambda: reason(haproxy, remote.alice) == "ok")
+        assert crl_of(agent)["state"] == "good"
+
+
+def test_a_policy_that_begins_to_name_a_url_denies_nobody_meanwhile(remote: Remote, tmp_path: Path) -> None:
+    remote.ca.revoke(remote.bob)
+    remote.publish()
+    none = POLICY.replace("crl: {files: crl/corp.crl%s}", "none: a test")
+    with running_agent(tmp_path, policy=none) as agent, agent.connect() as haproxy:
+        agent.write_policy(remote.policy())
+
+        def is_denied() -> bool:
+            assert reason(haproxy, remote.alice) == "ok"
+            return reason(haproxy, remote.bob) == "certificate_revoked"
+
+        until(is_denied)
+        agent.write_policy(none)
+        until(lambda: reason(haproxy, remote.bob) == "ok")
+        until(lambda: list((agent.state / "downloads").iterdir()) == [])
+
+
 # -- the keeper alone -------------------------------------------------------------------------------------------
 
 
@@ -215,11 +393,14 @@ class Desk:
 
     def __init__(self, rig: Rig, directory: Path, policy: str = POLICY % "") -> None:
         self.swaps = Swaps()
-        self.evidence = StateDirectory(directory / "state").evidence
-        self.keeper = EvidenceKeeper(self.evidence, self.swaps)
+        state = StateDirectory(directory / "state")
+        self.evidence = state.evidence
+        self.downloads = state.downloads
+        self.fetcher = Fetcher()
+        self.keeper = EvidenceKeeper(state.evidence, state.downloads, self.fetcher, self.swaps)
         self.rig = rig
         self._directory = directory
-        self._number = 0
+        self._number = len(list(directory.glob("bundle-*")))
         self.bundle = self.make(policy)
 
     def make(self, policy: str) -> Path:
@@ -232,10 +413,12 @@ class Desk:
 
     def run(self, work: Callable[[], Awaitable[None]]) -> None:
         async def run() -> None:
+            await self.fetcher.start()
             try:
                 await work()
             finally:
                 await self.keeper.close()
+                await self.fetcher.close()
 
         asyncio.run(run())
 
@@ -334,7 +517,7 @@ def test_a_change_is_followed_by_a_process_that_waits_for_it(rig: Rig, tmp_path:
         rig.publish()
         await asyncio.wait_for(desk.swaps.came.wait(), 30)
         assert desk.swaps.taken[-1][0] is None
-        assert desk.swaps.taken[-1][1]["corp"][0]["number"] == 2
+        assert desk.swaps.taken[-1][1]["lists"]["corp"][0]["number"] == 2
         watching.cancel()
         await asyncio.wait([watching])
 
@@ -348,10 +531,110 @@ def test_a_bundle_without_sources_is_swapped_in_and_one_that_can_not_be_read_is_
     async def script() -> None:
         await desk.keeper.swap_bundle(desk.bundle)
         await desk.keeper.swap_bundle(desk.make(OPEN))
-        assert desk.swaps.taken[-1][1] == {}
+        assert desk.swaps.taken[-1][1] == {"lists": {}, "outages": {}}
         assert {path.name for path in desk.evidence.iterdir()} == {"manifest.json"}
         with pytest.raises(StateError, match="build the bundle again"):
             await desk.keeper.swap_bundle(tmp_path)
+
+    desk.run(script)
+
+
+def test_those_who_wait_for_a_load_share_the_next_one(rig: Rig, tmp_path: Path) -> None:
+    rig.publish()
+    desk = Desk(rig, tmp_path)
+
+    async def script() -> None:
+        await desk.keeper.swap_bundle(desk.bundle)
+        rig.publish()
+        await asyncio.gather(*(desk.keeper.update() for _ in range(10)))
+        assert desk.crl["lists"][0]["number"] == 2
+        samples = desk.keeper.samples(time.time())
+        loads = [count for (name, _), count in samples.items() if name == "revocation_loads_total"]
+        assert sum(loads) <= 3
+
+    desk.run(script)
+
+
+def test_an_outage_is_told_with_the_policy_and_taken_back_when_it_ends(
+    outage: tuple[Remote, Background], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spoa.crl_fetcher, "backoff", lambda *_: 0.05)
+    remote, background = outage
+    remote.publish(b"no list")
+    background.stop()
+    desk = Desk(remote, tmp_path, remote.policy())
+
+    async def script() -> None:
+        await desk.keeper.swap_bundle(desk.bundle)
+        assert desk.swaps.taken[-1][1] == {"lists": {"corp": []}, "outages": {"corp": "unreachable"}}
+        assert (desk.crl["state"], desk.crl["reason"]) == ("unreachable", "unreachable")
+        desk.swaps.refuses = True
+        with structlog.testing.capture_logs():
+            await asyncio.to_thread(background.start)
+            failed = ("revocation_loads_total", ("failed",))
+            await asyncio.to_thread(until, lambda: desk.keeper.samples(0).get(failed, 0) >= 2)
+        assert (desk.crl["state"], desk.crl["error"]) == ("unreachable", "prepare: no")
+        desk.swaps.refuses = False
+        await asyncio.to_thread(until, lambda: desk.crl["state"] == "not_loaded")
+        assert desk.swaps.taken[-1][0] is None
+        assert desk.swaps.taken[-1][1]["outages"] == {}
+
+    desk.run(script)
+
+
+def test_a_url_is_not_waited_for_where_what_it_left_is_still_good(
+    remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote.publish()
+    desk = Desk(remote, tmp_path, remote.policy("/a.crl", "/mirror.crl"))
+    desk.run(lambda: desk.keeper.swap_bundle(desk.bundle))
+    assert len(desk.crl["lists"]) == 1
+    remote.server.answer = hang
+    again = Desk(remote, tmp_path, remote.policy("/a.crl", "/mirror.crl"))
+
+    async def script() -> None:
+        await again.keeper.swap_bundle(again.bundle)
+        assert [row["last_success"] for row in again.crl["urls"]] == [None, None]
+        assert again.crl["state"] == "good"
+
+    monkeypatch.setattr(spoa.evidence_keeper, "FIRST_FETCH_TIMEOUT", 1000.0)
+    again.run(script)
+
+
+def test_a_url_is_waited_for_where_nothing_good_is_left_but_not_for_long(
+    remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spoa.evidence_keeper, "FIRST_FETCH_TIMEOUT", 0.2)
+    remote.publish(next_update=int(time.time()) - 1)
+    desk = Desk(remote, tmp_path, remote.policy())
+    desk.run(lambda: desk.keeper.swap_bundle(desk.bundle))
+    assert desk.crl["state"] == "stale"
+    remote.server.answer = hang
+    again = Desk(remote, tmp_path, remote.policy())
+
+    async def script() -> None:
+        started = time.monotonic()
+        await again.keeper.swap_bundle(again.bundle)
+        assert time.monotonic() - started >= 0.2
+        assert (again.crl["state"], again.crl["urls"][0]["last_success"]) == ("stale", None)
+
+    again.run(script)
+
+
+def test_a_policy_that_is_refused_leaves_no_url_behind(remote: Remote, tmp_path: Path) -> None:
+    remote.publish()
+    desk = Desk(remote, tmp_path, remote.policy("/a.crl"))
+
+    async def script() -> None:
+        await desk.keeper.swap_bundle(desk.bundle)
+        desk.swaps.refuses = True
+        with pytest.raises(WorkerError):
+            await desk.keeper.swap_bundle(desk.make(remote.policy("/b.crl")))
+        await desk.keeper.update()
+        assert [row["url"] for row in desk.crl["urls"]] == [remote.server.url("/a.crl")]
+        asked = len([one for one in remote.server.requests if one.path == "/b.crl"])
+        await asyncio.sleep(1.5)
+        assert len([one for one in remote.server.requests if one.path == "/b.crl"]) == asked
 
     desk.run(script)
 
@@ -382,3 +665,5 @@ def test_the_state_of_a_source_is_that_of_its_worst_list(
 ) -> None:
     source = Source((), (), max_stale=10, max_age_without_next_update=5)
     assert state_of_lists(source, lists, now) == expected
+    has_list = any(not one.is_delta for one in lists)
+    assert state_of_lists(source, lists, now, "unreachable") == (expected if has_list else ("unreachable",) * 2)

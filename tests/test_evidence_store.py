@@ -10,6 +10,8 @@ from spoa.evidence_store import (
     Held,
     Source,
     collect_garbage,
+    evidence_from_text,
+    evidence_text,
     manifest_from_text,
     manifest_text,
     open_crls,
@@ -23,6 +25,7 @@ from spoa.exceptions import StateError
 from spoa.issuers import Issuers
 from spoa.policy.model import CrlSource, Issuer, PolicyModel, Revocation
 from spoa.revocation.crl_index import write_index
+from spoa.revocation.status import Reason
 from tests.pki import CA
 from tests.policies import NOW
 
@@ -38,6 +41,19 @@ def test_a_manifest_survives(tmp_path: Path) -> None:
     assert read_manifest(tmp_path) == manifest
     (tmp_path / "manifest.json").write_text('{"corp": [{"what": 1}]}')
     assert read_manifest(tmp_path) == {}
+
+
+def test_evidence_for_workers_survives_with_the_outages() -> None:
+    manifest = {"corp": (ONE,), "others": ()}
+    text = evidence_text(manifest, {"others": "unreachable"})
+    assert evidence_from_text(text) == (manifest, {"others": Reason.UNREACHABLE})
+    assert evidence_from_text("{}") == ({}, {})
+    with pytest.raises(ValueError, match="weather"):
+        evidence_from_text(evidence_text({}, {"corp": "weather"}))
+
+
+def test_a_source_has_its_files_and_its_urls_as_places() -> None:
+    assert Source(("/a.crl",), (), urls=("http://a.example/",)).places == ("/a.crl", "http://a.example/")
 
 
 def test_sources_survive_with_whose_lists_they_may_hold(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import spoa.fetch
 from spoa.circuit import MAX_FAILURES, CircuitState
 from spoa.egress import Permit, read_target
-from spoa.fetch import MAX_FETCHES, MAX_FETCHES_OF_HOST, MAX_WAITING, Fetcher, FetchError, FetchProblem, Limits
-from tests.httpservers import Server, close_halfway, drip, endless, hang, head, lying, plain, raw, sequence
+from spoa.fetch import MAX_FETCHES, MAX_FETCHES_OF_HOST, Fetcher, FetchError, FetchProblem, Limits
+from tests.httpservers import Background, Server, close_halfway, drip, endless, hang, head, lying, plain, raw, sequence
 from tests.pki import CA
 
 if TYPE_CHECKING:
@@ -98,14 +99,18 @@ def test_a_body_is_posted_with_its_headers() -> None:
 
 def test_a_sink_takes_the_body_piece_by_piece() -> None:
     pieces: list[bytes] = []
-    answer, _ = ask(plain(b"x" * 300_000), Limits(total=5, max_size=300_000), sink=pieces.append)
+
+    async def take(piece: bytes) -> None:
+        pieces.append(piece)
+
+    answer, _ = ask(plain(b"x" * 300_000), Limits(total=5, max_size=300_000), sink=take)
     assert answer == (200, b"", "", "")
     assert b"".join(pieces) == b"x" * 300_000
     assert len(pieces) > 1
 
 
 def test_what_a_sink_raises_is_no_fault_of_the_server() -> None:
-    def full(_: bytes) -> None:
+    async def full(_: bytes) -> None:
         raise OSError(28, "No space left on device")
 
     async def scenario() -> None:
@@ -168,7 +173,11 @@ def test_a_slow_body_has_its_grace() -> None:
 
 def test_a_body_that_never_ends_is_given_up_at_its_limit() -> None:
     taken: list[int] = []
-    found = problem(endless, sink=lambda piece: taken.append(len(piece)))
+
+    async def take(piece: bytes) -> None:
+        taken.append(len(piece))
+
+    found = problem(endless, sink=take)
     assert (found.kind, found.detail) == (FetchProblem.TOO_LARGE, "the answer has more than 1000 bytes")
     assert sum(taken) <= 1000
 
@@ -516,11 +525,13 @@ def test_only_so_many_are_asked_at_once_and_the_rest_waits() -> None:
     assert max(of_host for _, of_host in most) == MAX_FETCHES_OF_HOST
 
 
-def test_a_queue_that_is_full_takes_no_more() -> None:
+def test_a_queue_that_is_full_takes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spoa.fetch, "MAX_WAITING", 20)
+
     async def scenario() -> None:
         async with Server(hang) as server, fetching() as fetcher:
             short = Limits(total=0.5, max_size=1)
-            count = MAX_FETCHES_OF_HOST + MAX_WAITING
+            count = MAX_FETCHES_OF_HOST + 20
             found = await all_of(
                 [fetcher.fetch(read_target(server.url()), limits=short) for _ in range(count + 3)],
             )
@@ -617,22 +628,23 @@ def test_a_fetcher_that_was_not_started_is_a_mistake() -> None:
 
 
 def test_the_event_loop_is_not_held_up_by_a_large_body() -> None:
-    lags: list[float] = []
+    turns: list[float] = []
 
     async def tick() -> None:
         while True:
-            before = time.perf_counter()
-            await asyncio.sleep(0.001)
-            lags.append(time.perf_counter() - before - 0.001)
+            before = time.thread_time()
+            await asyncio.sleep(0)
+            turns.append(time.thread_time() - before)
 
-    async def scenario() -> None:
-        # The server has a process's own loop elsewhere in real life; here it shares this one, and counts too.
-        async with Server(plain(bytes(16 << 20))) as server, fetching() as fetcher:
+    async def drop(_: bytes) -> None:
+        pass
+
+    async def scenario(url: str) -> None:
+        async with fetching() as fetcher:
             ticking = asyncio.create_task(tick())
-            await fetcher.fetch(
-                read_target(server.url()), limits=Limits(total=20, max_size=64 << 20), sink=lambda _: None
-            )
+            await fetcher.fetch(read_target(url), limits=Limits(total=60, max_size=64 << 20), sink=drop)
             ticking.cancel()
 
-    asyncio.run(scenario())
-    assert sorted(lags)[len(lags) // 2] < 0.005
+    with Background(plain(bytes(16 << 20))) as background:
+        asyncio.run(scenario(background.server.url()))
+    assert sorted(turns)[len(turns) * 99 // 100] < 0.005  # seconds of CPU; wall time would tell about the machine

@@ -24,9 +24,10 @@ LAYERS: Mapping[int, str] = {
     2: "policy. revocation. allowlist blocks blockedit haproxy_config. openings",
     3: "assurance authorizer adapter comparison recall transcript explanation coverage specimens invariants rehearsal",
     4: (
-        "agent answering admin blocker builder bundle candidate control crew crl_builder decision_log diagnostics "
-        "enquiries evidence_keeper evidence_store fetch followed glass jobs listeners loading lookup metrics "
-        "ocsp_keeper ocsp_store peer pki_directory promotion reload state statefile supervisor watcher worker"
+        "admin agent answering blocker builder bundle candidate connector control crew crl_builder crl_fetcher "
+        "decision_log diagnostics download enquiries evidence_keeper evidence_store fetch followed glass jobs "
+        "listeners loading lookup metrics ocsp_keeper ocsp_store peer pki_directory promotion reload state "
+        "statefile supervisor watcher worker"
     ),
     5: "settings cli. __main__",
 }
@@ -61,11 +62,13 @@ ARROWS: Mapping[str, str] = {
     "bundle": "evidence_store loading ocsp_store",
     "candidate": "metrics promotion reload state watcher",
     "crew": "control jobs metrics worker",
-    "crl_builder": "evidence_store state",
+    "crl_builder": "download evidence_store state",
+    "crl_fetcher": "download evidence_store fetch metrics",
+    "download": "state",
     "enquiries": "metrics",
-    "evidence_keeper": "control evidence_store jobs metrics watcher",
+    "evidence_keeper": "control crl_fetcher evidence_store fetch jobs metrics watcher",
     "evidence_store": "assurance state",
-    "fetch": "lookup",
+    "fetch": "connector lookup",
     "loading": "crl_builder evidence_store",
     "ocsp_keeper": "enquiries fetch metrics ocsp_store",
     "peer": "answering",
@@ -88,12 +91,13 @@ IMPURE = frozenset({"asyncio", "socket", "time", "os", "logging", "random", "pat
 HOMES: Mapping[str, str] = {
     "cryptography": "identity issuers signatures revocation. pki pki_directory ocsp_responder",
     "yaml": "policy.document",
-    "aiohttp": "admin fetch",
+    "aiohttp": "admin connector fetch",
     "yarl": "fetch",
     "watchfiles": "watcher",
     "prometheus_client": "metrics admin",
     "structlog": (
-        "agent answering candidate crew decision_log diagnostics evidence_keeper followed glass ocsp_keeper reload "
+        "agent answering candidate crew crl_fetcher decision_log diagnostics evidence_keeper followed glass "
+        "ocsp_keeper reload "
         "supervisor worker"
     ),
     "click": "cli.",

@@ -56,6 +56,7 @@ def _revocation_rows(issuer: str, revocation: dict[str, Any]) -> list[tuple[str,
     for source, entry in revocation.get("sources", {}).items():
         soft = f", {entry['soft_fails']} soft fails" if entry["soft_fails"] else ""
         rows.append((f"{source} of {issuer}", _SEEN[source](entry) + soft))
+        rows += [("url", _url_text(one)) for one in entry.get("urls", ())]
         rows += [
             ("problem", f"{one['file']}: {one['reason']} {one['detail']}".rstrip()) for one in entry.get("problems", ())
         ]
@@ -75,6 +76,14 @@ def _candidate_rows(candidate: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     rows += [("candidate problem", problem) for problem in candidate["problems"]]
     return rows
+
+
+def _url_text(entry: dict[str, Any]) -> str:
+    fetched = f"fetched {_time(entry['last_success'])}, next look {_time(entry['next_attempt'])}"
+    if not entry["problem"]:
+        return f"{entry['url']}: {fetched}"
+    circuit = "" if entry["circuit"] == "closed" else f", circuit {entry['circuit']}"
+    return f"{entry['url']}: {entry['problem']} ({entry['detail']}){circuit}, {fetched}"
 
 
 def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:

@@ -64,6 +64,31 @@ OTHERS = {
                 "problems": [{"file": "/crl/a.crl", "reason": "rollback", "detail": "number 4 follows number 5"}],
                 "soft_fails": 3,
                 "error": "the builder died",
+                "urls": [
+                    {
+                        "url": "http://crl.example/a",
+                        "last_success": 1_800_000_000,
+                        "next_attempt": 1_800_000_300,
+                        "problem": None,
+                        "circuit": "closed",
+                    },
+                    {
+                        "url": "http://crl.example/b",
+                        "last_success": None,
+                        "next_attempt": None,
+                        "problem": "status",
+                        "detail": "the server answers 500",
+                        "circuit": "open",
+                    },
+                    {
+                        "url": "http://crl.example/c",
+                        "last_success": None,
+                        "next_attempt": None,
+                        "problem": "tls",
+                        "detail": "no TLS",
+                        "circuit": "closed",
+                    },
+                ],
             }
         },
     }
@@ -85,6 +110,9 @@ def test_lists_and_issuers_have_a_line_each(monkeypatch: pytest.MonkeyPatch) -> 
     assert "2 lists, 7 entries, number 5, next update 2027-01-15T08:00:00+00:00, 3 soft fails" in output
     assert "/crl/a.crl: rollback number 4 follows number 5" in output
     assert "the builder died" in output
+    assert "crl.example/a: fetched 2027-01-15T08:00:00+00:00, next look 2027-01-15T08:05:00+00:00" in output
+    assert "crl.example/b: status (the server answers 500), circuit open, fetched never, next look never" in output
+    assert "crl.example/c: tls (no TLS), fetched never" in output
 
 
 def test_problems_and_warnings_have_a_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
