@@ -582,6 +582,46 @@ def test_an_outage_is_told_with_the_policy_and_taken_back_when_it_ends(
     desk.run(script)
 
 
+def test_a_list_that_came_cut_off_is_asked_for_again_without_condition(
+    remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spoa.crl_fetcher, "backoff", lambda *_: 0.05)
+    whole = remote.ca.crl()
+    bodies = [whole[:-7], whole]
+
+    async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
+        is_known = request.headers.get("if-none-match") == '"1"'
+        body = bodies[0] if is_known else bodies.pop(0)
+        await (plain(status=304) if is_known else plain(body, ETag='"1"'))(request, writer)
+
+    remote.server.answer = answer
+    desk = Desk(remote, tmp_path, remote.policy())
+
+    async def script() -> None:
+        await desk.keeper.swap_bundle(desk.bundle)
+        await asyncio.to_thread(until, lambda: desk.crl["state"] == "good")
+
+    desk.run(script)
+
+
+def test_an_older_list_of_the_ca_is_told_once_and_asked_for_with_its_condition(remote: Remote, tmp_path: Path) -> None:
+    older = remote.ca.crl()
+    remote.publish()
+    desk = Desk(remote, tmp_path, remote.policy())
+
+    async def script() -> None:
+        await desk.keeper.swap_bundle(desk.bundle)
+        with structlog.testing.capture_logs() as logs:
+            remote.publish(older)
+            await asyncio.to_thread(until, lambda: desk.crl["problems"])
+            await desk.keeper.update()
+            await asyncio.to_thread(until, lambda: desk.crl["urls"][0]["status"] == 304)
+        assert [log["reason"] for log in logs if log["log_level"] == "error"] == ["rollback"]
+        assert desk.crl["lists"][0]["number"] == 2
+
+    desk.run(script)
+
+
 def test_a_url_is_not_waited_for_where_what_it_left_is_still_good(
     remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,10 +33,12 @@ def kept(state: StateDirectory, revision: str = REVISION) -> Path:
 class TestDirectory:
     def test_it_is_made_for_nobody_else(self, state: StateDirectory) -> None:
         assert state.path.stat().st_mode & 0o777 == 0o700
-        assert state.bundles.stat().st_mode & 0o777 == 0o700
+        for directory in (state.bundles, state.evidence, state.downloads):
+            assert directory.stat().st_mode & 0o777 == 0o700
 
-    def test_a_directory_that_others_can_write_is_refused(self, state: StateDirectory) -> None:
-        state.bundles.chmod(0o777)
+    @pytest.mark.parametrize("name", ["bundles", "evidence", "downloads"])
+    def test_a_directory_that_others_can_write_is_refused(self, state: StateDirectory, name: str) -> None:
+        (state.path / name).chmod(0o777)
         with pytest.raises(StateError, match="writable by nobody else"):
             StateDirectory(state.path)
 
