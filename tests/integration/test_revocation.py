@@ -12,7 +12,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -24,7 +24,7 @@ from tests.pki import CA, DAY, HOUR
 from tests.serving import Agent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from tests.client import Client, Response
@@ -140,6 +140,7 @@ class Scene:
     Attributes:
         is_restarted: the agent is to be started again once it has its first list.
         file: where the CA publishes.
+        visitors: who has come; they ask whenever something is waited for, so that their connections stay open.
     """
 
     edge: Edge
@@ -148,6 +149,7 @@ class Scene:
     stack: ExitStack
     is_restarted: bool
     file: Path
+    visitors: list[Visitor] = field(default_factory=list)
 
     def begin(self, settings: str = STRICT) -> tuple[Visitor, Visitor]:
         """Put a policy and a list to use that names neither of the two clients who come; they are let in everywhere."""
@@ -170,7 +172,8 @@ class Scene:
     def newcomer(self, name: str) -> Visitor:
         """Let a client come with a certificate that nobody has seen."""
         issued = self.ca.issue(name)
-        return Visitor(self.edge.client(issued), issued, self.stack)
+        self.visitors.append(Visitor(self.edge.client(issued), issued, self.stack))
+        return self.visitors[-1]
 
     def revoke(self, visitor: Visitor, **fields: int) -> None:
         """Have the CA revoke a visitor's certificate and publish it; `fields` are for `CA.crl`."""
@@ -200,19 +203,23 @@ class Scene:
         """Return the reasons for which `status` says that lists were refused."""
         return [problem["reason"] for problem in self.lists()["problems"]]
 
+    def wait(self, holds: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
+        """Wait until something holds."""
+
+        def holds_now() -> bool:
+            for visitor in self.visitors:
+                visitor.keep_open()
+            return holds()
+
+        wait_until(holds_now, seconds, what, self.agent.log)
+
     def wait_for_lists(self, holds: Callable[[dict[str, Any]], bool], seconds: float = PATIENCE) -> None:
         """Wait until something holds of what `status` says."""
-        wait_until(lambda: holds(self.lists()), seconds, "the lists are as they should be", self.agent.log)
+        self.wait(lambda: holds(self.lists()), "the lists are as they should be", seconds)
 
-    def wait_for(self, visitor: Visitor, answer: Answer, *others: Visitor) -> None:
-        """Wait until a visitor is answered so everywhere; others ask, too, so that their connections stay open."""
-
-        def is_answered() -> bool:
-            for other in others:
-                other.keep_open()
-            return visitor.every() == everywhere(answer)
-
-        wait_until(is_answered, PATIENCE, f"the answer is {answer}", self.agent.log)
+    def wait_for(self, visitor: Visitor, answer: Answer) -> None:
+        """Wait until a visitor is answered so everywhere."""
+        self.wait(lambda: visitor.every() == everywhere(answer), f"the answer is {answer}")
 
     def metric(self, name: str) -> float:
         """Return the sum of the agent's samples whose line begins so."""
@@ -225,24 +232,21 @@ class Scene:
             self.stop()
             self.start()
 
-    def stop(self, *visitors: Visitor) -> None:
-        """End the agent; visitors ask meanwhile, so that their connections stay open."""
+    def stop(self) -> None:
+        """End the agent."""
         self.agent.stop()
-        self._wait_for_proxy("DOWN", visitors)
+        self._wait_for_proxy("DOWN")
 
-    def start(self, *visitors: Visitor) -> None:
+    def start(self) -> None:
         """Start the agent on what it left behind, and wait until HAProxy has noticed."""
         self.agent.start()
-        self._wait_for_proxy("UP", visitors)
+        self._wait_for_proxy("UP")
         self.agent.wait_until_ready()
 
-    def _wait_for_proxy(self, status: str, visitors: Iterable[Visitor]) -> None:
-        def is_seen() -> bool:
-            for visitor in visitors:
-                visitor.keep_open()
-            return self.edge.proxy.server_status("authz-agents", "agent1") == status
-
-        wait_until(is_seen, PATIENCE, f"HAProxy sees the agent {status}", self.agent.log)
+    def _wait_for_proxy(self, status: str) -> None:
+        """Wait until HAProxy takes the agent for up or down."""
+        proxy = self.edge.proxy
+        self.wait(lambda: proxy.server_status("authz-agents", "agent1") == status, f"HAProxy sees the agent {status}")
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -353,7 +357,7 @@ def test_what_is_no_list_of_the_ca_changes_nothing_and_is_told(scene: Scene) -> 
 def test_a_list_that_ran_out_denies_everyone_until_the_next_one_comes(scene: Scene) -> None:
     alice, bob = scene.begin()
     scene.revoke(bob, next_update=soon())
-    scene.wait_for(alice, STALE, bob)
+    scene.wait_for(alice, STALE)
     assert bob.every() == everywhere(REVOKED)
     scene.publish(scene.ca.crl())
     assert alice.every() == everywhere(ALLOWED)
@@ -368,7 +372,7 @@ def test_a_list_that_ran_out_counts_as_long_as_the_policy_gives_it_grace(scene: 
     assert time.time() >= until
     assert alice.every() == everywhere(ALLOWED)
     assert bob.every() == everywhere(REVOKED)
-    scene.wait_for(alice, STALE, bob)
+    scene.wait_for(alice, STALE)
     assert time.time() >= until + GRACE
     assert bob.every() == everywhere(REVOKED)
 
@@ -376,7 +380,7 @@ def test_a_list_that_ran_out_counts_as_long_as_the_policy_gives_it_grace(scene: 
 def test_where_the_policy_lets_failures_pass_they_are_counted_and_the_revoked_stay_out(scene: Scene) -> None:
     alice, bob = scene.begin(f"{STRICT}, on_failure: allow")
     scene.revoke(bob, next_update=soon())
-    scene.wait_for_lists(lambda crl: alice.one() == ALLOWED and bool(bob.every()) and crl["state"] == "stale")
+    scene.wait_for_lists(lambda crl: crl["state"] == "stale")
     before = scene.metric('revocation_soft_fails_total{issuer="corp",source="crl"}')
     assert alice.every() == everywhere(ALLOWED)
     assert scene.metric('revocation_soft_fails_total{issuer="corp",source="crl"}') == before + len(WAYS)
@@ -392,7 +396,7 @@ def test_a_list_that_is_removed_counts_until_it_runs_out(scene: Scene) -> None:
     assert bob.every() == everywhere(REVOKED)
     scene.publish(scene.ca.crl(next_update=soon()))
     scene.file.unlink()
-    scene.wait_for(alice, STALE, bob)
+    scene.wait_for(alice, STALE)
     assert bob.every() == everywhere(REVOKED)
 
 
@@ -412,15 +416,15 @@ def test_neither_a_restart_nor_a_lost_or_older_file_lets_the_revoked_in(scene: S
     alice, bob = scene.begin()
     older = scene.file.read_bytes()
     scene.revoke(bob)
-    scene.stop(alice, bob)
+    scene.stop()
     scene.file.unlink()
-    scene.start(alice, bob)
+    scene.start()
     assert scene.problems() == ["not_loaded"]
     assert alice.every() == everywhere(ALLOWED)
     assert bob.every() == everywhere(REVOKED)
-    scene.stop(alice, bob)
+    scene.stop()
     _replace(scene.file, older)
-    scene.start(alice, bob)
+    scene.start()
     assert scene.problems() == ["rollback"]
     assert alice.every() == everywhere(ALLOWED)
     assert bob.every() == everywhere(REVOKED)
