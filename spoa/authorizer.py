@@ -59,7 +59,7 @@ class Subject(NamedTuple):
 
 
 class Standing:
-    """What a certificate amounts to under one policy, until `valid_until`.
+    """What a certificate amounts to under one policy, from `since` until before `valid_until`.
 
     Attributes:
         certificate: what it says, or None where it can't be read.
@@ -69,6 +69,7 @@ class Standing:
         who: the conjunctions of the policy whose `who` it meets.
         identity: the first named identity that it meets.
         not_before, not_after: validity, inclusive, seconds since the epoch.
+        since: when it was judged; a clock that stands before was wrong then, or is wrong now.
         valid_until: when the answer of a list, of a block or of the evidence about revocation may change.
         settings: of the issuer; None without one.
         assured: what the issuer's sources say about revocation; None where none is asked.
@@ -84,6 +85,7 @@ class Standing:
         "not_before",
         "reason",
         "settings",
+        "since",
         "valid_until",
         "who",
     )
@@ -97,6 +99,7 @@ class Standing:
         self.identity = ""
         self.not_before = 0 if certificate is None else certificate.not_before
         self.not_after = 0 if certificate is None else certificate.not_after
+        self.since = 0
         self.valid_until = NEVER
         self.settings: Issuer | None = None
         self.assured: Assured | None = None
@@ -308,8 +311,9 @@ class Policy:
     def _standing(self, der: bytes | Missing, now: int) -> Standing:
         assert isinstance(der, bytes)
         standing = self._standings.get(der)
-        if standing is None or now >= standing.valid_until:
+        if standing is None or not standing.since <= now < standing.valid_until:
             standing = self._read_standing(der, now)
+            standing.since = now
             self._standings.put(der, standing)
         return standing
 

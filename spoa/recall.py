@@ -68,7 +68,7 @@ class Known:
         self.group = group
         self.days = days
         self.days_left = days_left
-        self.since = max(standing.not_before, standing.not_after - (days + 1) * _DAY + 1)
+        self.since = max(standing.since, standing.not_before, standing.not_after - (days + 1) * _DAY + 1)
         self.until = min(standing.not_after - days * _DAY + 1, standing.valid_until)
 
     def judgement(self, decision: Decision) -> Judgement:

@@ -442,3 +442,9 @@ def test_news_of_a_client_concern_nobody_else_and_news_of_a_ca_everybody() -> No
         assert own.cache_sizes()["standings"][0] == 1
     assert not own.forget(CORP.der)
     assert own.cache_sizes()["standings"][0] == 0
+
+
+def test_a_clock_that_was_ahead_for_a_while_leaves_nothing_behind() -> None:
+    own = make(listed={SHA256: NOW + 60})
+    assert reason(own, SCANNER.der, NOW + 60, path="/scan") == "no_rule_allows"
+    assert reason(own, SCANNER.der, NOW, path="/scan") == "ok"
