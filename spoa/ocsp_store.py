@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS answers (
     response BLOB NOT NULL,
     used_at INTEGER NOT NULL,
     PRIMARY KEY (issuer, sha256)
-) WITHOUT ROWID
+)
 """
 
 
@@ -129,6 +129,7 @@ class OcspStore:
                 self._database = self._open()
             except (sqlite3.DatabaseError, OSError) as error:
                 raise StateError(str(path), f"can't be written: {error}") from error
+        self._at_most = self._count()  # what was replaced is counted twice, until it matters
 
     def get(self, key: CertificateKey) -> bytes | None:
         """Return the stored response (DER) about a certificate, or None.
@@ -151,13 +152,24 @@ class OcspStore:
         rows = [(*answer.key, answer.response, answer.used_at) for answer in answers]
         with self._failing(), self._database:
             self._database.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", rows)
-            (count,) = self._database.execute("SELECT COUNT(*) FROM answers").fetchone()
-            if count > _MAX_ANSWERS:
-                self._database.execute(
-                    "DELETE FROM answers WHERE (issuer, sha256) IN "
-                    "(SELECT issuer, sha256 FROM answers ORDER BY used_at LIMIT ?)",
-                    (count - _MAX_ANSWERS,),
-                )
+            self._at_most += len(rows)
+            if self._at_most > _MAX_ANSWERS:
+                self._at_most = self._thin_out()
+
+    def _thin_out(self) -> int:
+        """Make room where there is none, for more than one; return how many are left."""
+        count = self._count()
+        if count <= _MAX_ANSWERS:
+            return count
+        left = _MAX_ANSWERS - _MAX_ANSWERS // 20
+        self._database.execute(
+            "DELETE FROM answers WHERE rowid IN (SELECT rowid FROM answers ORDER BY used_at LIMIT ?)", (count - left,)
+        )
+        return left
+
+    def _count(self) -> int:
+        (count,) = self._database.execute("SELECT COUNT(*) FROM answers").fetchone()
+        return int(count)
 
     def close(self) -> None:
         """Write what is left, and close."""

@@ -67,6 +67,17 @@ def test_of_too_many_the_least_used_go(tmp_path: Path, monkeypatch: pytest.Monke
     store.close()
 
 
+def test_an_answer_that_takes_the_place_of_another_pushes_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spoa.ocsp_store, "_MAX_ANSWERS", 2)
+    store = OcspStore(tmp_path / "ocsp.sqlite")
+    for number in range(5):
+        store.put([StoredAnswer(KEY, b"x%d" % number, number), StoredAnswer(OTHER, b"y", 0)])
+    assert (store.get(KEY), store.get(OTHER)) == (b"x4", b"y")
+    store.close()
+
+
 @pytest.mark.parametrize("content", [b"junk" * 1000, b"SQLite format 3\0" + b"\xff" * 5000])
 def test_a_file_that_can_not_be_read_is_set_aside(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "ocsp.sqlite"
