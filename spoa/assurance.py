@@ -234,7 +234,7 @@ class Assurance:
             questions = tuple(
                 Question((issuer.name, subject.sha256), subject.der, above.der, member.is_doubtful)
                 for (subject, above), one, member in zip(asked, known, members, strict=True)
-                if one is None or now >= one.ask_again
+                if one is None or one.is_due(now)
             )
         return Assured(
             state=str(found.state),

@@ -32,7 +32,7 @@ from spoa.revocation.certificates import Certified
 from spoa.revocation.combine import State, state_of
 from spoa.revocation.evidence import read_certificates
 from spoa.revocation.ocsp import MAX_RESPONSE_SIZE, read_response, write_request
-from spoa.revocation.ocsp_memory import Pupil
+from spoa.revocation.ocsp_memory import LONGEST_WAIT, Pupil
 from spoa.revocation.status import Reason, Rules, Status
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ _STATIC_RETRY: Final = 300  # seconds until what only a change of settings can m
 _REFUSED_FLOOR: Final = 60.0  # seconds that a responder is left alone that says no
 _TRY_LATER_FLOOR: Final = 30.0
 _TRY_LATER: Final = "try_later"
+_REPORT_INTERVAL: Final = 60.0  # seconds between two lines about one issuer and reason
 _USE_SHARE: Final = 0.6  # of the time until the next look, after which workers tell that a certificate is in use
 _STATES: Final = (State.GOOD, State.UNREACHABLE, State.NOT_LOADED, State.UNDETERMINED)
 
@@ -70,7 +71,13 @@ _log = structlog.get_logger()
 
 
 class _Failure(NamedTuple):
-    """Why there is no new answer."""
+    """Why there is no new answer.
+
+    Attributes:
+        reason, detail: in a word, and in a sentence.
+        floor: seconds for which nobody is asked, at least.
+        host: whose next answer to anybody ends that, since nobody got one; empty where it is about this certificate.
+    """
 
     reason: Reason
     detail: str
@@ -193,6 +200,7 @@ class OcspKeeper:
         self._pushes: set[asyncio.Task[None]] = set()
         self._fetches: dict[tuple[str, str], int] = {}
         self._failing: dict[str, set[CertificateKey]] = {}  # host → of whose certificates it told nothing
+        self._next_report: dict[tuple[str, Reason], float] = {}
         self._read_issuer = lru_cache(_MAX_AUTHORITIES)(Certified.from_der)
 
     def use(self, responders: Mapping[str, Responder]) -> None:
@@ -246,12 +254,13 @@ class OcspKeeper:
             self._tell(record, Reason.NOT_LOADED, now + _BUSY_RETRY)  # the policy is being replaced
         elif key in self._flights:
             return
-        elif now < record.look_at:
+        elif record.look_at - LONGEST_WAIT <= now < record.look_at:
             # Once told of its use in this period, there is no need to hear of it again.
             self._tell(record, None, record.look_at + 1)
         elif len(self._flights) >= MAX_FLIGHTS:
             self._tell(record, Reason.UNREACHABLE, now + _BUSY_RETRY)
         else:
+            record.look_at = 0
             self._fly(record)
 
     def _fly(self, record: _Record) -> None:
@@ -290,9 +299,13 @@ class OcspKeeper:
         if result.status is Status.UNDETERMINED and state_of(result) is not State.STALE:
             return False  # it was for another issuer, or its signer is out of date
         self._know(record, response, der, pupil, now)
-        if record.status is not None:
+        if record.status is None:
+            return False
+        if pupil.is_due(response, now):
+            record.look_at = now
+        else:
             self._schedule(record)
-        return record.status is not None
+        return True
 
     async def _fetch(self, record: _Record) -> None:
         source = self._sources.get(record.key[0])
@@ -328,14 +341,17 @@ class OcspKeeper:
             response = read_response(answer.body)
         except ValueError as error:
             self._count(record, "unusable")
-            return _Failure(Reason.PARSE_ERROR, f"{target} answers what is no OCSP response: {error}", _REFUSED_FLOOR)
+            detail = f"{target} answers what is no OCSP response: {error}"
+            return _Failure(Reason.PARSE_ERROR, detail, _REFUSED_FLOOR, target.authority)
         now = int(self._clock())
         pupil = Pupil(record.subject, record.issuer, source.rules, source.pinned)
         lesson = pupil.learn(record.response, response, now, nonce)
         if lesson.failure is not None:
             self._count(record, "unusable")
-            floor = _TRY_LATER_FLOOR if response.error == _TRY_LATER else _REFUSED_FLOOR
-            return _Failure(lesson.failure, f"{target}: {response.error or lesson.failure}", floor, target.authority)
+            detail = f"{target}: {response.error or lesson.failure}"
+            if response.error == _TRY_LATER:
+                return _Failure(lesson.failure, detail, _TRY_LATER_FLOOR, target.authority)
+            return _Failure(lesson.failure, detail, _REFUSED_FLOOR)
         self._count(record, "answered")
         self._know(record, response, answer.body, pupil, now)
         await self._keep(StoredAnswer(record.key, answer.body, now))
@@ -372,22 +388,31 @@ class OcspKeeper:
         record.timer = asyncio.get_running_loop().call_later(delay, self._refresh, record)
 
     def _failed(self, record: _Record, failure: _Failure) -> None:
-        if record.failure is None or record.failure.reason is not failure.reason:
-            _log.warning(
-                "no OCSP answer that counts", issuer=record.key[0], reason=str(failure.reason), detail=failure.detail
-            )
+        self._report(record, failure)
         record.failure = failure
         record.failures += 1
-        self._failing.setdefault(failure.host, set()).add(record.key)
+        if failure.host and len(failing := self._failing.setdefault(failure.host, set())) < _REMEMBERED:
+            failing.add(record.key)
         ceiling = max(_STATIC_RETRY, failure.floor)
         wait = backoff(record.failures, self._chance(), floor=failure.floor, ceiling=ceiling)
         record.look_at = int(self._clock() + wait) + 1
+
+    def _report(self, record: _Record, failure: _Failure) -> None:
+        """Log a failure when it is new, and of those with one issuer and reason one a minute: outages concern many."""
+        if record.failure is not None and record.failure.reason is failure.reason:
+            return
+        now = asyncio.get_running_loop().time()
+        kind = (record.key[0], failure.reason)
+        if now >= self._next_report.get(kind, 0.0):
+            self._next_report[kind] = now + _REPORT_INTERVAL
+            _log.warning("no OCSP answer that counts", issuer=kind[0], reason=str(kind[1]), detail=failure.detail)
 
     def _refresh(self, record: _Record) -> None:
         """Look anew after half of an answer's time; of no use to anybody, it is left to lie on disk."""
         if self._records.get(record.key) is not record or record.key in self._flights:
             return
         if record.is_used:
+            record.look_at = 0  # whatever the clock says by now
             self._fly(record)
         else:
             self._records.pop(record.key)

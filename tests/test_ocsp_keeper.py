@@ -20,7 +20,7 @@ from spoa.ocsp_keeper import OcspKeeper
 from spoa.ocsp_store import Responder
 from spoa.policy.model import OcspSource, Revocation
 from tests.httpservers import Server, hang, plain
-from tests.pki import CA
+from tests.pki import CA, DAY
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -269,7 +269,7 @@ def test_what_was_known_is_told_after_a_restart_with_the_responder_gone(tmp_path
         desk.use(url="http://127.0.0.1:9/")
         assert (await desk.answer(ALICE))[:2] == (True, None)
         desk.now += 2000
-        assert await desk.answer(BOB) == (True, None, 3), "revoked is told at once, however old"
+        assert await desk.answer(BOB) == (True, None, 0), "revoked is told at once, however old, and asked about anew"
         assert desk.described()["certificates"]["revoked"] == 1
 
     conversation(tmp_path, before)
@@ -320,7 +320,10 @@ def test_what_is_in_use_is_asked_for_anew_by_itself_and_what_is_not_is_left(
         assert row["failure"] is None
         assert desk.hits == 3
         assert len(desk.keeper._records) == 1
-        assert (await desk.answer(BOB))[:2] == (True, None)  # from disk, and then from the responder
+        desk.ask(BOB)
+        rows = await desk.told(2)  # from disk, and then from the responder, since half of its time has passed
+        assert [row["failure"] for row in rows] == [None, None]
+        assert desk.hits == 4
         desk.keeper._refresh(next(iter(records.values())))
 
     del monkeypatch
@@ -442,5 +445,61 @@ def test_other_settings_of_one_issuer_begin_anew_and_the_same_ones_go_on(tmp_pat
         desk.use(uses_get=True)
         assert desk.described()["last_success"] == 0
         assert (desk.described()["state"], desk.described()["reason"]) == ("not_loaded", "not_asked")
+
+    conversation(tmp_path, script)
+
+
+def test_what_concerns_one_certificate_is_not_tried_again_because_another_fares_better(tmp_path: Path) -> None:
+    async def script(desk: Desk) -> None:
+        desk.use()
+        desk.server.answer = plain(b"\x30\x03\x0a\x01\x06")  # unauthorized
+        await desk.answer(BOB)
+        desk.server.answer = desk.respond()
+        assert (await desk.answer(ALICE))[:2] == (True, None)
+        assert (await desk.answer(BOB))[:2] == (False, "responder_error")
+        assert desk.hits == 2
+
+    conversation(tmp_path, script)
+
+
+@pytest.mark.parametrize("answer", [plain(b"<html>"), plain(b"\x30\x03\x0a\x01\x03"), plain(b"", status=503)])
+def test_what_concerns_the_responder_is_over_with_its_first_answer_to_anybody(
+    tmp_path: Path, answer: Answering
+) -> None:
+    async def script(desk: Desk) -> None:
+        desk.use()
+        desk.server.answer = answer
+        await desk.answer(BOB)
+        desk.server.answer = desk.respond()
+        desk.ask(ALICE)
+        await desk.told(2)
+        assert (await desk.answer(BOB))[:2] == (True, None)
+
+    conversation(tmp_path, script)
+
+
+def test_an_outage_is_told_once_a_minute_however_many_certificates_it_concerns(tmp_path: Path) -> None:
+    async def script(desk: Desk) -> None:
+        desk.use()
+        desk.server.answer = plain(b"", status=500)
+        with structlog.testing.capture_logs() as logs:
+            for number in range(4):
+                await desk.answer(CORP.issue(f"client-{number}"))
+        assert [line["event"] for line in logs] == ["no OCSP answer that counts"]
+
+    conversation(tmp_path, script)
+
+
+def test_a_clock_that_was_ahead_for_a_while_puts_no_question_off(tmp_path: Path) -> None:
+    async def script(desk: Desk) -> None:
+        desk.use()
+        desk.server.answer = desk.respond(now=int(desk.now))
+        desk.now += 10 * DAY
+        assert (await desk.answer())[:2] == (False, "stale")
+        assert (await desk.answer())[:2] == (False, "stale")
+        assert desk.hits == 1
+        desk.now -= 10 * DAY
+        assert (await desk.answer())[:2] == (True, None)
+        assert desk.hits == 2
 
     conversation(tmp_path, script)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from spoa.revocation.ocsp import OcspResponse
     from spoa.revocation.status import Rules
 
-__all__ = ["MAX_REFRESH", "CertificateKey", "Lesson", "OcspKnowledge", "OcspMemory", "Pupil"]
+__all__ = ["LONGEST_WAIT", "MAX_REFRESH", "CertificateKey", "Lesson", "OcspKnowledge", "OcspMemory", "Pupil"]
 
 MAX_REFRESH: Final = 12 * 3600
 """Seconds after which an answer is asked for anew, however long it is said to hold."""
@@ -28,6 +28,9 @@ _MIN_REFRESH: Final = 5
 _JITTER: Final = 0.1  # share of a period by which looks are spread, so that replicas don't march together
 _UNKNOWN_REFRESH: Final = 300  # a certificate that its responder doesn't know yet may be known soon
 _REMEMBERED: Final = 16384
+
+LONGEST_WAIT: Final = int(MAX_REFRESH * (1 + _JITTER)) + 2
+"""Seconds from any instant to one at which to ask again; where it is more, the clock has been wrong."""
 
 #: The issuer, as the policy names it, and SHA-256 of the certificate.
 CertificateKey: TypeAlias = tuple[str, bytes]
@@ -46,6 +49,10 @@ class OcspKnowledge(NamedTuple):
     response: OcspResponse | None = None
     failure: Reason | None = None
     ask_again: int = 0
+
+    def is_due(self, now: int) -> bool:
+        """Tell whether to ask again."""
+        return not self.ask_again - LONGEST_WAIT <= now < self.ask_again
 
 
 class OcspMemory:
@@ -139,14 +146,25 @@ class Pupil(NamedTuple):
 
         `chance` lies between 0 and 1.
         """
+        half, until = self._half(response)
+        wait = half - now if half > now else (until - now) / 2
+        wait = min(wait, self._ceiling(response, now))
+        return now + max(_MIN_REFRESH, int(wait * (1 + _JITTER * (2 * chance - 1))))
+
+    def is_due(self, response: OcspResponse, now: int) -> bool:
+        """Tell of an answer that was learnt at some earlier time whether it is to be asked for anew by now."""
+        half, _ = self._half(response)
+        return now >= min(half, self._dates(response)[0] + self._ceiling(response, now))
+
+    def _half(self, response: OcspResponse) -> tuple[float, int]:
+        """Return when half of the time that an answer holds has passed, and when all of it."""
         this_update, next_update = self._dates(response)
         until = this_update + self.rules.max_age_without_next_update if next_update is None else next_update
-        wait = (this_update + until) / 2 - now
-        if wait <= 0:
-            wait = (until - now) / 2
+        return (this_update + until) / 2, until
+
+    def _ceiling(self, response: OcspResponse, now: int) -> int:
         is_unknown = self.result(response, now).status is Status.UNKNOWN
-        wait = min(wait, _UNKNOWN_REFRESH if is_unknown else MAX_REFRESH)
-        return now + max(_MIN_REFRESH, int(wait * (1 + _JITTER * (2 * chance - 1))))
+        return _UNKNOWN_REFRESH if is_unknown else MAX_REFRESH
 
     def _dates(self, response: OcspResponse) -> tuple[int, int | None]:
         singles = [single for single in response.singles if single.is_about(self.subject, self.issuer)]

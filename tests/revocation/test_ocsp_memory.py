@@ -10,7 +10,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from spoa.revocation import NonceMode, Rules
 from spoa.revocation.certificates import Certified
 from spoa.revocation.ocsp import read_response
-from spoa.revocation.ocsp_memory import MAX_REFRESH, OcspKnowledge, OcspMemory, Pupil
+from spoa.revocation.ocsp_memory import LONGEST_WAIT, MAX_REFRESH, OcspKnowledge, OcspMemory, Pupil
 from spoa.revocation.status import Reason
 from tests.pki import DAY, HOUR
 from tests.revocation.lists import FUTURE, NOW, answer
@@ -127,6 +127,34 @@ def test_an_answer_is_asked_for_anew_after_half_of_its_time(
     ca: CA, alice: Issued, status: str, fields: dict[str, Any], chance: float, seconds: int
 ) -> None:
     assert pupil(alice, ca).refresh_at(response(alice, ca, status, **fields), NOW, chance) == NOW + seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "is_due"),
+    [
+        ("GOOD", {"this_update": NOW - 499, "next_update": NOW + 501}, False),
+        ("GOOD", {"this_update": NOW - 500, "next_update": NOW + 500}, True),
+        ("GOOD", {"this_update": NOW - MAX_REFRESH + 1, "next_update": NOW + 30 * DAY}, False),
+        ("GOOD", {"this_update": NOW - MAX_REFRESH, "next_update": NOW + 30 * DAY}, True),
+        ("GOOD", {"this_update": NOW - 1799, "next_update": None}, False),
+        ("GOOD", {"this_update": NOW - 1800, "next_update": None}, True),
+        ("UNKNOWN", {"this_update": NOW - 299, "next_update": NOW + DAY}, False),
+        ("UNKNOWN", {"this_update": NOW - 300, "next_update": NOW + DAY}, True),
+        ("REVOKED", {"this_update": NOW - 2 * DAY, "next_update": NOW - DAY}, True),
+    ],
+)
+def test_an_answer_of_an_earlier_time_is_due_when_half_of_its_time_has_passed(
+    ca: CA, alice: Issued, status: str, fields: dict[str, Any], is_due: bool
+) -> None:
+    assert pupil(alice, ca).is_due(response(alice, ca, status, **fields), NOW) is is_due
+
+
+def test_a_question_is_due_at_its_time_and_when_the_clock_was_wrong_when_that_was_set() -> None:
+    knowledge = OcspKnowledge(None, None, NOW)
+    assert not knowledge.is_due(NOW - 1)
+    assert knowledge.is_due(NOW)
+    assert not knowledge.is_due(NOW - LONGEST_WAIT)
+    assert knowledge.is_due(NOW - LONGEST_WAIT - 1)
 
 
 def test_a_failure_leaves_the_answer_and_doubt_leaves_no_failure(ca: CA, alice: Issued) -> None:
