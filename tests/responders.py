@@ -14,7 +14,7 @@ import base64
 import contextlib
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import unquote
 
 from cryptography.x509 import ocsp
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tests.agents import Agent, Haproxy
     from tests.httpservers import Answering, Request
-    from tests.pki import CA, Issued
+    from tests.pki import CA
 
 __all__ = [
     "PATIENT",
@@ -194,7 +194,15 @@ def asking_agent(
         yield agent
 
 
-def certified(issued: Issued, path: str = "/x", number: int = 1) -> bytes:
+class Shown(Protocol):
+    """A certificate that a client shows."""
+
+    @property
+    def der(self) -> bytes:
+        """As DER."""
+
+
+def certified(issued: Shown, path: str = "/x", number: int = 1) -> bytes:
     """Return the payload of a NOTIFY of a client with a certificate; the number is that of its id."""
     return authorize(
         path,
@@ -204,7 +212,7 @@ def certified(issued: Issued, path: str = "/x", number: int = 1) -> bytes:
     )
 
 
-def judged(haproxy: Haproxy, issued: Issued, path: str = "/x") -> tuple[str, str]:
+def judged(haproxy: Haproxy, issued: Shown, path: str = "/x") -> tuple[str, str]:
     """Ask once; return verdict and reason."""
     haproxy.socket.sendall(haproxy.notify(certified(issued, path)))
     answer = variables(haproxy.receive(AckReceived).ack)

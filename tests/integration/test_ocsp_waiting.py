@@ -153,6 +153,25 @@ def test_a_request_waits_no_longer_than_the_policy_says_and_then_goes_by_the_mod
             assert agent.log.read_text().count("a certificate passed unchecked for revocation") == 1
 
 
+def test_an_answer_that_comes_too_late_for_the_first_request_counts_for_the_next(tmp_path: Path) -> None:
+    hard, soft = CA("hard"), CA("soft")
+    good, bad = hard.issue("good"), soft.issue("bad")
+    soft.revoke(bad)
+    with Responder.running(said_by(hard, soft)) as responder:
+        keys = f'responder: "{responder.url}", timeout: 300ms'
+        issuers = {"hard": (hard, f"ocsp: {{{keys}}}"), "soft": (soft, f"ocsp: {{{keys}, on_failure: allow}}")}
+        with (
+            asking_agent(tmp_path, issuers) as agent,
+            agent.connect() as haproxy,
+            responder.holding() as release,
+        ):
+            assert judged(haproxy, good) == ("deny", "revocation_unreachable")
+            assert judged(haproxy, bad) == ("allow", "ok")
+            release()
+            until(lambda: judged(haproxy, good) == ("allow", "ok"))
+            until(lambda: judged(haproxy, bad) == ("deny", "certificate_revoked"))
+
+
 def test_a_request_is_answered_before_its_deadline_however_patient_the_policy_is(tmp_path: Path) -> None:
     ca = CA()
     with Responder.running(hang) as responder:
