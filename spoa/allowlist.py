@@ -22,7 +22,17 @@ from spoa.listindex import NEVER, Kind, serial_key
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["MAX_REPORTED", "Entry", "Listing", "Row", "expiry_warnings", "parse_plain", "parse_rich"]
+__all__ = [
+    "MAX_REPORTED",
+    "Entry",
+    "Listing",
+    "Row",
+    "expiry_warnings",
+    "parse_plain",
+    "parse_rich",
+    "read_fingerprint",
+    "read_line",
+]
 
 MAX_REPORTED: Final = 100
 """Errors, and as many warnings, that are reported for one list; the rest is only counted."""
@@ -38,6 +48,7 @@ _LABEL: Final = re.compile(r"[ \t]*(md5|sha-?(1|224|256|384|512))([ \t]+fingerpr
 _CLEAN_LINE: Final = re.compile(rb"(?:[Ss][Hh][Aa](1|256) Fingerprint=)?([0-9A-Fa-f:\- \t]*)(?:[#;].*)?")
 _LABEL_DIGITS: Final = {b"1": 40, b"256": 64}
 _NOT_HEX: Final = re.compile(r"[^0-9A-Fa-f:\- \t]")
+_COMMENT: Final = re.compile("[#;]")
 _BASE64: Final = re.compile(r"[ \t]*[A-Za-z0-9+/]{43}=?[ \t]*")
 _LENGTHS: Final = {64: "SHA256", 40: "SHA1", 32: "MD5", 56: "SHA224", 96: "SHA384", 128: "SHA512"}
 _KINDS: Final = {"SHA256": Kind.SHA256, "SHA1": Kind.SHA1}
@@ -111,6 +122,9 @@ class _FingerprintError(ValueError):
         self.message = message
         self.code = code
         self.index = index
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class _Findings:
@@ -193,11 +207,12 @@ class _PlainReader:
         if self._is_in_pem or text.startswith("-----BEGIN"):
             self._skip_pem(number, text)
             return
-        value = re.split("[#;]", text, maxsplit=1)[0]
-        if not value.strip():
-            return
+        value = _COMMENT.split(text, maxsplit=1)[0]
         try:
-            kind, digest = _read_fingerprint(value)
+            found = read_line(text)
+            if found is None:
+                return
+            kind, digest = found
             if any(character in value for character in _INVISIBLE):
                 self._findings.add((number, 1), *_INVISIBLE_WARNING, is_warning=True)
             expires = _sha1_expiry(self._accept_sha1_until) if kind is Kind.SHA1 else NEVER
@@ -243,11 +258,21 @@ def _check_encoding(text: bytes, findings: _Findings) -> bool:
     return not findings.problems()
 
 
-def _read_fingerprint(text: str) -> tuple[Kind, bytes]:
+def read_line(text: str) -> tuple[Kind, bytes] | None:
+    """Return kind and digest of the fingerprint on a line of a plain list, or None where there is only a comment.
+
+    Raises:
+        ValueError: the line holds something else; the sentence says what to do.
+    """
+    value = _COMMENT.split(text, maxsplit=1)[0]
+    return read_fingerprint(value) if value.strip() else None
+
+
+def read_fingerprint(text: str) -> tuple[Kind, bytes]:
     """Return kind and digest of a certificate's fingerprint; the kind follows from the length.
 
     Raises:
-        _FingerprintError: naming what is wrong and the first character at which it shows.
+        ValueError: naming what is wrong, and what to do.
     """
     stripped = text.lstrip(_INVISIBLE + " \t").rstrip(_INVISIBLE + " \t")
     offset = text.index(stripped)
@@ -397,7 +422,7 @@ class _RichReader:
         return digest
 
     def _wanted_digest(self, text: str, key: str, wanted: Kind) -> bytes:
-        kind, digest = _read_fingerprint(text)
+        kind, digest = read_fingerprint(text)
         size = _SHA1_SIZE if wanted is Kind.SHA1 else _SHA256_SIZE
         if len(digest) != size:
             message = f"{key} has {2 * size} hex digits, and here are {2 * len(digest)}; {_COMMAND}"

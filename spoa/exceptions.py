@@ -7,7 +7,8 @@
     ├── CertificateError(stage)        bytes that are no usable certificate
     ├── PolicyError(problems)          policy files that can't become a policy; all problems at once
     ├── SettingsError(option)          a flag, variable or settings file that can't be used
-    └── StateError(path)               the state directory can't be read or written
+    ├── StateError(path)               the state directory can't be read or written
+    └── ListError(path, line)          a list file that can't be read, edited or written
 
 Every class carries fields and computes its sentence from them, so that a caller never parses text.
 """
@@ -16,7 +17,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CertificateError", "PolicyError", "Problem", "ProtocolError", "SettingsError", "SpoaError", "StateError"]
+__all__ = [
+    "CertificateError",
+    "ListError",
+    "PolicyError",
+    "Problem",
+    "ProtocolError",
+    "SettingsError",
+    "SpoaError",
+    "StateError",
+]
 
 
 class SpoaError(Exception):
@@ -126,3 +136,22 @@ class StateError(SpoaError):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.detail}"
+
+
+class ListError(SpoaError):
+    """A list file that can't be read, written, or edited without touching what is none of the edit's business.
+
+    Attributes:
+        path: the file.
+        line: where, counted from 1; 0 for the file as a whole.
+        detail: what is in the way, and what to do.
+    """
+
+    def __init__(self, path: str, line: int, detail: str) -> None:
+        super().__init__(path, line, detail)
+        self.path = path
+        self.line = line
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.detail}" if self.line else f"{self.path}: {self.detail}"

@@ -15,13 +15,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from spoa.allowlist import Listing, Row, expiry_warnings, parse_plain, parse_rich
+from spoa.allowlist import Listing, expiry_warnings, parse_plain, parse_rich
 from spoa.authorizer import Policy
 from spoa.crl_builder import build
 from spoa.evidence_store import manifest_from_rows, open_crls, sources_of
 from spoa.exceptions import PolicyError
 from spoa.issuers import Issuers
 from spoa.listindex import ListIndex, write_index
+from spoa.listtext import rows_of
 from spoa.pem import read_blocks
 from spoa.policy.document import read_document
 from spoa.policy.evaluator import Evaluator
@@ -252,16 +253,11 @@ def _listing(source: ListSource, reader: _Reader, report: Report, now: float) ->
         document = read_list_document(text, source.file, report)
         if document is None:
             return Listing()
-        rows = tuple(
-            Row(
-                values=entry.value,
-                places={key: (node.line, node.column) for key, node in (*entry.marks.items(), ("", entry.node))},
-                path=entry.path,
-            )
-            for entry in document.entries
-        )
         listing, problems = parse_rich(
-            rows, source.file, is_permanent=document.is_permanent, accept_sha1_until=source.accept_sha1_until
+            rows_of(document),
+            source.file,
+            is_permanent=document.is_permanent,
+            accept_sha1_until=source.accept_sha1_until,
         )
     else:
         listing, problems = parse_plain(text, source.file, accept_sha1_until=source.accept_sha1_until)

@@ -18,6 +18,7 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 import tempfile
 import time
 from pathlib import Path
@@ -54,8 +55,13 @@ def read_file(path: Path) -> bytes:
         return b"".join(iter(lambda: file.read(_PIECE), b""))
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes, *, like: os.stat_result | None = None) -> None:
     """Write a file so that readers, also after a power cut, see the old content or the new.
+
+    Args:
+        path: the file.
+        content: all that it will hold.
+        like: whose mode, and as far as allowed whose owner, the file gets; it is for its owner alone unless given.
 
     Raises:
         StateError: the directory can't be written.
@@ -67,6 +73,10 @@ def replace_file(path: Path, content: bytes) -> None:
                 for start in range(0, len(content), _PIECE):
                     file.write(content[start : start + _PIECE])
                 file.flush()
+                if like is not None:
+                    with contextlib.suppress(PermissionError):
+                        os.fchown(file.fileno(), like.st_uid, like.st_gid)
+                    os.fchmod(file.fileno(), stat.S_IMODE(like.st_mode))
                 os.fsync(file.fileno())
             Path(name).replace(path)
         except BaseException:

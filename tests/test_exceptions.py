@@ -8,6 +8,7 @@ import pytest
 
 from spoa.exceptions import (
     CertificateError,
+    ListError,
     PolicyError,
     Problem,
     ProtocolError,
@@ -33,6 +34,8 @@ ERRORS = [
     ),
     (SettingsError("listen", "no port"), {"option": "listen", "detail": "no port"}, "--listen: no port"),
     (StateError("/var/x", "read-only"), {"path": "/var/x", "detail": "read-only"}, "/var/x: read-only"),
+    (ListError("x.yaml", 0, "gone"), {"path": "x.yaml", "line": 0, "detail": "gone"}, "x.yaml: gone"),
+    (ListError("x.yaml", 7, "odd"), {"path": "x.yaml", "line": 7, "detail": "odd"}, "x.yaml:7: odd"),
 ]
 
 

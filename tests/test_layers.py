@@ -28,11 +28,25 @@ LAYERS: Mapping[int, str] = {
         "decision_log diagnostics download enquiries evidence_keeper evidence_store fetch followed glass jobs "
         "listeners loading lookup metrics ocsp_keeper ocsp_store peer pki_directory promotion reload state "
         "statefile supervisor watcher worker"
+    2: (
+        "policy. revocation. allowlist blocks blockedit haproxy_config. openings listaudit listedit "
+        "listimport listtext recorded"
+    ),
+    3: "assurance authorizer adapter recall transcript explanation coverage specimens invariants rehearsal",
+    4: (
+        "agent answering admin blocker builder bundle control crew crl_builder decision_log diagnostics "
+        "enquiries evidence_keeper evidence_store fetch followed glass jobs listeners loading lookup metrics "
+        "ocsp_keeper ocsp_store peer pki_directory reload state statefile supervisor watcher worker liststore"
     ),
     5: "settings cli. __main__",
 }
 #: The arrows inside a layer: who may import whom.
 ARROWS: Mapping[str, str] = {
+    "listtext": "allowlist blocks policy.",
+    "listedit": "listtext",
+    "listimport": "allowlist listedit listtext policy.",
+    "listaudit": "listtext recorded",
+    "recorded": "policy.",
     "identity": "facts",
     "issuers": "identity pem signatures",
     "listindex": "facts",
@@ -69,6 +83,8 @@ ARROWS: Mapping[str, str] = {
     "evidence_keeper": "control crl_fetcher evidence_store fetch jobs metrics watcher",
     "evidence_store": "assurance state",
     "fetch": "connector lookup",
+    "fetch": "lookup",
+    "liststore": "state",
     "loading": "crl_builder evidence_store",
     "ocsp_keeper": "enquiries fetch metrics ocsp_store",
     "peer": "answering",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import threading
 from typing import TYPE_CHECKING
 
@@ -190,6 +191,15 @@ def test_a_file_larger_than_what_is_moved_at_once_is_written_and_read_whole(tmp_
     assert read_file(tmp_path / "file") == content
     replace_file(tmp_path / "file", b"")
     assert read_file(tmp_path / "file") == b""
+
+
+def test_a_file_may_be_as_open_as_another(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    replace_file(path, b"one")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o644)
+    replace_file(path, b"two", like=path.stat())
+    assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (b"two", 0o644)
 
 
 def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ What the digests in it mean is no matter of the policy language; whoever builds 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from spoa.policy.document import read_document
@@ -54,10 +54,17 @@ LIST_FILE: Final = Record(
 
 @dataclass(frozen=True, slots=True)
 class ListDocument:
-    """A rich list as it was written; entries that can't be read are left out, and reported."""
+    """A rich list as it was written; entries that can't be read are left out, and reported.
+
+    Attributes:
+        is_permanent: entries may do without an expiry.
+        entries: in the order of the file.
+        line: where the key `entries` stands, counted from 1.
+    """
 
     is_permanent: bool
     entries: tuple[Reading, ...]
+    line: int = field(default=0, compare=False)
 
 
 def read_list_document(text: bytes, file: str, report: Report, *, max_size: int = MAX_LIST_SIZE) -> ListDocument | None:
@@ -82,7 +89,7 @@ def read_list_document(text: bytes, file: str, report: Report, *, max_size: int 
         return None
     given: tuple[Reading, ...] = reading.value.get("entries", ())
     complete = tuple(entry for entry in given if entry.is_complete and not _report_idle_issuer(entry, report))
-    return ListDocument(bool(reading.value.get("permanent")), complete)
+    return ListDocument(bool(reading.value.get("permanent")), complete, reading.keys.get("entries", reading.node).line)
 
 
 def _report_idle_issuer(entry: Reading, report: Report) -> bool:

@@ -1,0 +1,56 @@
+"""What decision logs tell: when each certificate was seen, and nothing where a line is none."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from spoa.recorded import Sightings, read_decision, time_of
+
+DIGEST = "ab" * 32
+
+
+def line(verdict: str = "allow", time: Any = "2026-11-20T09:00:00.5Z", sha256: Any = DIGEST) -> bytes:
+    return json.dumps({"time": time, "verdict": verdict, "cert": {"sha256": sha256}}).encode() + b"\n"
+
+
+def test_a_certificate_is_seen_first_and_last_and_last_allowed() -> None:
+    found = Sightings()
+    found.read([line(time="2026-11-20T09:00:02Z"), line(), line("deny", "2026-11-20T09:00:09Z")])
+    sighting = found.by_sha256[bytes.fromhex(DIGEST)]
+    assert (sighting.first, sighting.last, sighting.allowed) == (1795165200.5, 1795165209, 1795165202)
+    assert (found.since, found.until, found.allows, found.unreadable) == (1795165200.5, 1795165209, 2, 0)
+
+
+def test_a_certificate_that_was_only_denied_was_never_allowed() -> None:
+    found = Sightings()
+    found.read([line("deny")])
+    assert (found.by_sha256[bytes.fromhex(DIGEST)].allowed, found.allows) == (0, 0)
+
+
+def test_requests_without_a_certificate_count_for_the_time_alone() -> None:
+    found = Sightings()
+    found.read(
+        [b'{"time": "2026-11-20T09:00:00Z", "verdict": "deny", "cert": null}', line(sha256="xy"), line(sha256=7)]
+    )
+    assert (found.by_sha256, found.since) == ({}, 1795165200)
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"[]", b"7", b'{"verdict": 7}', b'{"time": "2026-11-20T09:00:00Z", "verd\n', b"\xff"]
+)
+def test_what_is_no_decision_is_none(text: bytes) -> None:
+    assert read_decision(text) is None
+
+
+def test_lines_that_are_none_are_counted() -> None:
+    found = Sightings()
+    found.read([b"\n", b"{\n", line(time="now"), line(time=None), line(time="2026-11-20T09:00:00")])
+    assert (found.unreadable, found.since) == (4, None)
+
+
+def test_the_time_of_a_decision_is_read_with_its_zone() -> None:
+    assert time_of({"time": "2026-11-20T10:00:00+01:00"}) == 1795165200
+    assert time_of({}) is None
