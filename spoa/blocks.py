@@ -99,13 +99,21 @@ class BlockList:
 
     def blocks_certificate(self, certificate: Certificate, issuer: str, now: int) -> tuple[bool, int]:
         """Tell whether a block in force names *certificate*, and the instant before which that doesn't change."""
-        targets: tuple[Target, ...] = (
-            ("sha256", certificate.sha256 if isinstance(certificate.sha256, bytes) else b""),
-            ("spki", certificate.spki_sha256 if isinstance(certificate.spki_sha256, bytes) else b""),
-            ("serial", (issuer, certificate.serial) if isinstance(certificate.serial, int) else b""),
-        )
-        until = max(self._until.get(target, 0) for target in targets)
+        until = max(self._until.get(target, 0) for target in _targets(certificate, issuer))
         return (True, until) if now < until else (False, NEVER)
+
+    def naming(self, certificate: Certificate, issuer: str, now: int) -> tuple[Block, ...]:
+        """Return the blocks in force that name *certificate*, for explanations."""
+        targets = _targets(certificate, issuer)
+        return tuple(block for block in self.blocks if block.target in targets and now < block.expires)
+
+
+def _targets(certificate: Certificate, issuer: str) -> tuple[Target, ...]:
+    return (
+        ("sha256", certificate.sha256 if isinstance(certificate.sha256, bytes) else b""),
+        ("spki", certificate.spki_sha256 if isinstance(certificate.spki_sha256, bytes) else b""),
+        ("serial", (issuer, certificate.serial) if isinstance(certificate.serial, int) else b""),
+    )
 
 
 def _block(value: Mapping[str, object]) -> Block:

@@ -11,6 +11,7 @@ from spoa.exceptions import PolicyError
 from spoa.identity import identity_from_der
 from spoa.listindex import NEVER
 from tests.pki import CA
+from tests.policies import NOW, certificate
 
 CERTIFICATE = identity_from_der(CA("corp").issue("alice").der)
 
@@ -118,3 +119,17 @@ def test_a_file_with_a_problem_is_refused_whole(entries: str) -> None:
         BlockList.from_text(f"apiVersion: authz/v1\nkind: blocks\nentries: {entries}\n".encode())
     assert caught.value.problems[0].file == "blocks.yaml"
     assert caught.value.problems[0].line >= 3
+
+
+def test_the_blocks_that_name_a_certificate_are_told_while_they_last() -> None:
+    one = certificate(sha256=b"\xab" * 32, spki_sha256=b"\xcd" * 32, serial=10)
+    blocks = BlockList(
+        [
+            Block(("sha256", b"\xab" * 32), "lost"),
+            Block(("spki", b"\xcd" * 32), expires=NOW),
+            Block(("serial", ("corp", 10)), expires=NOW + 1),
+            Block(("serial", ("partners", 10))),
+        ]
+    )
+    assert [block.target[0] for block in blocks.naming(one, "corp", NOW)] == ["sha256", "serial"]
+    assert blocks.naming(certificate(), "corp", NOW) == ()

@@ -32,7 +32,7 @@ LAYERS: Mapping[int, str] = {
         "policy. revocation. allowlist blocks blockedit haproxy_config. openings listaudit listedit "
         "listimport listtext recorded"
     ),
-    3: "assurance authorizer adapter recall transcript explanation coverage specimens invariants rehearsal",
+    3: "assurance authorizer adapter recall transcript explanation coverage specimens invariants reach rehearsal",
     4: (
         "agent answering admin blocker builder bundle control crew crl_builder decision_log diagnostics "
         "enquiries evidence_keeper evidence_store fetch followed glass jobs listeners loading lookup metrics "
@@ -61,6 +61,7 @@ ARROWS: Mapping[str, str] = {
     "recall": "adapter authorizer",
     "transcript": "authorizer",
     "explanation": "assurance authorizer transcript",
+    "reach": "authorizer",
     "coverage": "authorizer explanation transcript",
     "specimens": "authorizer",
     "invariants": "authorizer specimens transcript",

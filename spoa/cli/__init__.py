@@ -38,6 +38,7 @@ VERBS: Final[Mapping[str, Verb]] = {
     "check": Verb("check", "Validate a policy directory."),
     "test": Verb("test", "Run the tests of a policy directory."),
     "explain": Verb("explain", "Say why a request is allowed or denied."),
+    "who": Verb("who", "Tell what a certificate is and may reach."),
     "list": Verb("lists", "Look after the lists of a policy."),
     "fingerprint": Verb("fingerprint", "Print what names a certificate in a list."),
     "haproxy-config": Verb("haproxy_config", "Print the configuration that HAProxy needs."),
