@@ -6,98 +6,32 @@ table, whose answers it must always give; so it is also the oracle that the tabl
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
-from spoa.assurance import denial_for
+from spoa.assurance import NOT_CHECKED, denial_for
 from spoa.exceptions import CertificateError
 from spoa.facts import UNAVAILABLE
-from spoa.policy.conditions import COLUMNS
+from spoa.nearest import NearestMiss, nearest_miss
 from spoa.policy.gates import CERTIFICATE_GATES, certificate_presence, request_values
-from spoa.policy.model import Bearer, Effect, Matcher, Reason
-from spoa.transcript import gate_text, seen_text, wanted_text
+from spoa.policy.model import Bearer, Effect, Reason, RequestValues
+from spoa.policy.path import canonical_path
+from spoa.policy.witnesses import path_witnesses, witnesses
+from spoa.questions import Check, Question, RuleView, questions
+from spoa.transcript import gate_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from spoa.assurance import Assured
     from spoa.authorizer import Policy, Subject
     from spoa.facts import Request
-    from spoa.policy.model import Conjunction, RequestValues, Rule, Values, Who
+    from spoa.policy.model import Conjunction, Issuer, Matcher, Rule, Values, Who
 
 __all__ = ["Check", "Explanation", "GateView", "NearestMiss", "Question", "RuleView", "explain", "questions"]
 
-_NOBODY: Final = "no certificate"
 _DENY_REASONS: Final = {Effect.DENY: Reason.DENIED_BY_RULE, Effect.REQUIRE: Reason.REQUIREMENT_NOT_MET}
-#: Words of `who` that are no identities.
-_WORDS: Final = ("any_certificate", "anonymous")
-
-
-class Question(NamedTuple):
-    """One thing that a rule asks.
-
-    Attributes:
-        part: `who`, `request`, `when` or `unless`, as the rule is written.
-        identity: whose condition it is; empty for an inline identity and for what isn't about certificates.
-        alternative: which of the identities behind `who` it belongs to, counted from 0; -1 outside of it.
-        key: the key as the policy writes it.
-        matcher: what is asked; None for a word of `who`.
-        generous: the polarity of its position.
-    """
-
-    part: str
-    identity: str
-    alternative: int
-    key: str
-    matcher: Matcher | None
-    generous: bool
-
-    def ask(self, bearer: Bearer, request: RequestValues) -> Check:
-        """Return what was seen, and whether it holds."""
-        if self.matcher is None:
-            holds = bearer.is_anonymous is (self.key == "anonymous")
-            return Check(self, holds, self.key, _NOBODY if bearer.is_anonymous else "a certificate")
-        wanted = wanted_text(self.matcher)
-        if self.alternative >= 0 and bearer.is_anonymous:
-            return Check(self, holds=False, wanted=wanted, seen=_NOBODY)
-        values = (bearer if self.alternative >= 0 else request).values.get(self.matcher.attribute, UNAVAILABLE)
-        holds = self.matcher.holds(values, generous=self.generous)
-        return Check(self, holds, wanted, seen_text(self.matcher, values))
-
-
-class Check(NamedTuple):
-    """The answer to a question: whether it holds, what was wanted and what was seen, in words."""
-
-    question: Question
-    holds: bool
-    wanted: str
-    seen: str
-
-
-def questions(rule: Rule) -> Iterator[Question]:
-    """Yield all that a rule asks, in the order in which it is written."""
-    is_require = rule.effect is Effect.REQUIRE
-    yield from _who_questions("who", rule.who, generous=rule.effect is Effect.DENY)
-    for matcher in (*rule.request, *rule.required):
-        block = COLUMNS[matcher.key].block
-        generous = rule.effect is Effect.DENY or (is_require and block == "request")
-        yield Question(block, "", -1, matcher.key, matcher, generous)
-    yield from _who_questions("unless", rule.unless_who, generous=False)
-    for matcher in rule.unless or ():
-        yield Question("unless", "", -1, matcher.key, matcher, generous=False)
-
-
-def _who_questions(part: str, who: Who | None, *, generous: bool) -> Iterator[Question]:
-    if who is None:
-        return
-    for word in _WORDS:
-        if getattr(who, word):
-            yield Question(part, "", -1, word, None, generous)
-    alternatives = [
-        (identity.name, conjunction) for identity in who.identities for conjunction in identity.alternatives
-    ]
-    for number, (name, conjunction) in enumerate(alternatives):
-        for matcher in conjunction:
-            yield Question(part, name, number, matcher.key, matcher, generous)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,43 +50,13 @@ class GateView:
 
 
 @dataclass(frozen=True, slots=True)
-class RuleView:
-    """One rule as it saw the request.
-
-    Attributes:
-        rule: the rule.
-        outcome: `allows`, `denies`, `not_met`, `met`, `excepted`, `not_matched` or `not_in_force`.
-        applies: what it is about is this request, whatever comes of it.
-        checks: all that it asks.
-    """
-
-    rule: Rule
-    outcome: str
-    applies: bool
-    checks: tuple[Check, ...]
-
-    @property
-    def refuses(self) -> bool:
-        """Tell whether it denies."""
-        return self.outcome in {"denies", "not_met"}
-
-
-@dataclass(frozen=True, slots=True)
-class NearestMiss:
-    """What is least far from an allow: the rule, what would have to be otherwise, and that in a sentence."""
-
-    rule: str
-    missing: tuple[Check, ...]
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
 class Explanation:
     """A decision and all that led to it.
 
     `verdict`, `status`, `reason`, `rule`, `identity`, `route` and `shadow` are those of the decision; `matched` are the
     ids of the rules that matched. `decisive` is the view of the rule that decided, shadow mode or not. `subject` is the
-    certificate, `detail` why it can't be read.
+    certificate, `detail` why it can't be read. `revocation` is the state that was judged, empty where none was asked;
+    `assured` what the evidence says, where that was asked.
     """
 
     verdict: str
@@ -169,6 +73,8 @@ class Explanation:
     nearest: NearestMiss | None = None
     subject: Subject | None = None
     detail: str = ""
+    revocation: str = ""
+    assured: Assured | None = None
 
 
 def explain(
@@ -187,12 +93,12 @@ def explain(
         request: as HAProxy described it.
         now: seconds since the epoch.
         subject: stands in for the certificate that `request.cert` would be read as.
-        revocation: what every revocation source says.
+        revocation: what every revocation source says; an empty text has the policy's evidence judged, as for `judge`.
         switches: break-glass switches taken to be open, in place of the policy's own.
     """
-    walk = _Walk(policy, request, int(now), policy.switches if switches is None else switches)
-    refusal = walk.gate(subject, revocation)
-    gates = tuple(walk.gate_views(refusal, revocation))
+    walk = _Walk(policy, request, int(now), policy.switches if switches is None else switches, revocation)
+    refusal = walk.gate(subject)
+    gates = tuple(walk.gate_views(refusal))
     if refusal is not None:
         status = 400 if refusal is Reason.PATH_NOT_CANONICAL else policy.model.defaults.deny_status
         return Explanation(
@@ -207,6 +113,8 @@ def explain(
             gates=gates,
             subject=walk.subject,
             detail=walk.detail,
+            revocation=walk.revocation,
+            assured=walk.assured,
         )
     return walk.explanation(gates)
 
@@ -226,20 +134,23 @@ _ABOUT_CERTIFICATES: Final = frozenset(_GATES[_GATES.index(Reason.CERTIFICATE_NO
 class _Walk:
     """One request on its way through gates and rules."""
 
-    def __init__(self, policy: Policy, request: Request, now: int, switches: frozenset[str]) -> None:
+    def __init__(self, policy: Policy, request: Request, now: int, switches: frozenset[str], revocation: str) -> None:
         self._policy = policy
         self._model = policy.model
         self._request = request
         self._now = now
-        self._switches = switches
-        self._bearer = Bearer(is_anonymous=True)
-        self._values: RequestValues
+        self.switches = switches
+        self.bearer = Bearer(is_anonymous=True)
+        self.values: RequestValues
         self.subject: Subject | None = None
         self.detail = ""
+        self._told = revocation
+        self.revocation = ""
+        self.assured: Assured | None = None
 
     # -- gates -------------------------------------------------------------------------------------------------
 
-    def gate(self, subject: Subject | None, revocation: str) -> Reason | None:
+    def gate(self, subject: Subject | None) -> Reason | None:
         """Return the first gate that the request fails; fill in what rules look at."""
         defaults = self._model.defaults
         presence = None if subject is not None else certificate_presence(self._request, defaults)
@@ -248,7 +159,7 @@ class _Walk:
         values = request_values(self._request, defaults, self._now if self._policy.clock_usable else None)
         if isinstance(values, Reason):
             return values
-        self._values = values
+        self.values = values
         if presence is not None:
             return None if presence is Reason.OK else presence
         if subject is None:
@@ -259,9 +170,9 @@ class _Walk:
                 return Reason.CERTIFICATE_UNPARSABLE
             subject = found
         self.subject = subject
-        return self._certificate_gate(subject, revocation)
+        return self._certificate_gate(subject)
 
-    def _certificate_gate(self, subject: Subject, revocation: str) -> Reason | None:
+    def _certificate_gate(self, subject: Subject) -> Reason | None:
         certificate = subject.certificate
         if not self._policy.clock_usable or self._now < certificate.not_before:
             return Reason.CERTIFICATE_NOT_YET_VALID
@@ -270,23 +181,42 @@ class _Walk:
         issuer = next((one for one in self._model.issuers if one.name == subject.issuer), None)
         if issuer is None:
             return Reason.ISSUER_UNKNOWN
-        self._bearer = self._policy.bearer(subject, self._now)
+        self.bearer = self._policy.bearer(subject, self._now)
         for reason, fails in CERTIFICATE_GATES:
-            if fails(certificate, issuer, self._bearer):
+            if fails(certificate, issuer, self.bearer):
                 return reason
         if self._policy.blocks.blocks_certificate(certificate, issuer.name, self._now)[0]:
             return Reason.CERTIFICATE_BLOCKED
-        return denial_for(issuer.revocation, revocation)
+        return self._revocation_gate(issuer)
 
-    def gate_views(self, refusal: Reason | None, revocation: str) -> Iterator[GateView]:
+    def _revocation_gate(self, issuer: Issuer) -> Reason | None:
+        self.revocation = self._told or NOT_CHECKED
+        if self._told or not issuer.revocation.is_checked:
+            return denial_for(issuer.revocation, self._told) if self._told else None
+        der = self._request.cert
+        authority = self._policy.issuers.authority_of(der) if isinstance(der, bytes) else None
+        if authority is None:
+            self.revocation = "not_loaded"
+            return Reason.REVOCATION_NOT_LOADED  # a certificate given as what it says has nothing to be looked up by
+        assert isinstance(der, bytes)
+        self.assured = self._policy.assurance.of(der, authority.der, issuer, self._now)
+        assert self.assured is not None
+        self.revocation = self.assured.state
+        return self.assured.denial
+
+    def gate_views(self, refusal: Reason | None) -> Iterator[GateView]:
         """Yield all gates, of which *refusal* was the first to deny."""
         is_asked = True
         for reason in _GATES:
             # An anonymous request passes by what is about certificates.
             asked = is_asked and (reason is refusal or self.subject is not None or reason not in _ABOUT_CERTIFICATES)
-            seen = gate_text(reason, self._request, self._now, self.subject, revocation) if asked else ""
+            seen = gate_text(reason, self._request, self._now, self.subject, self._seen_revocation()) if asked else ""
             yield GateView(reason, (reason is not refusal) if asked else None, seen)
             is_asked = is_asked and reason is not refusal
+
+    def _seen_revocation(self) -> str:
+        detail = "" if self.assured is None else self.assured.detail
+        return f"{self.revocation} ({detail})" if detail and detail != self.revocation else self.revocation
 
     # -- rules -------------------------------------------------------------------------------------------------
 
@@ -306,16 +236,47 @@ class _Walk:
             status=status,
             reason=reason,
             rule="" if softened or decisive is None else decisive.rule.id,
-            identity=next((one.name for one in self._model.identities if one.holds(self._bearer, generous=False)), ""),
+            identity=next((one.name for one in self._model.identities if one.holds(self.bearer, generous=False)), ""),
             route=self._route() if is_allow or softened else "",
             shadow="deny" if softened or any(view.rule.is_shadow for view in refusing) else "",
             matched=tuple(view.rule.id for view in views if view.refuses or view.outcome == "allows"),
             gates=gates,
             rules=views,
             decisive=decisive,
-            nearest=None if is_allow else _nearest(views, enforced, is_granted=bool(granted)),
+            nearest=None
+            if is_allow
+            else nearest_miss(views, enforced, is_granted=bool(granted), trial=self._would_be_allowed),
             subject=self.subject,
+            revocation=self.revocation,
+            assured=self.assured,
         )
+
+    # -- what if -----------------------------------------------------------------------------------------------
+
+    def _would_be_allowed(self, missing: Sequence[Check], switches: frozenset[str]) -> bool | None:
+        """Tell whether the rules allow once these checks hold and switches are open; None where nobody can tell."""
+        other = copy.copy(self)
+        other.switches = self.switches | switches
+        other.bearer = Bearer(dict(self.bearer.values), self.bearer.is_anonymous)
+        other.values = RequestValues(dict(self.values.values))
+        for check in missing:
+            matcher = check.question.matcher
+            is_who = check.question.alternative >= 0
+            if matcher is None or (is_who and self.bearer.is_anonymous):
+                return None
+            values = other.bearer.values if is_who else other.values.values
+            changed = _meeting(matcher, values.get(matcher.attribute, UNAVAILABLE), self._now)
+            if changed is None:
+                return None
+            values[matcher.attribute] = changed
+        outcomes = [(rule, other.outcome_of(rule)) for rule in self._model.rules if not rule.is_shadow]
+        is_granted = any(outcome == "allows" for _, outcome in outcomes)
+        return is_granted and not any(outcome in {"denies", "not_met"} for _, outcome in outcomes)
+
+    def outcome_of(self, rule: Rule) -> str:
+        """Return what comes of one rule."""
+        who = None if rule.effect is Effect.REQUIRE else rule.who
+        return self._outcome(rule, applies=self._holds(who, rule.request, generous=rule.effect is not Effect.ALLOW))
 
     def _answer(self, decisive: RuleView | None, *, is_allow: bool) -> tuple[str, int]:
         if is_allow:
@@ -329,11 +290,11 @@ class _Walk:
         generous = rule.effect is not Effect.ALLOW
         who = None if rule.effect is Effect.REQUIRE else rule.who
         applies = self._holds(who, rule.request, generous=generous)
-        checks = tuple(question.ask(self._bearer, self._values) for question in questions(rule))
+        checks = tuple(question.ask(self.bearer, self.values) for question in questions(rule))
         return RuleView(rule, self._outcome(rule, applies=applies), applies, checks)
 
     def _outcome(self, rule: Rule, *, applies: bool) -> str:
-        if rule.overridable_by in self._switches or (rule.active_during and rule.active_during not in self._switches):
+        if rule.overridable_by in self.switches or (rule.active_during and rule.active_during not in self.switches):
             return "not_in_force"
         if not applies:
             return "not_matched"
@@ -345,70 +306,38 @@ class _Walk:
         return "excepted" if is_excepted else "denies"
 
     def _holds(self, who: Who | None, matchers: Conjunction, *, generous: bool) -> bool:
-        if who is not None and not who.holds(self._bearer, generous=generous):
+        if who is not None and not who.holds(self.bearer, generous=generous):
             return False
         return all(one.holds(self._seen(one), generous=generous) for one in matchers)
 
     def _seen(self, matcher: Matcher) -> Values:
-        return self._values.values.get(matcher.attribute, UNAVAILABLE)
+        return self.values.values.get(matcher.attribute, UNAVAILABLE)
 
     def _route(self) -> str:
         found = (route.backend for route in self._model.routes if self._holds(route.who, route.request, generous=False))
         return next(found, "")
 
 
-# -- the nearest miss -------------------------------------------------------------------------------------------
+#: Attributes of which a certificate may have several values: one more is a smaller change than another one.
+_SEVERAL: Final = ("subject:", "dns_san", "uri_san", "email_san", "ip_san", "eku", "policy_oids")
 
 
-def _nearest(views: Sequence[RuleView], refusing: Sequence[RuleView], *, is_granted: bool) -> NearestMiss | None:
-    """Return what is least far from an allow: among the rules that refuse, or else among those that could allow."""
-    is_last = len(refusing) == 1 and is_granted
-    candidates: list[NearestMiss] = []
-    for view in refusing or views:
-        missing = _missing(view)
-        if missing is not None and refusing:
-            candidates.append(NearestMiss(view.rule.id, missing, _refusal_sentence(view, missing, is_last=is_last)))
-        elif missing is not None and view.rule.effect is Effect.ALLOW and not view.rule.is_shadow:
-            candidates.append(NearestMiss(view.rule.id, missing, _allow_sentence(view, missing)))
-    return min(candidates, key=lambda miss: len(miss.missing), default=None)
+def _meeting(matcher: Matcher, values: Values, now: int) -> Values | None:
+    """Return values that meet a matcher, as like those given as may be; None where none can be made up."""
+    for pattern in matcher.patterns:
+        for value in _examples(matcher, pattern, values, now):
+            is_added = isinstance(values, tuple) and not matcher.is_universal and matcher.attribute.startswith(_SEVERAL)
+            changed: Values = (*values, value) if is_added and isinstance(values, tuple) else (value,)
+            if matcher.holds(changed, generous=False):
+                return changed
+    return None
 
 
-def _missing(view: RuleView) -> tuple[Check, ...] | None:
-    """Return the fewest checks that would have to hold for the rule not to stand in the way; None when it must."""
-    checks = view.checks
-    if view.rule.effect is Effect.DENY:
-        if view.rule.unless is None:
-            return None
-        checks = tuple(check for check in checks if check.question.part == "unless")
-    elif view.rule.effect is Effect.REQUIRE:
-        checks = tuple(check for check in checks if check.question.part != "request")
-    plain = [check for check in checks if check.question.alternative < 0 and check.question.key not in _WORDS]
-    failing = tuple(check for check in plain if not check.holds)
-    return (*_missing_who([check for check in checks if check not in plain]), *failing)
-
-
-def _missing_who(checks: Sequence[Check]) -> tuple[Check, ...]:
-    """Return the fewest checks of one alternative that fail; none when one of them holds as a whole."""
-    alternatives: dict[tuple[int, str], list[Check]] = {}
-    for check in checks:
-        word = check.question.key if check.question.alternative < 0 else ""
-        alternatives.setdefault((check.question.alternative, word), []).append(check)
-    missing = [tuple(check for check in several if not check.holds) for several in alternatives.values()]
-    return min(missing, key=len, default=())
-
-
-def _listed(missing: Sequence[Check]) -> str:
-    return " and ".join(f"{check.question.key} = {check.wanted}" for check in missing)
-
-
-def _allow_sentence(view: RuleView, missing: Sequence[Check]) -> str:
-    if not missing:
-        return f"rule {view.rule.id} would allow while the switch {view.rule.active_during} is open"
-    switch = f", while the switch {view.rule.active_during} is open" if view.outcome == "not_in_force" else ""
-    return f"would be allowed by {view.rule.id} with {_listed(missing)}{switch}"
-
-
-def _refusal_sentence(view: RuleView, missing: Sequence[Check], *, is_last: bool) -> str:
-    override = f", or while the switch {view.rule.overridable_by} is open" if view.rule.overridable_by else ""
-    would = f"would be allowed, since {view.rule.id} alone refuses," if is_last else f"{view.rule.id} would not refuse"
-    return f"{would} with {_listed(missing)}{override}"
+def _examples(matcher: Matcher, pattern: Any, values: Values, now: int) -> Iterator[Any]:
+    if matcher.attribute == "path":
+        yield from filter(None, map(canonical_path, path_witnesses([pattern])))
+    elif matcher.attribute == "lists":
+        known: Any = values[0] if isinstance(values, tuple) else {}
+        yield {**known, str(pattern): True}
+    else:
+        yield from witnesses(pattern, now)

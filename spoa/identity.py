@@ -209,6 +209,23 @@ def _subject(certificate: x509.Certificate) -> tuple[dict[str, tuple[str, ...]],
     return values, subject.rfc4514_string()
 
 
+def subject_from_text(text: str) -> dict[str, tuple[str, ...]]:
+    """Return the attributes of a subject as logs write it (RFC 4514), by dotted OID; for explanations, never to judge.
+
+    Raises:
+        ValueError: the text is no name.
+    """
+    values: dict[str, tuple[str, ...]] = {}
+    try:
+        name = x509.Name.from_rfc4514_string(text) if text else ()
+    except ValueError as error:
+        raise ValueError("no name as RFC 4514 writes it") from error
+    for attribute in name:
+        oid = attribute.oid.dotted_string
+        values[oid] = (*values.get(oid, ()), str(attribute.value))
+    return values
+
+
 def _issuer_text(certificate: x509.Certificate) -> str:
     return certificate.issuer.rfc4514_string()
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from spoa.policy.document import Node
     from spoa.policy.model import Issuer, ListSource, PolicyModel
 
-__all__ = ["Documents", "Loaded", "fixtures", "load_directory", "load_policy"]
+__all__ = ["Documents", "Loaded", "fixtures", "load_directory", "load_policy", "with_revocation_lists"]
 
 #: Bytes of a plain list or a CA file.
 MAX_FILE_SIZE: Final = 256 << 20
@@ -320,10 +320,10 @@ def load_policy(directory: str | Path, *, now: float | None = None, run_tests: b
         rehearse(policy, loaded.documents.tests, fixtures(Path(directory)), report, now=now)
         if report.errors:
             raise PolicyError(_errors(report))
-    return _with_lists(policy, loaded, Path(directory), now)
+    return with_revocation_lists(policy, loaded, Path(directory), now)
 
 
-def _with_lists(policy: Policy, loaded: Loaded, directory: Path, now: float) -> Policy:
+def with_revocation_lists(policy: Policy, loaded: Loaded, directory: Path, now: float) -> Policy:
     """Return the policy with the revocation lists that its files hold now; those that can't be used are left out."""
     sources = sources_of(loaded.model, loaded.issuers, directory)
     if not sources:

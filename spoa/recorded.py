@@ -1,18 +1,29 @@
-"""Decisions read back from the decision log: when a certificate was last seen, and what was judged."""
+"""Decisions read back from the decision log: when a certificate was last seen, and what was judged.
+
+A log holds less than a request: neither headers nor SNI nor TLS version, and of a certificate only what finds it again.
+What isn't there is unavailable; so what is judged again may come out otherwise, and whoever shows it says so.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from spoa.facts import ABSENT, UNAVAILABLE, Request
+from spoa.identity import subject_from_text
+from spoa.policy.cases import BLANK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Sighting", "Sightings", "read_decision", "time_of"]
+    from spoa.facts import Certificate, Missing, Unavailable
 
-_SHA256_SIZE = 32
+__all__ = ["Sighting", "Sightings", "certificate_of", "read_decision", "request_of", "time_of"]
+
+_SHA256_SIZE: Final = 32
 
 
 def read_decision(line: bytes) -> dict[str, Any] | None:
@@ -91,3 +102,64 @@ def _digest(certificate: object) -> bytes | None:
     except ValueError:
         return None
     return digest if len(digest) == _SHA256_SIZE else None
+
+
+# -- judged again -----------------------------------------------------------------------------------------------
+
+
+def request_of(decision: dict[str, Any]) -> Request:
+    """Return the request of a decision as far as the log tells; without its certificate."""
+    method, path = _text(decision.get("method")), _text(decision.get("path"))
+    where: str | Missing = UNAVAILABLE if path is None else path
+    if path is None and method == "OPTIONS":
+        where = ABSENT  # what the log calls null is `*` there; nothing else has a method and no path
+    is_malformed = decision.get("reason") == "malformed_message"
+    return Request(
+        cert=ABSENT,
+        used=decision.get("reason") == "certificate_unavailable",
+        source=_address(decision.get("src")),
+        method=UNAVAILABLE if method is None else method,
+        path=where,
+        host=_text(decision.get("host")) or UNAVAILABLE,
+        id=_text(decision.get("id")) or "",
+        malformed=(_text(decision.get("detail")) or "malformed_message") if is_malformed else "",
+    )
+
+
+def certificate_of(decision: dict[str, Any], now: int) -> tuple[Certificate, str] | None:
+    """Return what the log says of a certificate, and its issuer's name there; None where it couldn't be read.
+
+    It begins at *now*, seconds since the epoch: the log tells only when it ends.
+    """
+    said = decision.get("cert")
+    digest = _digest(said)
+    if digest is None or not isinstance(said, dict) or not isinstance(said.get("subject"), str):
+        return None
+    ends = time_of({"time": said.get("not_after")})
+    try:
+        subject = subject_from_text(said["subject"])
+        serial = int(str(said.get("serial")), 16)
+    except ValueError:
+        return None
+    certificate = replace(
+        BLANK,
+        sha256=digest,
+        serial=serial,
+        subject=subject,
+        subject_text=said["subject"],
+        issuer_text=str(said.get("issuer")),
+        not_before=now,
+        not_after=now if ends is None else int(ends),
+    )
+    return certificate, str(said.get("issuer"))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _address(value: object) -> bytes | Unavailable:
+    try:
+        return ipaddress.ip_address(str(value)).packed
+    except ValueError:
+        return UNAVAILABLE

@@ -6,6 +6,7 @@ from typing import Any
 
 from spoa.explanation import Explanation, explain, questions
 from spoa.facts import ABSENT, Request
+from spoa.revocation.crl import read_crl
 from tests.pki import CA
 from tests.policies import HEAD, NOW, holder, policy
 
@@ -129,7 +130,8 @@ class TestNearestMiss:
 
     def test_one_of_several_obstacles(self) -> None:
         assert sentence(told(holder(ou="other"), "/frozen")) == (
-            "frozen would not refuse with source = 10.0.0.0/8, or while the switch incident is open"
+            "would be allowed with source = 10.0.0.0/8 or the switch incident open (frozen) "
+            "and ou = staff | admins (staff)"
         )
 
     def test_a_deny_by_its_exception(self) -> None:
@@ -205,3 +207,45 @@ class TestGates:
         unreadable = explain(judge, request, NOW)
         assert (unreadable.reason, unreadable.subject) == ("certificate_unparsable", None)
         assert "certificate not usable" in unreadable.detail
+
+
+class TestRevocation:
+    RULES = RULES.replace("defaults: {no_certificate: anonymous}", "")
+    HEAD = HEAD.replace('{none: "a test"}', "{crl: {files: x.crl}}", 1)
+
+    def explained(self, crls: Any, **given: Any) -> tuple[Explanation, Any]:
+        """Return the explanation by evidence and the judgement by the same."""
+        ca = CA("corp", now=NOW)
+        alice = ca.issue("x", ["staff"])
+        judge = policy(self.HEAD + self.RULES, authorities={"corp": [ca.der]}).with_crls({"corp": crls(ca, alice)})
+        request = Request(cert=alice.der, used=True, verify=0, method="GET", path="/", sni=ABSENT)
+        return explain(judge, request, NOW, revocation="", **given), judge.judge(request, NOW)
+
+    def test_the_evidence_is_asked_where_nobody_says_what_it_says(self) -> None:
+        def good(ca: CA, _: Any) -> Any:
+            return (read_crl(ca.crl(next_update=NOW + 60)),)
+
+        def revoked(ca: CA, alice: Any) -> Any:
+            ca.revoke(alice, "keyCompromise")
+            return good(ca, alice)
+
+        for crls, reason in ((good, "ok"), (revoked, "certificate_revoked"), (lambda *_: (), "revocation_not_loaded")):
+            found, judgement = self.explained(crls)
+            assert found.reason == judgement.decision.reason == reason
+            assert found.revocation == judgement.revocation
+            assert found.assured is not None
+            assert found.assured.state == found.revocation
+            shown = next(gate.seen for gate in found.gates if gate.reason == "certificate_revoked")
+            assert shown.startswith(found.revocation)
+
+    def test_nothing_is_asked_about_a_certificate_that_is_given_as_what_it_says(self) -> None:
+        found = explain(
+            policy(self.HEAD + self.RULES), Request(method="GET", path="/"), NOW, subject=holder(), revocation=""
+        )
+        assert (found.reason, found.revocation, found.assured) == ("revocation_not_loaded", "not_loaded", None)
+
+    def test_an_issuer_that_checks_nothing_passes(self) -> None:
+        found = explain(
+            policy(HEAD + self.RULES), Request(method="GET", path="/"), NOW, subject=holder(ou="staff"), revocation=""
+        )
+        assert (found.reason, found.revocation) == ("ok", "not_checked")

@@ -465,3 +465,14 @@ def test_reading_costs_less_than_a_millisecond(ca: CA) -> None:
 
 
 _RICH = CA("Corp CA").issue("alice", ["a"], dns=["a.b"], uri=["spiffe://a/b"], email=["a@b"], ip=["192.0.2.1"]).der
+
+
+def test_a_subject_in_a_log_is_read_back() -> None:
+    certificate = identity_from_der(CA("corp").issue("a, b", ["x", "y+z"]).der)
+    found = identity.subject_from_text(certificate.subject_text)
+    assert {oid: sorted(values) for oid, values in found.items()} == {
+        oid: sorted(values) for oid, values in certificate.subject.items()
+    }
+    assert identity.subject_from_text("") == {}
+    with pytest.raises(ValueError, match="no name as RFC 4514"):
+        identity.subject_from_text("no name")

@@ -32,7 +32,10 @@ LAYERS: Mapping[int, str] = {
         "policy. revocation. allowlist blocks blockedit haproxy_config. openings listaudit listedit "
         "listimport listtext recorded"
     ),
-    3: "assurance authorizer adapter recall transcript explanation coverage specimens invariants reach rehearsal",
+    3: (
+        "assurance authorizer adapter recall transcript questions nearest explanation coverage specimens "
+        "invariants reach rehearsal"
+    ),
     4: (
         "agent answering admin blocker builder bundle control crew crl_builder decision_log diagnostics "
         "enquiries evidence_keeper evidence_store fetch followed glass jobs listeners loading lookup metrics "
@@ -60,7 +63,9 @@ ARROWS: Mapping[str, str] = {
     "comparison": "assurance authorizer",
     "recall": "adapter authorizer",
     "transcript": "authorizer",
-    "explanation": "assurance authorizer transcript",
+    "questions": "transcript",
+    "nearest": "questions",
+    "explanation": "assurance authorizer nearest questions transcript",
     "reach": "authorizer",
     "coverage": "authorizer explanation transcript",
     "specimens": "authorizer",

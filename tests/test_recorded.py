@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from spoa.recorded import Sightings, read_decision, time_of
+from spoa.facts import ABSENT, UNAVAILABLE
+from spoa.policy import oids
+from spoa.recorded import Sightings, certificate_of, read_decision, request_of, time_of
 
 DIGEST = "ab" * 32
 
@@ -54,3 +56,55 @@ def test_lines_that_are_none_are_counted() -> None:
 def test_the_time_of_a_decision_is_read_with_its_zone() -> None:
     assert time_of({"time": "2026-11-20T10:00:00+01:00"}) == 1795165200
     assert time_of({}) is None
+
+
+def decision(**fields: Any) -> dict[str, Any]:
+    cert = {"sha256": DIGEST, "subject": "CN=alice,OU=a,OU=b", "issuer": "CN=Corp", "serial": "1f"}
+    return {"verdict": "deny", "cert": {**cert, "not_after": "2026-11-20T09:00:00Z"}, **fields}
+
+
+def test_a_request_is_what_the_log_tells() -> None:
+    found = request_of(decision(src="10.0.0.1", method="GET", path="/x", host="h", id="7F", reason="no_rule_allows"))
+    assert (found.source, found.method, found.path, found.host, found.id) == (
+        bytes((10, 0, 0, 1)),
+        "GET",
+        "/x",
+        "h",
+        "7F",
+    )
+    assert (found.sni, found.tls, found.headers, found.malformed) == (UNAVAILABLE, UNAVAILABLE, {}, "")
+
+
+def test_what_the_log_doesn_t_tell_is_unavailable() -> None:
+    found = request_of(decision(src=None, method=None, path=None, host=None))
+    assert (found.source, found.method, found.path, found.host) == (UNAVAILABLE,) * 4
+    assert request_of(decision(method="OPTIONS", path=None)).path is ABSENT
+
+
+def test_a_certificate_that_was_there_and_a_broken_message_stay_what_they_were() -> None:
+    assert request_of(decision(reason="certificate_unavailable")).used is True
+    assert request_of(decision(reason="malformed_message", detail="cert twice")).malformed == "cert twice"
+    assert request_of(decision(reason="malformed_message")).malformed == "malformed_message"
+
+
+def test_a_certificate_says_what_the_log_tells_of_it() -> None:
+    found = certificate_of(decision(), 7)
+    assert found is not None
+    certificate, issuer = found
+    assert (certificate.subject, issuer) == ({oids.CN: ("alice",), oids.OU: ("b", "a")}, "CN=Corp")
+    assert (certificate.sha256, certificate.serial) == (bytes.fromhex(DIGEST), 0x1F)
+    assert (certificate.not_before, certificate.not_after) == (7, 1795165200)
+    assert certificate.spki_sha256 is UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    "cert",
+    [
+        None,
+        {"sha256": DIGEST, "subject": None},
+        {"sha256": DIGEST, "subject": "=", "serial": "1"},
+        {"sha256": DIGEST, "subject": "CN=a", "serial": None},
+    ],
+)
+def test_a_certificate_of_which_little_is_known_is_none(cert: Any) -> None:
+    assert certificate_of(decision(cert=cert), 0) is None

@@ -11,22 +11,24 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from spoa.blocks import FILE, BlockList
+from spoa.cli.explained import explained_row, explained_text
 from spoa.cli.findings import load, print_problems
+from spoa.cli.logged import Asked, asked_of, find_decision, last_denies
+from spoa.cli.subjects import is_map, read_der, read_subject
 from spoa.cli.table import printable
-from spoa.explanation import Explanation, explain
+from spoa.explanation import explain
 from spoa.facts import ABSENT, UNAVAILABLE, Request
-from spoa.pem import read_blocks
+from spoa.loading import with_revocation_lists
 from spoa.policy.casegrammar import REVOCATIONS, read_address, read_request_line
 from spoa.policy.reading import quoted, suggestion
 from spoa.policy.scalars import Timestamp
 from spoa.statefile import read_text
-from spoa.transcript import certificate_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from spoa.authorizer import Policy
-    from spoa.explanation import Check, RuleView
+    from spoa.explanation import Explanation
     from spoa.facts import Missing
 
 __all__ = ["command"]
@@ -41,20 +43,13 @@ Examples:
   spoa-authz explain --policies policies --cert alice.pem \\
       --request "GET /admin/users" --source 10.20.1.1
   spoa-authz explain --cert none --request "GET /" --json
+  spoa-authz explain --cert '{issuer: corp, ou: staff}' --request "GET /"
+  spoa-authz explain --id 7F000001:C5A2 --log decisions.jsonl
+  spoa-authz explain --last 3 --log decisions.jsonl
 
 \b
 Exit status: 0 allowed, 1 denied, 2 usage, 3 the policy is invalid.
 """
-
-_WORDS: Final = {
-    "allows": "allows",
-    "denies": "DENIES",
-    "not_met": "NOT MET",
-    "met": "met",
-    "excepted": "excepted",
-    "not_matched": "not matched",
-    "not_in_force": "not in force",
-}
 
 
 class _Parsed(click.ParamType):  # type: ignore[type-arg] # generic in newer releases only
@@ -81,20 +76,6 @@ def _header(text: str) -> tuple[str, str]:
     return name.strip().lower(), value.strip()
 
 
-def _certificate(file: str) -> bytes | Missing:
-    if file == _NONE:
-        return ABSENT
-    try:
-        blocks = read_blocks(Path(file).read_bytes(), "CERTIFICATE")
-    except OSError as error:
-        raise ValueError(f"{file} can't be read: {error.strerror}") from error
-    if not blocks:
-        raise ValueError(f"{file} holds no certificate, neither PEM nor DER")
-    if blocks[0].problem:
-        raise ValueError(f"{file}:{blocks[0].line}: {blocks[0].problem}")
-    return blocks[0].der
-
-
 @click.command("explain", short_help="Say why a request is allowed or denied.", epilog=_EPILOG)
 @click.option(
     "--policies",
@@ -108,9 +89,7 @@ def _certificate(file: str) -> bytes | Missing:
 @click.option(
     "--cert",
     metavar="FILE",
-    required=True,
-    type=_Parsed("certificate", _certificate),
-    help="The client certificate, PEM or DER, or `none`.",
+    help="The client certificate, PEM or DER; or `none`; or what it says, as in tests: {issuer: corp, ou: staff}.",
 )
 @click.option("--request", "line", type=_Parsed("request", read_request_line), help='"GET /path"; left out: TCP.')
 @click.option("--source", metavar="IP", type=_Parsed("address", read_address), help="Address of the client.")
@@ -123,15 +102,30 @@ def _certificate(file: str) -> bytes | Missing:
 @click.option("--now", type=_Parsed("time", Timestamp().parse), help="When, such as 2026-11-20T10:00:00+01:00.")
 @click.option("--open", "switches", metavar="SWITCH", multiple=True, help="A break-glass switch that is open.")
 @click.option(
-    "--revocation", type=click.Choice(REVOCATIONS), default="good", show_default=True, help="What revocation says."
+    "--revocation",
+    type=click.Choice(REVOCATIONS),
+    help="What revocation says; by default the CRLs of the policy are asked about a file, and others are good.",
 )
 @click.option("--state-dir", metavar="DIR", help="The agent's state directory, for its block list.")
+@click.option("--id", "request_id", metavar="ID", help="Explain the decision of the log with this unique id.")
+@click.option("--last", metavar="N", type=click.IntRange(1, 1000), help="Explain the last N denies of the log.")
+@click.option(
+    "--log",
+    "logs",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
+    help="The decision log for --id and --last; repeatable, gzip or not.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-def command(policies: str, *, now: int | None, revocation: str, as_json: bool, **given: Any) -> None:
+def command(policies: str, *, now: int | None, as_json: bool, **given: Any) -> None:
     """Say why a request is allowed or denied: every gate and rule with what it saw, and the nearest miss.
 
-    What isn't given is unavailable, as if HAProxy had not sent it.
+    What isn't given is unavailable, as if HAProxy had not sent it. A decision of the log is judged again by the policy
+    as it is now, at the time that it was made; what the log doesn't hold is unavailable too, and named. Give --cert
+    with it to have the whole certificate.
     """
+    _check_usage(given)
     loaded, report = load(policies)
     if loaded is None:
         print_problems((problem for problem in report.problems if not problem.is_warning), err=True)
@@ -139,37 +133,88 @@ def command(policies: str, *, now: int | None, revocation: str, as_json: bool, *
     policy = loaded.policy()
     if given["state_dir"]:
         policy = policy.with_blocks(BlockList.from_text(read_text(Path(given["state_dir"]) / FILE)))
+    if not (given["revocation"] or given["request_id"] or given["last"]):
+        policy = with_revocation_lists(policy, loaded, Path(policies), time.time() if now is None else now)
+    _check_switches(policy, given["switches"])
+    asked = list(_asked(policy, now, given))
+    explained = [(one, _explain(policy, one, given)) for one in asked]
+    if as_json:
+        rows = [explained_row(explanation, policy, one) for one, explanation in explained]
+        click.echo(json.dumps({"decisions": rows} if given["last"] else rows[0], indent=2, ensure_ascii=False))
+    else:
+        click.echo("\n".join(_paragraphs(policy, explained)) or "the log holds no deny")
+    sys.exit(_DENIED if any(explanation.verdict != "allow" for _, explanation in explained) else 0)
+
+
+def _paragraphs(policy: Policy, explained: Sequence[tuple[Asked, Explanation]]) -> Iterator[str]:
+    for number, (asked, explanation) in enumerate(explained):
+        if number:
+            yield ""
+        yield from map(printable, explained_text(explanation, policy, asked))
+
+
+def _check_switches(policy: Policy, names: Sequence[str]) -> None:
     known = [switch.name for switch in policy.model.switches]
-    for name in given["switches"]:
+    for name in names:
         if name not in known:
             raise click.UsageError(f"unknown break_glass switch {quoted(name)}{suggestion(name, known)}")
-    explanation = explain(
+
+
+def _check_usage(given: dict[str, Any]) -> None:
+    if given["request_id"] and given["last"]:
+        raise click.UsageError("--id and --last name different decisions; give one of them")
+    if given["request_id"] or given["last"]:
+        if not given["logs"]:
+            raise click.UsageError("--id and --last need the decision log: --log FILE")
+        if given["last"] and given["cert"]:
+            raise click.UsageError("--cert goes with --id, not with --last: these decisions are about several")
+    elif not given["cert"]:
+        raise click.UsageError("Missing option '--cert', or --id or --last with --log.")
+
+
+def _asked(policy: Policy, now: int | None, given: dict[str, Any]) -> Iterator[Asked]:
+    """Yield what is to be explained."""
+    cert = given["cert"]
+    der = _der(cert) if cert and cert != _NONE and not is_map(cert) else None
+    if given["last"]:
+        yield from (asked_of(decision, policy) for decision in last_denies(given["logs"], given["last"]))
+    elif given["request_id"]:
+        yield asked_of(find_decision(given["logs"], given["request_id"]), policy, der)
+    else:
+        moment = time.time() if now is None else now
+        subject = read_subject(cert, policy.model, int(moment)) if is_map(cert) else None
+        yield Asked(_request(given, der), moment, subject, "" if der is not None else "good")
+
+
+def _der(file: str) -> bytes:
+    try:
+        return read_der(file)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--cert") from None
+
+
+def _explain(policy: Policy, asked: Asked, given: dict[str, Any]) -> Explanation:
+    return explain(
         policy,
-        _request(given),
-        time.time() if now is None else now,
-        revocation=revocation,
+        asked.request,
+        asked.now,
+        subject=asked.subject,
+        revocation=given["revocation"] or asked.revocation,
         switches=frozenset(given["switches"]),
     )
-    if as_json:
-        click.echo(json.dumps(_row(explanation, policy), indent=2, ensure_ascii=False))
-    else:
-        for text in _text(explanation, policy):
-            click.echo(printable(text))
-    sys.exit(0 if explanation.verdict == "allow" else _DENIED)
 
 
-def _request(given: dict[str, Any]) -> Request:
+def _request(given: dict[str, Any], der: bytes | None) -> Request:
     method: Any
     path: Any
     method, path = given["line"] or (UNAVAILABLE, UNAVAILABLE)
     headers: dict[str, str | Missing] = {}
     for name, value in given["headers"]:
         headers[name] = UNAVAILABLE if name in headers else value
-    is_there = isinstance(given["cert"], bytes)
     return Request(
-        cert=given["cert"],
-        used=is_there,
-        verify=0 if is_there else UNAVAILABLE,
+        cert=ABSENT if der is None else der,
+        used=der is not None,
+        verify=UNAVAILABLE if der is None else 0,
         source=given["source"] or UNAVAILABLE,
         method=method,
         path=path,
@@ -182,114 +227,3 @@ def _request(given: dict[str, Any]) -> Request:
 
 def _or_unavailable(value: str | None) -> Any:
     return UNAVAILABLE if value is None else value
-
-
-# -- JSON -------------------------------------------------------------------------------------------------------
-
-
-def _row(explanation: Explanation, policy: Policy) -> dict[str, Any]:
-    nearest = explanation.nearest
-    return {
-        "verdict": explanation.verdict,
-        "status": explanation.status,
-        "reason": explanation.reason,
-        "rule": explanation.rule,
-        "rules_matched": list(explanation.matched),
-        "identity": explanation.identity,
-        "route": explanation.route,
-        "shadow": explanation.shadow,
-        "revision": policy.revision,
-        "certificate": None if explanation.subject is None else certificate_keys(explanation.subject),
-        "detail": explanation.detail,
-        "gates": [
-            {"gate": str(gate.reason), "passed": gate.passed, "seen": gate.seen or None} for gate in explanation.gates
-        ],
-        "rules": [_rule_row(view, explanation.decisive) for view in explanation.rules],
-        "nearest": None
-        if nearest is None
-        else {
-            "rule": nearest.rule,
-            "sentence": nearest.sentence,
-            "missing": [_check_row(check) for check in nearest.missing],
-        },
-    }
-
-
-def _rule_row(view: RuleView, decisive: RuleView | None) -> dict[str, Any]:
-    return {
-        "id": view.rule.id,
-        "effect": str(view.rule.effect),
-        "position": view.rule.position,
-        "outcome": view.outcome,
-        "decisive": view is decisive,
-        "mode": "shadow" if view.rule.is_shadow else "enforce",
-        "matchers": [_check_row(check) for check in view.checks],
-    }
-
-
-def _check_row(check: Check) -> dict[str, Any]:
-    question = check.question
-    return {
-        "part": question.part,
-        "identity": question.identity,
-        "alternative": question.alternative if question.alternative >= 0 else None,
-        "key": question.key,
-        "wanted": check.wanted,
-        "seen": check.seen,
-        "holds": check.holds,
-        "matching": "generous" if question.generous else "strict",
-    }
-
-
-# -- text -------------------------------------------------------------------------------------------------------
-
-
-def _text(explanation: Explanation, policy: Policy) -> Iterator[str]:
-    yield from _head(explanation)
-    yield f"revision: {policy.revision}"
-    yield ""
-    yield "Gates:"
-    for gate in explanation.gates:
-        if gate.passed is not None:
-            yield f"  {'passed' if gate.passed else 'FAILED'}  {gate.reason}" + (f": {gate.seen}" if gate.seen else "")
-    if explanation.rules:
-        yield ""
-        yield "Rules:"
-    for view in explanation.rules:
-        yield from _rule_text(view, is_decisive=view is explanation.decisive)
-    if explanation.nearest is not None:
-        yield ""
-        yield f"Nearest miss: {explanation.nearest.sentence}"
-
-
-def _head(explanation: Explanation) -> Iterator[str]:
-    by = f" by rule {explanation.rule}" if explanation.rule else ""
-    yield f"{explanation.verdict.upper()} {explanation.reason}{by}, status {explanation.status}"
-    if explanation.shadow:
-        yield "shadow: would have been denied"
-    if explanation.route:
-        yield f"route: {explanation.route}"
-    if explanation.identity:
-        yield f"identity: {explanation.identity}"
-    if explanation.subject is not None:
-        said = certificate_keys(explanation.subject).items()
-        yield "certificate: " + ", ".join(f"{key} {_plain(value)}" for key, value in said)
-    if explanation.detail:
-        yield f"detail: {explanation.detail}"
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_plain(one)}" for key, one in value.items())
-    return " | ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _rule_text(view: RuleView, *, is_decisive: bool) -> Iterator[str]:
-    rule = view.rule
-    notes = (", shadow" if rule.is_shadow else "") + (", decisive" if is_decisive else "")
-    yield f"  {_WORDS[view.outcome]}  {rule.id} ({rule.effect}{notes}) {rule.position}"
-    for check in view.checks:
-        question = check.question
-        name = f" {question.identity}" if question.identity else ""
-        mark = "yes" if check.holds else "no "
-        yield f"      {mark}  {question.part}{name}: {question.key} = {check.wanted}, seen: {check.seen}"

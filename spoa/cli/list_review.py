@@ -37,7 +37,6 @@ _LOG = click.option(
     "logs",
     metavar="FILE",
     multiple=True,
-    envvar="SPOA_AUTHZ_DECISION_LOG",
     type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
     help="A decision log, for when each client was last seen; repeatable, gzip or not.",
 )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,9 +11,12 @@ from click.testing import CliRunner
 from spoa.blockedit import add_block
 from spoa.blocks import FILE, Block, read_target
 from spoa.cli.explain import command
+from spoa.facts import ABSENT, Request
+from spoa.loading import load_policy
 from spoa.pem import read_blocks
 from spoa.statefile import edit_text
 from tests.cli.directories import POLICY, write_directory
+from tests.pki import CA, Issued
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,8 +112,10 @@ def test_json_has_a_stable_form(directory: Path) -> None:
     found = answer(directory, "--request", "GET /admin")
     assert set(found) == {
         "verdict", "status", "reason", "rule", "rules_matched", "identity", "route", "shadow", "revision",
-        "certificate", "detail", "gates", "rules", "nearest",
+        "certificate", "detail", "revocation", "logged", "gates", "rules", "nearest",
     }  # fmt: skip
+    assert found["logged"] is None
+    assert found["revocation"] == {"state": "not_checked", "detail": "", "valid_until": None, "evidence": []}
     assert set(found["gates"][0]) == {"gate", "passed", "seen"}
     assert set(found["rules"][0]) == {"id", "effect", "position", "outcome", "decisive", "mode", "matchers"}
     assert set(found["nearest"]) == {"rule", "sentence", "missing"}
@@ -130,6 +136,10 @@ def test_json_has_a_stable_form(directory: Path) -> None:
         (("--open", "incidnt"), 'did you mean "incident"?'),
         (("--revocation", "bad"), "'bad' is not one of"),
         (("--cert", "/nowhere"), "can't be read"),
+        (("--cert", "{issuer: crop}"), 'did you mean "corp"'),
+        (("--id", "1"), "need the decision log"),
+        (("--id", "1", "--last", "2"), "give one of them"),
+        (("--last", "2", "--log", "/dev/null"), "--cert goes with --id"),
     ],
 )
 def test_usage_errors_exit_with_2(directory: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -155,8 +165,6 @@ def test_an_invalid_policy_exits_with_3(tmp_path: Path) -> None:
 
 
 def test_a_subject_with_other_attributes_is_written_out(directory: Path) -> None:
-    from tests.pki import CA
-
     other = CA("Other").issue("x", ["a", "b"])
     (directory / "o.pem").write_bytes(other.pem)
     lines = run(directory, cert=directory / "o.pem").stdout.splitlines()
@@ -172,3 +180,122 @@ def test_a_block_denies_where_the_state_directory_is_given(directory: Path) -> N
     assert answer(directory, "--request", "GET /")["verdict"] == "allow"
     denied = answer(directory, "--request", "GET /", "--state-dir", state)
     assert (denied["verdict"], denied["reason"]) == ("deny", "certificate_blocked")
+
+
+def test_a_certificate_may_be_what_it_says(directory: Path) -> None:
+    assert answer(directory, "--request", "GET /", "--cert", "{issuer: corp, ou: staff}")["rule"] == "staff"
+    assert answer(directory, "--request", "GET /", "--cert", "{issuer: corp}")["reason"] == "no_rule_allows"
+    result = CliRunner().invoke(command, ["--policies", str(directory), "--request", "GET /"])
+    assert (result.exit_code, "Missing option '--cert'" in result.stderr) == (2, True)
+
+
+def revoking(directory: Path) -> tuple[CA, Issued]:
+    """Have the policy ask a revocation list."""
+    ca = CA("Corp CA")
+    alice = ca.issue("alice", ["staff"])
+    (directory / "trust/ca.pem").write_bytes(ca.pem)
+    (directory / "tests/alice.pem").write_bytes(alice.pem)
+    (directory / "policy.yaml").write_text(RICH.replace("none: a test", "crl: {files: crl/corp.crl}"))
+    (directory / "crl").mkdir()
+    (directory / "crl/corp.crl").write_bytes(ca.crl())
+    return ca, alice
+
+
+def test_a_file_is_judged_by_the_revocation_lists_of_the_policy(directory: Path) -> None:
+    ca, alice = revoking(directory)
+    found = answer(directory, "--request", "GET /")
+    assert (found["verdict"], found["revocation"]["state"]) == ("allow", "good")
+    (evidence,) = found["revocation"]["evidence"]
+    assert (evidence["kind"], evidence["is_delta"]) == ("crl", False)
+    assert evidence["next_update"] == found["revocation"]["valid_until"]
+    ca.revoke(alice, "keyCompromise")
+    (directory / "crl/corp.crl").write_bytes(ca.crl())
+    result = run(directory, "--request", "GET /")
+    lines = result.stdout.splitlines()
+    assert (result.exit_code, lines[0]) == (1, "DENY certificate_revoked, status 403")
+    assert "revocation: revoked (keyCompromise)" in lines
+    assert any(line.startswith("evidence: CRL number ") for line in lines)
+    assert answer(directory, "--request", "GET /", "--revocation", "good")["verdict"] == "allow"
+
+
+def test_the_answer_by_evidence_is_the_agent_s(directory: Path) -> None:
+    ca, alice = revoking(directory)
+    (directory / "tests/t.yaml").unlink()
+    ca.revoke(alice, "superseded")
+    for crl in (ca.crl(), b"broken"):
+        (directory / "crl/corp.crl").write_bytes(crl)
+        policy = load_policy(directory)
+        request = Request(cert=alice.der, used=True, verify=0, method="GET", path="/", sni=ABSENT)
+        found = answer(directory, "--request", "GET /")
+        judgement = policy.judge(request, time.time())
+        assert (found["reason"], found["revocation"]["state"]) == (judgement.decision.reason, judgement.revocation)
+    assert answer(directory, "--request", "GET /")["reason"] == "revocation_not_loaded"
+
+
+def logged(directory: Path, **fields: Any) -> str:
+    """Return the line of a log about alice, who was denied."""
+    der = read_blocks((directory / "tests/alice.pem").read_bytes(), "CERTIFICATE")[0].der
+    said = {"sha256": hashlib.sha256(der).hexdigest(), "subject": "OU=staff,CN=alice", "issuer": "CN=Corp CA"}
+    line = {
+        "time": "2026-11-20T09:00:00Z", "id": "7F", "verdict": "deny", "status": 403, "reason": "requirement_not_met",
+        "rule": "admin", "revision": "0123456789ab", "revocation": "not_checked", "src": "192.0.2.1", "method": "GET",
+        "host": None, "path": "/admin", "cert": {**said, "serial": "1", "not_after": "2199-01-01T00:00:00Z"}, **fields,
+    }  # fmt: skip
+    return json.dumps(line) + "\n"
+
+
+def ask_log(directory: Path, *arguments: object) -> Result:
+    given = ["--policies", directory, "--log", directory / "log", *arguments]
+    return CliRunner().invoke(command, [str(argument) for argument in given])
+
+
+def test_a_decision_of_the_log_is_explained(directory: Path) -> None:
+    (directory / "log").write_text(logged(directory) + logged(directory, id="8", rule="other"))
+    result = ask_log(directory, "--id", "7F")
+    lines = result.stdout.splitlines()
+    assert lines[:4] == [
+        "logged 2026-11-20T09:00:00Z 7F GET /admin: deny requirement_not_met by rule admin",
+        "logged under revision 0123456789ab, which is another one than this policy's",
+        "not in the log, so unavailable: hdr.x-a, sni, tls",
+        "DENY requirement_not_met by rule admin, status 403",
+    ]
+    assert lines[-1].endswith("since admin alone refuses, with source = 10.0.0.0/8")
+    found = json.loads(ask_log(directory, "--id", "7F", "--json").stdout)
+    assert found["logged"] == {
+        "time": "2026-11-20T09:00:00Z", "id": "7F", "verdict": "deny", "status": 403, "reason": "requirement_not_met",
+        "rule": "admin", "revision": "0123456789ab", "differs": False, "is_same_revision": False,
+        "not_in_log": ["hdr.x-a", "sni", "tls"],
+    }  # fmt: skip
+    assert found["certificate"]["issuer"] == "corp"
+
+
+def test_what_comes_out_otherwise_is_said_to(directory: Path) -> None:
+    (directory / "log").write_text(logged(directory, path="/", revision=None))
+    result = ask_log(directory, "--id", "7F")
+    assert (result.exit_code, "judged again, it comes out otherwise:" in result.stdout.splitlines()) == (0, True)
+    assert json.loads(ask_log(directory, "--id", "7F", "--json").stdout)["logged"]["differs"] is True
+
+
+def test_the_whole_certificate_can_be_given_beside_the_log(directory: Path) -> None:
+    (directory / "log").write_text(logged(directory, time="2999-01-01T00:00:00Z"))
+    given = ("--id", "7F", "--cert", directory / "tests/alice.pem", "--json")
+    assert json.loads(ask_log(directory, *given).stdout)["reason"] == "certificate_expired"
+    (directory / "o.pem").write_bytes(CA("Other").issue("x").pem)
+    result = ask_log(directory, "--id", "7F", "--cert", directory / "o.pem")
+    assert (result.exit_code, "about another certificate" in result.stderr) == (2, True)
+
+
+def test_the_last_denies_are_explained_one_after_the_other(directory: Path) -> None:
+    (directory / "log").write_text("".join(logged(directory, id=str(number)) for number in range(5)))
+    result = ask_log(directory, "--last", 2)
+    assert [line.split()[2] for line in result.stdout.splitlines() if line.startswith("logged 2")] == ["3", "4"]
+    assert "" in result.stdout.splitlines()
+    found = json.loads(ask_log(directory, "--last", 9, "--json").stdout)
+    assert [one["logged"]["id"] for one in found["decisions"]] == ["0", "1", "2", "3", "4"]
+
+
+def test_a_log_without_denies_says_so(directory: Path) -> None:
+    (directory / "log").write_text(logged(directory, verdict="allow"))
+    result = ask_log(directory, "--last", 2)
+    assert (result.exit_code, result.stdout) == (0, "the log holds no deny\n")
+    assert json.loads(ask_log(directory, "--last", 2, "--json").stdout) == {"decisions": []}

@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(*words: object) -> Result:
-    result = CliRunner(env={"SPOA_AUTHZ_DECISION_LOG": None}).invoke(command, list(map(str, words)))
+    result = CliRunner().invoke(command, list(map(str, words)))
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
