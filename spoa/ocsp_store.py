@@ -22,13 +22,21 @@ from spoa.assurance import rules_of
 from spoa.exceptions import StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from spoa.policy.model import PolicyModel
     from spoa.revocation.ocsp_memory import CertificateKey
 
-__all__ = ["OcspStore", "Responder", "StoredAnswer", "read_responders", "responders_of", "write_responders"]
+__all__ = [
+    "OcspStore",
+    "Responder",
+    "StoredAnswer",
+    "read_responders",
+    "responders_of",
+    "stored_answers",
+    "write_responders",
+]
 
 _RESPONDERS: Final = "responders.json"
 _VERSION: Final = 1
@@ -205,3 +213,22 @@ class OcspStore:
             yield
         except sqlite3.Error as error:
             raise StateError(str(self._path), f"can't be used: {error}") from error
+
+
+def stored_answers(path: Path, digests: Iterable[bytes]) -> list[StoredAnswer]:
+    """Return what an agent has kept about certificates (SHA-256), beside it and without changing anything.
+
+    Raises:
+        StateError: the file is there and can't be read.
+    """
+    if not path.exists():
+        return []
+    select = "SELECT issuer, sha256, response, used_at FROM answers WHERE sha256 = ?"
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            rows = [row for digest in digests for row in database.execute(select, (digest,))]
+    except sqlite3.Error as error:
+        raise StateError(str(path), f"can't be read: {error}") from error
+    return [
+        StoredAnswer((issuer, bytes(sha256)), bytes(response), used_at) for issuer, sha256, response, used_at in rows
+    ]

@@ -11,6 +11,7 @@ import os
 import signal
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -41,7 +42,6 @@ from spoa.worker import Orders
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Coroutine
-    from pathlib import Path
 
     from spoa.metrics import Samples
     from spoa.reload import Outcome
@@ -166,6 +166,7 @@ class Supervisor:
             "since": self._reloader.since,
             "policies": str(self._settings.policies.absolute()),
             "listen": [str(address_of(listener)) for listener in self._listeners],
+            "decision_log": _place_of_log(self._settings.decision_log),
             "workers": self._crew.describe(),
             "blocks": self._blocker.describe(),
             "break_glass": self._glass.describe(int(now)),
@@ -408,3 +409,8 @@ def _try_decision_log(target: str) -> None:
         os.close(os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640))
     except OSError as error:
         raise SettingsError("decision-log", f"{target} can't be written: {error.strerror}") from error
+
+
+def _place_of_log(target: str) -> str | None:
+    """Return where decisions are written, for those who run elsewhere: `-` is standard output, None nowhere."""
+    return str(Path(target).absolute()) if target not in {"", "-"} else target or None

@@ -10,7 +10,7 @@ import pytest
 
 import spoa.ocsp_store
 from spoa.exceptions import StateError
-from spoa.ocsp_store import OcspStore, StoredAnswer, read_responders, responders_of, write_responders
+from spoa.ocsp_store import OcspStore, StoredAnswer, read_responders, responders_of, stored_answers, write_responders
 from spoa.policy.model import Issuer, OcspSource, PolicyModel, Revocation
 from spoa.revocation.status import Rules
 
@@ -110,3 +110,16 @@ def test_a_failure_while_running_is_a_state_error(tmp_path: Path) -> None:
         store.get(KEY)
     with pytest.raises(StateError, match="can't be used"):
         store.put([StoredAnswer(KEY, b"x", 1)])
+
+
+def test_others_read_what_an_agent_keeps_and_change_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "ocsp.sqlite"
+    assert stored_answers(path, [KEY[1]]) == []
+    assert not path.exists()
+    store = OcspStore(path)
+    store.put([StoredAnswer(KEY, b"one", 1), StoredAnswer(OTHER, b"other", 2)])
+    assert stored_answers(path, [KEY[1], b"x" * 32]) == [StoredAnswer(KEY, b"one", 1)]
+    store.close()
+    path.write_text("no database at all, but long enough to be told from an empty one")
+    with pytest.raises(StateError, match="can't be read"):
+        stored_answers(path, [KEY[1]])

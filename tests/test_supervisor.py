@@ -111,6 +111,7 @@ class TestStart:
             assert status["last_reload"]["result"] == "activated"
             assert status["revision"] == status["last_reload"]["revision"]
             assert len(status["workers"]) == 2
+            assert status["decision_log"] is None
 
         assert rig.run(script, workers="2") == 0
         assert rig.shown == []
@@ -259,6 +260,7 @@ class TestChange:
             log.unlink()
             os.kill(os.getpid(), signal.SIGUSR1)
             until(log.exists)
+            assert running.status()["decision_log"] == str(log)
 
         assert rig.run(script, decision_log=str(log)) == 0
 

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from spoa.blocks import FILE, BlockList
+from spoa.cli.evidence import with_answers
 from spoa.cli.explained import explained_row, explained_text
 from spoa.cli.findings import load, print_problems
 from spoa.cli.logged import Asked, asked_of, find_decision, last_denies
+from spoa.cli.logs import log_of_agent
 from spoa.cli.subjects import is_map, read_der, read_subject
 from spoa.cli.table import printable
 from spoa.explanation import explain
@@ -45,7 +47,7 @@ Examples:
   spoa-authz explain --cert none --request "GET /" --json
   spoa-authz explain --cert '{issuer: corp, ou: staff}' --request "GET /"
   spoa-authz explain --id 7F000001:C5A2 --log decisions.jsonl
-  spoa-authz explain --last 3 --log decisions.jsonl
+  spoa-authz explain --last 3
 
 \b
 Exit status: 0 allowed, 1 denied, 2 usage, 3 the policy is invalid.
@@ -104,9 +106,9 @@ def _header(text: str) -> tuple[str, str]:
 @click.option(
     "--revocation",
     type=click.Choice(REVOCATIONS),
-    help="What revocation says; by default the CRLs of the policy are asked about a file, and others are good.",
+    help="What revocation says; by default the evidence at hand is judged of a file, and others are good.",
 )
-@click.option("--state-dir", metavar="DIR", help="The agent's state directory, for its block list.")
+@click.option("--state-dir", metavar="DIR", help="The agent's state directory, for its blocks and OCSP answers.")
 @click.option("--id", "request_id", metavar="ID", help="Explain the decision of the log with this unique id.")
 @click.option("--last", metavar="N", type=click.IntRange(1, 1000), help="Explain the last N denies of the log.")
 @click.option(
@@ -115,7 +117,7 @@ def _header(text: str) -> tuple[str, str]:
     metavar="FILE",
     multiple=True,
     type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
-    help="The decision log for --id and --last; repeatable, gzip or not.",
+    help="The decision log for --id and --last, gzip or not, repeatable; by default the running agent's.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def command(policies: str, *, now: int | None, as_json: bool, **given: Any) -> None:
@@ -135,6 +137,7 @@ def command(policies: str, *, now: int | None, as_json: bool, **given: Any) -> N
         policy = policy.with_blocks(BlockList.from_text(read_text(Path(given["state_dir"]) / FILE)))
     if not (given["revocation"] or given["request_id"] or given["last"]):
         policy = with_revocation_lists(policy, loaded, Path(policies), time.time() if now is None else now)
+        policy = _learned(policy, given)
     _check_switches(policy, given["switches"])
     asked = list(_asked(policy, now, given))
     explained = [(one, _explain(policy, one, given)) for one in asked]
@@ -153,6 +156,14 @@ def _paragraphs(policy: Policy, explained: Sequence[tuple[Asked, Explanation]]) 
         yield from map(printable, explained_text(explanation, policy, asked))
 
 
+def _learned(policy: Policy, given: dict[str, Any]) -> Policy:
+    """Return the policy with what an agent has learnt about the certificate."""
+    cert = given["cert"]
+    if not given["state_dir"] or cert == _NONE or is_map(cert):
+        return policy
+    return with_answers(policy, Path(given["state_dir"]), _der(cert))
+
+
 def _check_switches(policy: Policy, names: Sequence[str]) -> None:
     known = [switch.name for switch in policy.model.switches]
     for name in names:
@@ -164,12 +175,11 @@ def _check_usage(given: dict[str, Any]) -> None:
     if given["request_id"] and given["last"]:
         raise click.UsageError("--id and --last name different decisions; give one of them")
     if given["request_id"] or given["last"]:
-        if not given["logs"]:
-            raise click.UsageError("--id and --last need the decision log: --log FILE")
         if given["last"] and given["cert"]:
             raise click.UsageError("--cert goes with --id, not with --last: these decisions are about several")
+        given["logs"] = given["logs"] or (log_of_agent(given["state_dir"]),)
     elif not given["cert"]:
-        raise click.UsageError("Missing option '--cert', or --id or --last with --log.")
+        raise click.UsageError("Missing option '--cert'; or give --id or --last.")
 
 
 def _asked(policy: Policy, now: int | None, given: dict[str, Any]) -> Iterator[Asked]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any, Final
 
+from spoa.cli.evidence import hint_of
 from spoa.transcript import certificate_keys
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def _check_row(check: Check) -> dict[str, Any]:
 def explained_text(explanation: Explanation, policy: Policy, asked: Asked) -> Iterator[str]:
     """Yield an explanation in lines."""
     yield from _logged_text(explanation, policy, asked)
-    yield from _head(explanation)
+    yield from _head(explanation, policy)
     for one in _evidence(explanation, policy):
         until = one["next_update"] or "any time"
         kind = "delta CRL" if one["is_delta"] else "CRL"
@@ -175,7 +176,7 @@ def _logged_text(explanation: Explanation, policy: Policy, asked: Asked) -> Iter
         yield "judged again, it comes out otherwise:"
 
 
-def _head(explanation: Explanation) -> Iterator[str]:
+def _head(explanation: Explanation, policy: Policy) -> Iterator[str]:
     by = f" by rule {explanation.rule}" if explanation.rule else ""
     yield f"{explanation.verdict.upper()} {explanation.reason}{by}, status {explanation.status}"
     if explanation.shadow:
@@ -189,6 +190,9 @@ def _head(explanation: Explanation) -> Iterator[str]:
         yield "certificate: " + ", ".join(f"{key} {_plain(value)}" for key, value in said)
     if explanation.assured is not None:
         yield f"revocation: {explanation.revocation} ({explanation.assured.detail})"
+        issuer = "" if explanation.subject is None else explanation.subject.issuer
+        if hint := hint_of(policy, issuer, explanation.revocation, explanation.reason):
+            yield f"hint: {hint}"
     if explanation.detail:
         yield f"detail: {explanation.detail}"
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from spoa.cli.logs import lines_of
+from spoa.cli.logs import lines_of, log_of_agent
 from spoa.cli.table import print_rows, printable
 from spoa.listaudit import audit as findings_of
 from spoa.listaudit import sighting_of
@@ -40,6 +40,8 @@ _LOG = click.option(
     type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
     help="A decision log, for when each client was last seen; repeatable, gzip or not.",
 )
+_AGENT = click.option("--agent", is_flag=True, help="Read the decision log of the running agent.")
+_STATE_DIR = click.option("--state-dir", metavar="DIR", help="State directory of that agent.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
@@ -56,7 +58,9 @@ def _instant(seconds: float | None) -> str | None:
     return f"{dt.datetime.fromtimestamp(seconds, dt.UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _sightings(logs: Sequence[Path]) -> Sightings | None:
+def _sightings(logs: Sequence[Path], state_dir: str | None, *, of_agent: bool) -> Sightings | None:
+    if of_agent:
+        logs = (*logs, log_of_agent(state_dir))
     if not logs:
         return None
     found = Sightings()
@@ -81,14 +85,16 @@ def _sightings(logs: Sequence[Path]) -> Sightings | None:
 )
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @_LOG
+@_AGENT
+@_STATE_DIR
 @_JSON
-def show(file: Path, logs: tuple[Path, ...], *, as_json: bool) -> None:
+def show(file: Path, logs: tuple[Path, ...], state_dir: str | None, *, agent: bool, as_json: bool) -> None:
     """Show the entries of the list FILE: whose they are, until when, and when each was last seen.
 
     Decision logs name certificates by SHA-256, so for entries by key or serial number they tell nothing.
     """
     text = ListText(read_list(file), str(file))
-    sightings = _sightings(logs)
+    sightings = _sightings(logs, state_dir, of_agent=agent)
     if as_json:
         entries = [_row(entry, sightings) for entry in text.entries]
         click.echo(json.dumps({"file": str(file), "entries": entries}, indent=2, ensure_ascii=False))
@@ -147,6 +153,8 @@ def _last_seen(entry: Listed, sightings: Sightings | None) -> str:
 )
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(dir_okay=False, path_type=Path))
 @_LOG
+@_AGENT
+@_STATE_DIR
 @click.option(
     "--unused", metavar="DAYS", default="90", show_default=True, callback=_days, help="Not seen so long is unused."
 )
@@ -154,14 +162,23 @@ def _last_seen(entry: Listed, sightings: Sightings | None) -> str:
     "--ahead", metavar="DAYS", default="30", show_default=True, callback=_days, help="Ends within is reported."
 )
 @_JSON
-def audit(files: tuple[Path, ...], logs: tuple[Path, ...], unused: int, ahead: int, *, as_json: bool) -> None:
+def audit(
+    files: tuple[Path, ...],
+    logs: tuple[Path, ...],
+    state_dir: str | None,
+    unused: int,
+    ahead: int,
+    *,
+    agent: bool,
+    as_json: bool,
+) -> None:
     """Name entries that end or have ended, stand twice, are unused, or could finish their rotation.
 
     Who is unused or was never seen is told by decision logs; without --log only the lists are looked at. Give logs
     that go back as far as you ask, and have the agent log allows.
     """
     lists = [ListText(read_list(file), str(file)) for file in files]
-    sightings = _sightings(logs)
+    sightings = _sightings(logs, state_dir, of_agent=agent)
     now = int(time.time())
     found = findings_of(lists, now, ahead=ahead * _DAY, unused=unused * _DAY, sightings=sightings)
     if as_json:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import gzip
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from spoa.cli.asking import UnreachableError, ask, find_admin, find_state_dir
+from spoa.exceptions import SettingsError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-__all__ = ["lines_of"]
+__all__ = ["lines_of", "log_of_agent"]
 
 _GZIP: Final = b"\x1f\x8b"
 
@@ -33,3 +37,19 @@ def lines_of(path: Path) -> Iterator[bytes]:
             yield from gzip.GzipFile(fileobj=file) if is_compressed else file
     except (OSError, EOFError) as error:
         raise click.BadParameter(f"{path} can't be read: {error}", param_hint="--log") from None
+
+
+def log_of_agent(state_dir: str | None) -> Path:
+    """Return where the running agent writes its decisions.
+
+    Raises:
+        click.UsageError: nobody answers, or it writes none to a file.
+    """
+    try:
+        _, status = ask(find_admin(None, find_state_dir(state_dir, os.environ), os.environ), "GET", "/status")
+    except (SettingsError, UnreachableError) as error:
+        raise click.UsageError(f"{error}; name the decision log: --log FILE") from None
+    place = status.get("decision_log")
+    if not isinstance(place, str) or place == "-":
+        raise click.UsageError("the running agent writes no decision log to a file; name one: --log FILE")
+    return Path(place)

@@ -15,12 +15,14 @@ import click
 from spoa.blockedit import target_text
 from spoa.blocks import FILE, BlockList
 from spoa.cli.asking import find_state_dir
+from spoa.cli.evidence import hint_of, with_answers
 from spoa.cli.subjects import is_map, read_der, read_subject
 from spoa.cli.table import print_rows, printable
 from spoa.exceptions import CertificateError, StateError
 from spoa.facts import ABSENT, Request
 from spoa.listindex import NEVER
 from spoa.loading import load_policy
+from spoa.policy.casegrammar import REVOCATIONS
 from spoa.policy.model import Reason
 from spoa.policy.path import PathPattern
 from spoa.policy.scalars import Timestamp
@@ -65,6 +67,7 @@ class _Findings:
     blocks: tuple[Block, ...]
     reach: Reach | None
     is_file: bool
+    told: str
 
     @property
     def grants(self) -> tuple[Grant, ...]:
@@ -93,17 +96,24 @@ def _time(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -
 @click.option(
     "--state-dir", metavar="DIR", help="The agent's state directory, for its blocks; by default as for `serve`."
 )
+@click.option(
+    "--revocation",
+    type=click.Choice(REVOCATIONS),
+    help="What revocation says; by default the evidence that policy and agent have, and of others than files `good`.",
+)
 @click.option("--now", metavar="TIME", callback=_time, help="When; by default now.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-def command(cert: str, policies: str, state_dir: str | None, now: int, *, as_json: bool) -> None:
+def command(
+    cert: str, policies: str, state_dir: str | None, revocation: str | None, now: int, *, as_json: bool
+) -> None:
     """Tell what the certificate CERT is, and all that it may reach: paths and methods, by which rule, until when.
 
     CERT is a file, PEM or DER, or what a certificate says, written as in policy tests. The answer is exact for
     requests that pass the gates: each is allowed if, and only if, it is within what is printed.
     """
-    policy = load_policy(policies, run_tests=False)
-    policy = policy.with_blocks(BlockList.from_text(_blocks(state_dir)))
-    found = _find(policy, cert, now)
+    policy = load_policy(policies, run_tests=False, now=now)
+    der = None if is_map(cert) else _der(cert)
+    found = _find(_informed(policy, state_dir, der), cert, der, revocation or "", now)
     if as_json:
         click.echo(json.dumps(_row(found), indent=2, ensure_ascii=False))
     else:
@@ -111,29 +121,36 @@ def command(cert: str, policies: str, state_dir: str | None, now: int, *, as_jso
     sys.exit(0 if found.grants else _NOTHING)
 
 
-def _blocks(state_dir: str | None) -> bytes:
+def _der(cert: str) -> bytes:
     try:
-        return read_text(find_state_dir(state_dir, os.environ) / FILE)
+        return read_der(cert)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="CERT") from None
+
+
+def _informed(policy: Policy, state_dir: str | None, der: bytes | None) -> Policy:
+    """Return the policy with the blocks of an agent, and with what it has learnt about a certificate."""
+    directory = find_state_dir(state_dir, os.environ)
+    try:
+        blocks = BlockList.from_text(read_text(directory / FILE))
+        return with_answers(policy, directory, der).with_blocks(blocks) if der else policy.with_blocks(blocks)
     except StateError as error:
         if state_dir is not None:
             raise
         # Mostly somebody else's than the agent's user asks; that blocks take no part must not go unsaid.
-        click.echo(f"spoa-authz who: blocks are not taken into account: {error}", err=True)
-        return b""
+        click.echo(f"spoa-authz who: the agent's blocks and OCSP answers are not taken into account: {error}", err=True)
+        return policy
 
 
-def _find(policy: Policy, cert: str, now: int) -> _Findings:
+def _find(policy: Policy, cert: str, der: bytes | None, revocation: str, now: int) -> _Findings:
     request = Request(cert=ABSENT, used=True, verify=0, method="GET", path="/", sni=ABSENT)
-    if is_map(cert):
+    if der is None:
         subject: Subject | None = read_subject(cert, policy.model, now)
-        judgement = policy.judge(request, now, subject=subject, revocation="good")
+        judgement = policy.judge(request, now, subject=subject, revocation=revocation or "good")
     else:
-        try:
-            request.cert = read_der(cert)
-        except ValueError as error:
-            raise click.BadParameter(str(error), param_hint="CERT") from None
-        judgement = policy.judge(request, now)
-        read = policy.subject_of(request.cert, now)
+        request.cert = der
+        judgement = policy.judge(request, now, revocation=revocation)
+        read = policy.subject_of(der, now)
         subject = None if isinstance(read, CertificateError) else read
     decision = judgement.decision
     is_gate = decision.reason in set(Reason) and decision is policy.evaluator.gate(Reason(decision.reason))
@@ -145,8 +162,9 @@ def _find(policy: Policy, cert: str, now: int) -> _Findings:
         refusal=Reason(decision.reason) if is_gate else None,
         detail=detail,
         blocks=() if subject is None else policy.blocks.naming(subject.certificate, subject.issuer, now),
-        reach=None if subject is None else _reach(policy, subject, now, is_file=not is_map(cert)),
-        is_file=not is_map(cert),
+        reach=None if subject is None else _reach(policy, subject, now, is_file=der is not None),
+        is_file=der is not None,
+        told=revocation,
     )
 
 
@@ -165,6 +183,8 @@ def _revocation(found: _Findings) -> tuple[str, str]:
     if standing is None or standing.settings is None:
         return "", ""
     settings = standing.settings.revocation
+    if found.told:
+        return found.told, "as --revocation says"
     if not settings.is_checked:
         return "not_checked", settings.none
     if not found.is_file:
@@ -249,6 +269,9 @@ def _print(found: _Findings) -> None:
     print_rows(list(_head(found)))
     if found.refusal is not None:
         click.echo(f"\nMay reach nothing: {found.refusal}" + (f", {printable(found.detail)}" if found.detail else ""))
+        issuer = "" if found.subject is None else found.subject.issuer
+        if hint := hint_of(found.policy, issuer, "" if found.told else _revocation(found)[0], found.refusal):
+            click.echo(f"({hint})")
         return
     assert found.reach is not None
     if found.reach.is_shadow:

@@ -137,7 +137,6 @@ def test_json_has_a_stable_form(directory: Path) -> None:
         (("--revocation", "bad"), "'bad' is not one of"),
         (("--cert", "/nowhere"), "can't be read"),
         (("--cert", "{issuer: crop}"), 'did you mean "corp"'),
-        (("--id", "1"), "need the decision log"),
         (("--id", "1", "--last", "2"), "give one of them"),
         (("--last", "2", "--log", "/dev/null"), "--cert goes with --id"),
     ],
@@ -299,3 +298,18 @@ def test_a_log_without_denies_says_so(directory: Path) -> None:
     result = ask_log(directory, "--last", 2)
     assert (result.exit_code, result.stdout) == (0, "the log holds no deny\n")
     assert json.loads(ask_log(directory, "--last", 2, "--json").stdout) == {"decisions": []}
+
+
+def test_the_running_agent_s_log_is_read_where_none_is_named(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (directory / "log").write_text(logged(directory))
+    asked: list[object] = []
+
+    def log_of_agent(state: object) -> Path:
+        asked.append(state)
+        return directory / "log"
+
+    monkeypatch.setattr("spoa.cli.explain.log_of_agent", log_of_agent)
+    given = ["--policies", str(directory), "--last", "1", "--state-dir", str(directory / "state")]
+    result = CliRunner().invoke(command, given)
+    assert (result.exit_code, result.stdout.splitlines()[0].split()[2]) == (1, "7F")
+    assert asked == [str(directory / "state")]

@@ -141,3 +141,9 @@ def test_logs_that_can_t_tell_are_said_to(folder: Path, log: str, message: str) 
 @pytest.mark.parametrize("words", [("--unused", "long"), ("--log", "/nowhere")])
 def test_usage_errors_exit_with_2(folder: Path, words: tuple[str, ...]) -> None:
     assert run("audit", folder / "x.yaml", *words).exit_code == 2
+
+
+def test_the_log_of_the_running_agent_can_be_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spoa.cli.list_review.log_of_agent", lambda _: folder / "log")
+    assert run("show", folder / "x.yaml", "--agent").stdout.splitlines()[0].endswith("last seen")
+    assert run("audit", folder / "x.yaml", "--agent", "--unused", "99").exit_code == 1

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import http.server
 import io
+import json
 import sys
+import threading
 from pathlib import Path
 
 import click
 import pytest
 
-from spoa.cli.logs import lines_of
+from spoa.cli.logs import lines_of, log_of_agent
 
 LINES = [b"one\n", b"two\n"]
 
@@ -32,3 +35,45 @@ def test_what_can_t_be_read_is_a_usage_error(tmp_path: Path, content: bytes | No
         (tmp_path / "log").write_bytes(content)
     with pytest.raises(click.BadParameter, match="can't be read"):
         list(lines_of(tmp_path / "log"))
+
+
+class Told(http.server.BaseHTTPRequestHandler):
+    """Answers `/status` as an agent does that writes its decisions to a place."""
+
+    place: str | None = None
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"decision_log": self.place}).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("place", ["/var/log/decisions.jsonl", "-", None])
+def test_the_running_agent_tells_where_its_log_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str | None
+) -> None:
+    monkeypatch.setattr(Told, "place", place)
+    monkeypatch.delenv("SPOA_AUTHZ_ADMIN", raising=False)
+    with http.server.HTTPServer(("127.0.0.1", 0), Told) as server:
+        (tmp_path / "admin").write_text(f"127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        if place is not None and place != "-":
+            assert log_of_agent(str(tmp_path)) == Path(place)
+        else:
+            with pytest.raises(click.UsageError, match="writes no decision log to a file"):
+                log_of_agent(str(tmp_path))
+        thread.join(10)
+
+
+def test_without_an_agent_a_log_must_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPOA_AUTHZ_ADMIN", raising=False)
+    (tmp_path / "admin").write_text(f"unix:{tmp_path}/none.sock")
+    with pytest.raises(click.UsageError, match="no agent answers"):
+        log_of_agent(str(tmp_path))
+    (tmp_path / "admin").write_text("nowhere at all")
+    with pytest.raises(click.UsageError, match="name the decision log"):
+        log_of_agent(str(tmp_path))
