@@ -21,25 +21,19 @@ ROOT = Path(__file__).parents[1] / "spoa"
 LAYERS: Mapping[int, str] = {
     0: "_version circuit exceptions cache oid",
     1: "spop. facts identity issuers listindex pem signatures pki ocsp_responder addresses egress",
-    2: "policy. revocation. allowlist blocks blockedit haproxy_config. openings",
-    3: "assurance authorizer adapter comparison recall transcript explanation coverage specimens invariants rehearsal",
-    4: (
-        "admin agent answering blocker builder bundle candidate connector control crew crl_builder crl_fetcher "
-        "decision_log diagnostics download enquiries evidence_keeper evidence_store fetch followed glass jobs "
-        "listeners loading lookup metrics ocsp_keeper ocsp_store peer pki_directory promotion reload state "
-        "statefile supervisor watcher worker"
     2: (
-        "policy. revocation. allowlist blocks blockedit haproxy_config. openings listaudit listedit "
-        "listimport listtext recorded"
+        "policy. revocation. allowlist blocks blockedit haproxy_config. listaudit listedit listimport listtext "
+        "openings recorded"
     ),
     3: (
-        "assurance authorizer adapter recall transcript questions nearest explanation coverage specimens "
+        "assurance authorizer adapter comparison recall transcript questions nearest explanation coverage specimens "
         "invariants reach rehearsal"
     ),
     4: (
-        "agent answering admin blocker builder bundle control crew crl_builder decision_log diagnostics "
-        "enquiries evidence_keeper evidence_store fetch followed glass jobs listeners loading lookup metrics "
-        "ocsp_keeper ocsp_store peer pki_directory reload state statefile supervisor watcher worker liststore"
+        "admin agent answering blocker builder bundle candidate connector control crew crl_builder crl_fetcher "
+        "decision_log diagnostics download enquiries evidence_keeper evidence_store fetch followed glass jobs "
+        "listeners liststore loading lookup metrics ocsp_keeper ocsp_store peer pki_directory promotion reload state "
+        "statefile supervisor watcher worker"
     ),
     5: "settings cli. __main__",
 }
@@ -89,7 +83,6 @@ ARROWS: Mapping[str, str] = {
     "evidence_keeper": "control crl_fetcher evidence_store fetch jobs metrics watcher",
     "evidence_store": "assurance state",
     "fetch": "connector lookup",
-    "fetch": "lookup",
     "liststore": "state",
     "loading": "crl_builder evidence_store",
     "ocsp_keeper": "enquiries fetch metrics ocsp_store",
