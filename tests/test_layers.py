@@ -22,7 +22,8 @@ LAYERS: Mapping[int, str] = {
     0: "_version circuit exceptions cache oid",
     1: "spop. facts identity issuers listindex pem signatures pki ocsp_responder addresses egress",
     2: (
-        "policy. revocation. allowlist blocks blockedit haproxy_config. listaudit listedit listimport listtext "
+        "policy. revocation. allowlist blocks blockedit haproxy_config. learning listaudit listedit listimport "
+        "listtext "
         "openings recorded"
     ),
     3: (
@@ -43,6 +44,7 @@ ARROWS: Mapping[str, str] = {
     "listedit": "listtext",
     "listimport": "allowlist listedit listtext policy.",
     "listaudit": "listtext recorded",
+    "learning": "listedit listtext policy. recorded",
     "recorded": "policy.",
     "identity": "facts",
     "issuers": "identity pem signatures",

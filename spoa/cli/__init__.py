@@ -44,6 +44,7 @@ VERBS: Final[Mapping[str, Verb]] = {
     "haproxy-config": Verb("haproxy_config", "Print the configuration that HAProxy needs."),
     "block": Verb("block", "Refuse a certificate here and now."),
     "unblock": Verb("unblock", "Lift a block."),
+    "learn": Verb("learn", "Propose entries from traffic, for review."),
     "promote": Verb("promote", "Make the candidate the active policy."),
     "breakglass": Verb("breakglass", "Open a declared switch for a bounded time."),
     "status": Verb("status", "Show what the running agent does."),

@@ -1,0 +1,55 @@
+"""Proposals are printed, nothing is changed, and the status says whether there is anything to review."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner, Result
+
+from spoa.cli.learn import command
+from tests.pki import CA
+from tests.test_learning import HEAD, decision
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    (tmp_path / "ca.pem").write_bytes(CA("corp").pem)
+    (tmp_path / "a.yaml").write_text(
+        HEAD + "rules: [{id: a, effect: allow, who: any_certificate, request: {path: /x}}]\n"
+    )
+    path = tmp_path / "decisions.jsonl"
+    path.write_text(json.dumps(decision()) + "\nno line\n" + json.dumps(decision(reason="denied_by_rule")) + "\n")
+    return path
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(command, [str(word) for word in words])
+
+
+def test_a_list_is_proposed_unless_identities_are_asked_for(log: Path) -> None:
+    listed = run("--log", log)
+    assert (listed.exit_code, "kind: list" in listed.output) == (0, True)
+    proposed = run("--log", log, "--as", "identities", "--policies", log.parent)
+    assert (proposed.exit_code, "learnt-staff-day-shift" in proposed.output) == (0, True), proposed.output
+
+
+def test_programs_get_what_was_learnt(log: Path) -> None:
+    (client,) = json.loads(run("--log", log, "--json").output)["clients"]
+    assert (client["ou"], client["wanted"]) == (["staff", "day shift"], [{"method": "GET", "path": "/a/1"}])
+
+
+def test_nothing_to_learn_is_status_1(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("")
+    assert run("--log", tmp_path / "empty").exit_code == 1
+
+
+def test_a_policy_that_is_invalid_is_status_3_and_no_log_2(log: Path) -> None:
+    (log.parent / "a.yaml").write_text("rulez: 1\n")
+    result = run("--log", log, "--as", "identities", "--policies", log.parent)
+    assert (result.exit_code, "rulez" in result.output) == (3, True)
+    assert run("--log", log.parent / "none").exit_code == 2
