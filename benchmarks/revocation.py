@@ -85,7 +85,8 @@ def _build(population: Population, crl: bytes, scratch: Path, evidence: Path) ->
     ca = Path(population.certificates.ca).read_text().splitlines()
     signer = "".join(line for line in ca if not line.startswith("-----"))
     assert base64.b64decode(signer)
-    job = {"evidence": str(evidence), "sources": {"bench": {"files": [str(file)], "signers": [signer]}}}
+    sources = {"bench": {"files": [str(file)], "signers": [signer], "urls": []}}
+    job = {"evidence": str(evidence), "downloads": str(scratch), "sources": sources}
     began = time.monotonic()
     with subprocess.Popen(
         [sys.executable, "-P", "-m", "spoa.crl_builder"],
