@@ -101,7 +101,7 @@ def list_text(lessons: Lessons) -> str:
     """Return a rich list that every client is on until its certificate ends, to be reviewed entry by entry."""
     additions = [
         Addition(
-            Key.of_digest(Kind.SHA256, bytes.fromhex(client.sha256)),
+            Key(Kind.SHA256, bytes.fromhex(client.sha256)),
             comment=client.subject,
             expires=_seconds(client.not_after),
         )

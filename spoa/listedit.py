@@ -131,7 +131,7 @@ def start_rotation(text: bytes, file: str, key: Key, successor: bytes) -> bytes:
     wanted = [one.says for one in before.entries]
     number = before.entries.index(entry)
     if not before.is_rich:
-        added = _plain_line(Addition(Key.of_digest(Kind.SHA256, successor), comment=f"successor of {key.text}"))
+        added = _plain_line(Addition(Key(Kind.SHA256, successor), comment=f"successor of {key.text}"))
         _end_line(lines, entry.last, before.line_end)
         lines.insert(entry.last + 1, f"{added}{before.line_end}")
         wanted.insert(number + 1, ListText(added.encode(), file).entries[0].says)
@@ -177,7 +177,7 @@ def finish_rotation(text: bytes, file: str, key: Key, expires: int | None = None
         else:
             _give(before, lines, entry, "expires", _instant(expires))
     wanted = [one.says for one in before.entries]
-    renewed = Key.of_digest(Kind.SHA256, entry.next)
+    renewed = Key(Kind.SHA256, entry.next)
     wanted[before.entries.index(entry)] = (renewed, *entry.says[1:4], until, b"")
     return _believed(before, [line for line in lines if line is not None], wanted, before.head)
 

@@ -114,7 +114,7 @@ def _fingerprint(text: str) -> Key:
     kind, digest = read_fingerprint(text)
     if kind is Kind.SHA1:
         raise ValueError("a SHA-1 fingerprint says too little; get the certificate, or its SHA-256")
-    return Key.of_digest(kind, digest)
+    return Key(kind, digest)
 
 
 # -- certificates -----------------------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ def _read_pem(content: bytes, found: Imported) -> None:
         if certificate.is_ca:
             found.refuse(block.line, f"a CA's certificate ({certificate.subject_text}) is no client's")
             continue
-        key = Key.of_digest(Kind.SHA256, sha256)
+        key = Key(Kind.SHA256, sha256)
         addition = Addition(key, comment=certificate.subject_text, expires=certificate.not_after)
         found.entries.append((block.line, addition))
     for number, line in enumerate(content.splitlines(), start=1):
@@ -241,7 +241,7 @@ def _named(said: Mapping[str, str]) -> Key:
     if "fingerprint" in said:
         return _fingerprint(said["fingerprint"])
     if "spki" in said:
-        return Key.of_digest(Kind.SPKI_SHA256, _fingerprint(said["spki"]).digest)
+        return Key(Kind.SPKI_SHA256, _fingerprint(said["spki"]).digest)
     if "serial" in said and "issuer" in said:
         digits = said["serial"].replace(":", "").replace(" ", "")
         try:

@@ -29,6 +29,7 @@ __all__ = ["Key", "ListText", "Listed", "is_rich", "key_of_serial", "read_key", 
 
 #: SHA-1 entries end when the policy that names the list says so; a file alone doesn't know.
 _SHA1_UNTIL: Final = int(dt.datetime(9999, 1, 1, tzinfo=dt.UTC).timestamp())
+_SHA256_DIGITS: Final = 64
 _BLANKS: Final = str.maketrans("", "", ": \t")
 _DASH: Final = re.compile(r"( *)-(?:[ \t]|\r?\n|$)")
 _COMMENT: Final = re.compile(r"[ \t]*(?:#.*)?\r?\n?")
@@ -42,20 +43,19 @@ class Key:
     Attributes:
         kind: fingerprint, public key, SHA-1 or serial number.
         digest: of that kind; of a serial number its `serial_key`.
-        text: as the command line takes it: `sha256:HEX`, `spki:HEX`, `sha1:HEX` or `ISSUER/HEX`.
         issuer, serial: of a serial number, the serial in hex; else empty.
     """
 
     kind: Kind
     digest: bytes
-    text: str = field(compare=False)
     issuer: str = field(default="", compare=False)
     serial: str = field(default="", compare=False)
 
-    @classmethod
-    def of_digest(cls, kind: Kind, digest: bytes) -> Key:
-        """Return the key of a digest of a certificate or of its public key."""
-        return cls(kind, digest, f"{_WORDS[kind]}:{digest.hex()}")
+    @property
+    def text(self) -> str:
+        """As the command line takes it: `sha256:HEX`, `spki:HEX`, `sha1:HEX` or `ISSUER/HEX`."""
+        word = _WORDS.get(self.kind)
+        return f"{self.issuer}/{self.serial}" if word is None else f"{word}:{self.digest.hex()}"
 
 
 _WORDS: Final = {Kind.SHA256: "sha256", Kind.SPKI_SHA256: "spki", Kind.SHA1: "sha1"}
@@ -63,7 +63,7 @@ _WORDS: Final = {Kind.SHA256: "sha256", Kind.SPKI_SHA256: "spki", Kind.SHA1: "sh
 
 def key_of_serial(issuer: str, serial: int) -> Key:
     """Return the key of a serial number; *issuer* as the policy names it."""
-    return Key(Kind.SERIAL, serial_key(issuer, serial), f"{issuer}/{serial:x}", issuer, f"{serial:x}")
+    return Key(Kind.SERIAL, serial_key(issuer, serial), issuer, f"{serial:x}")
 
 
 def read_key(text: str) -> Key:
@@ -77,12 +77,12 @@ def read_key(text: str) -> Key:
         kind, digest = read_fingerprint(rest)
         if kind.value != word:
             raise ValueError(f"{word}: is followed by {64 if word == 'sha256' else 40} hex digits")
-        return Key.of_digest(kind, digest)
+        return Key(kind, digest)
     if (colon and word == "spki") or "/" in text:
         _, value = read_target(text)
-        return Key.of_digest(Kind.SPKI_SHA256, value) if isinstance(value, bytes) else key_of_serial(*value)
+        return Key(Kind.SPKI_SHA256, value) if isinstance(value, bytes) else key_of_serial(*value)
     try:
-        return Key.of_digest(*read_fingerprint(text))
+        return Key(*read_fingerprint(text))
     except ValueError:
         raise ValueError("write a certificate file, a fingerprint, spki:HEX or ISSUER/SERIAL-HEX") from None
 
@@ -118,7 +118,7 @@ class Listed:
     @property
     def keys(self) -> tuple[Key, ...]:
         """What it names: the certificate, and during a rotation its successor."""
-        return (self.key, Key.of_digest(Kind.SHA256, self.next)) if self.next else (self.key,)
+        return (self.key, Key(Kind.SHA256, self.next)) if self.next else (self.key,)
 
 
 def is_rich(file: str) -> bool:
@@ -235,13 +235,17 @@ class ListText:
     def _plain_entries(self) -> Iterator[Listed]:
         for number, line in enumerate(self.lines):
             text = line.removeprefix("\ufeff").rstrip("\r\n")
+            # Hot path: a list may have a million lines, nearly all of them one fingerprint and nothing else.
+            if len(text) == _SHA256_DIGITS and text.isalnum():
+                yield Listed(Key(Kind.SHA256, bytes.fromhex(text)), number, number)
+                continue
             found = read_line(text)
             if found is not None:
                 tail = _TAIL.fullmatch(text)
-                yield Listed(Key.of_digest(*found), number, number, comment=tail[1].strip() if tail else "")
+                yield Listed(Key(*found), number, number, comment=tail[1].strip() if tail else "")
 
 
 def _rich_key(kind: Kind, name: str, row: Reading) -> Key:
     if kind is Kind.SERIAL:
         return key_of_serial(row.value["issuer"], int(row.value["serial"].translate(_BLANKS), 16))
-    return Key.of_digest(kind, bytes.fromhex(name))
+    return Key(kind, bytes.fromhex(name))

@@ -40,8 +40,8 @@ def said(text: bytes, file: str = "x.yaml") -> list[str]:
 
 digests = st.binary(min_size=32, max_size=32)
 keys = st.one_of(
-    digests.map(lambda digest: Key.of_digest(Kind.SHA256, digest)),
-    digests.map(lambda digest: Key.of_digest(Kind.SPKI_SHA256, digest)),
+    digests.map(lambda digest: Key(Kind.SHA256, digest)),
+    digests.map(lambda digest: Key(Kind.SPKI_SHA256, digest)),
     st.builds(key_of_serial, st.from_regex(r"[a-z]{1,8}", fullmatch=True), st.integers(-(2**70), 2**170)),
 )
 notes = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Cf", "Cn")), max_size=20)

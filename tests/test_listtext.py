@@ -51,7 +51,7 @@ def test_each_entry_of_the_rich_form_says_what_is_written() -> None:
         b"",
     )
     assert (yard.key.text, yard.ticket, yard.next.hex()) == (f"spki:{B}", "WH-1", C)
-    assert yard.keys == (yard.key, Key.of_digest(Kind.SHA256, bytes.fromhex(C)))
+    assert yard.keys == (yard.key, Key(Kind.SHA256, bytes.fromhex(C)))
     assert (serial.key, serial.key.text, serial.key.issuer, serial.key.serial) == (
         key_of_serial("corp", 0xF1A),
         "corp/f1a",

@@ -72,9 +72,9 @@ def read_candidate(text: str) -> Candidate:
 
 def _of_der(der: bytes) -> Candidate:
     sha256, sha1 = fingerprints(der)
-    keys = [Key.of_digest(Kind.SHA256, sha256), Key.of_digest(Kind.SHA1, sha1)]
+    keys = [Key(Kind.SHA256, sha256), Key(Kind.SHA1, sha1)]
     try:
-        keys.append(Key.of_digest(Kind.SPKI_SHA256, hashlib.sha256(parts_from_der(der).spki).digest()))
+        keys.append(Key(Kind.SPKI_SHA256, hashlib.sha256(parts_from_der(der).spki).digest()))
         return Candidate(keys[0], tuple(keys), identity_from_der(der))
     except CertificateError:
         return Candidate(keys[0], tuple(keys))
