@@ -94,6 +94,12 @@ def test_a_grant_ends_with_the_certificate_or_the_entry_on_the_list() -> None:
     assert [one.until for one in reach(subject, until=NOW, lists=ends).grants] == [NOW]
     assert [one.until for one in reach(subject).grants] == [NEVER]
     assert [one.until for one in reach(holder("sre"), until=NOW).grants] == [NOW]
+    several = (
+        "lists: {docks: {file: d.txt}}\nidentities: {dock: [{issuer: corp, in_list: docks}, {issuer: corp, ou: b}]}\n"
+    )
+    rules = several + "rules: [{id: a, effect: allow, who: dock}]"
+    assert reach(holder(lists={"docks": True}), rules, lists={"docks": NOW + 1}).grants[0].until == NOW + 1
+    assert reach(holder(ou="b", lists={"docks": True}), rules, lists={"docks": NOW + 1}).grants[0].until == NEVER
 
 
 def test_a_switch_arms_or_lifts() -> None:

@@ -181,7 +181,7 @@ def _revocation(found: _Findings) -> tuple[str, str]:
     """Return the state of revocation, and what it rests on."""
     standing = found.judgement.standing
     if standing is None or standing.settings is None:
-        return "", ""
+        return "", "not asked, since another gate denies"
     settings = standing.settings.revocation
     if found.told:
         return found.told, "as --revocation says"
@@ -189,8 +189,7 @@ def _revocation(found: _Findings) -> tuple[str, str]:
         return "not_checked", settings.none
     if not found.is_file:
         return "", "only of a certificate file"
-    if standing.assured is None:
-        return "not_loaded", "nobody has looked"
+    assert standing.assured is not None  # of a certificate file whose issuer wants it to be
     return standing.assured.state, standing.assured.detail
 
 
@@ -298,7 +297,7 @@ def _head(found: _Findings) -> Iterator[tuple[str, str]]:
         if listed := sorted(name for name, is_on in subject.lists.items() if is_on is True):
             yield "lists", ", ".join(listed)
         state, detail = _revocation(found)
-        yield "revocation", f"{state} ({detail})".strip() if detail else state or "not asked"
+        yield "revocation", f"{state} ({detail})" if state and detail else state or detail
     for block in found.blocks:
         why = ", ".join(text for text in (block.reason, block.ticket) if text)
         yield "blocked", f"{target_text(block.target)}" + (f": {why}" if why else "")

@@ -181,6 +181,12 @@ def test_revocation_is_judged_by_the_lists_of_the_policy(directory: Path) -> Non
     (directory / "crl/corp.crl").write_bytes(ca.crl())
     found = answer(directory, directory / "alice.pem")
     assert (found["refused"], found["revocation"]["state"]) == ("certificate_revoked", "revoked")
+    edit_text(
+        directory / "state" / FILE,
+        lambda text: (add_block(text, Block(read_target(f"corp/{alice.certificate.serial_number:x}"))), None),
+    )
+    assert answer(directory, directory / "alice.pem")["revocation"]["detail"] == "not asked, since another gate denies"
+    (directory / "state" / FILE).unlink()
     (directory / "crl/corp.crl").unlink()
     assert answer(directory, directory / "alice.pem")["refused"] == "revocation_not_loaded"
 
