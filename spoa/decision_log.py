@@ -135,6 +135,7 @@ def line_of(entry: Entry) -> bytes:
     JSON escapes every control and non-ASCII character, so whatever a client sent stays on its line.
     """
     decision = entry.judgement.decision
+    difference = entry.judgement.difference
     source = entry.source
     line = {
         "time": _timestamp(entry.now),
@@ -157,9 +158,8 @@ def line_of(entry: Entry) -> bytes:
         "latency_us": round(entry.latency * 1e6),
         "detail": entry.detail,
         "break_glass": list(entry.switches),
+        "candidate": None if difference is None else dict(zip(_DIFFERENCE, difference, strict=True)),
     }
-    if entry.judgement.difference is not None:
-        line["candidate"] = dict(zip(_DIFFERENCE, entry.judgement.difference, strict=True))
     return json.dumps(line, separators=(",", ":")).encode() + b"\n"
 
 

@@ -109,6 +109,7 @@ class TestLine:
             "latency_us": 123,
             "detail": "",
             "break_glass": [],
+            "candidate": None,
         }
 
     def test_what_is_not_known_is_null(self) -> None:
