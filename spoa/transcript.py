@@ -75,13 +75,18 @@ def _names_and_numbers(certificate: Certificate) -> Mapping[str, object]:
         ("eku", _EKU_NAMES, certificate.eku),
         ("policy_oid", _POLICY_NAMES, certificate.policy_oids),
     ):
-        keys[key] = None if isinstance(values, Missing) else _unlisted([names.get(oid, oid) for oid in values])
+        if values is not UNAVAILABLE:
+            keys[key] = _unlisted([names.get(oid, oid) for oid in (values if isinstance(values, tuple) else ())])
     for key, digest in (("fingerprint", certificate.sha256), ("spki", certificate.spki_sha256)):
         keys[key] = digest.hex() if isinstance(digest, bytes) else None
     keys["serial"] = f"{certificate.serial:x}" if certificate.serial is not UNAVAILABLE else None
     if (certificate.key_type, certificate.key_bits) != ("EC", 256):
         keys["key"] = f"{certificate.key_type.lower()}:{certificate.key_bits}"
-    return {key: value for key, value in keys.items() if value not in (None, [])}
+    return {key: value for key, value in keys.items() if value is not None and (value != [] or key in _ABSENCE_MATTERS)}
+
+
+#: Left out, these would be unavailable and not absent.
+_ABSENCE_MATTERS: Final = frozenset({"eku", "policy_oid"})
 
 
 def _unlisted(values: Iterable[str]) -> object:

@@ -6,7 +6,7 @@ Every condition, every column, `unless`, `require`, shadows, switches and routes
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
@@ -21,6 +21,9 @@ from spoa.policy.model import PolicyModel
 from spoa.policy.reading import Report
 from tests.policies import NOW, certificate
 
+if TYPE_CHECKING:
+    from random import Random
+
 __all__ = [
     "HOLDERS",
     "OPEN",
@@ -29,10 +32,13 @@ __all__ = [
     "documents",
     "identities",
     "model_of",
+    "pairs",
     "policy_of",
     "requests",
     "rules",
     "some_of",
+    "somebody",
+    "something",
     "subjects",
 ]
 
@@ -132,15 +138,20 @@ def rules(
     return rule
 
 
+DEFAULTS = {
+    "no_certificate": ["deny", "anonymous"],
+    "path_on_ambiguity": ["reject", "normalise"],
+    "sni_mismatch": ["deny", "allow"],
+}
+
+
 @st.composite
 def documents(draw: st.DrawFn) -> dict[str, Any]:
     named = {f"i{number}": draw(identities()) for number in range(draw(st.integers(0, 3)))}
     names = tuple(named)
     defaults = {
         "mode": draw(st.sampled_from(["enforce", "enforce", "enforce", "shadow"])),
-        "no_certificate": draw(st.sampled_from(["deny", "anonymous"])),
-        "path_on_ambiguity": draw(st.sampled_from(["reject", "normalise"])),
-        "sni_mismatch": draw(st.sampled_from(["deny", "allow"])),
+        **{key: draw(st.sampled_from(values)) for key, values in DEFAULTS.items()},
     }
     routes = [
         {"backend": f"b{number}", **({"request": request} if request else {}), **({"who": who} if who else {})}
@@ -234,3 +245,68 @@ def policy_of(document: dict[str, Any] | PolicyModel) -> Policy:
     model = document if isinstance(document, PolicyModel) else model_of(document)
     lists = {source.name: ListIndex(write_index({})) for source in model.lists}
     return Policy(Evaluator.of(model), Issuers({}), lists, "0123456789ab")
+
+
+@st.composite
+def pairs(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Draw two policies: mostly an edit of one, sometimes two that have nothing in common."""
+    old: dict[str, Any] = draw(documents())
+    if draw(st.integers(0, 3)) == 0:
+        return old, draw(documents())
+    new: dict[str, Any] = json.loads(json.dumps(old))
+    for number in range(draw(st.integers(1, 2))):
+        edit = draw(st.sampled_from(["add", "add", "remove", "remove", "defaults"]))
+        if edit == "remove" and len(new["rules"]) > 1:
+            new["rules"].pop(draw(st.integers(0, len(new["rules"]) - 1)))
+        elif edit == "defaults":
+            key = draw(st.sampled_from(sorted(DEFAULTS)))
+            new["defaults"][key] = draw(st.sampled_from(DEFAULTS[key]))
+        else:
+            new["rules"].append(draw(rules(50 + number, tuple(new["identities"]))))
+    return old, new
+
+
+# -- by chance --------------------------------------------------------------------------------------------------
+
+CERTIFICATES: dict[str, list[Any]] = {
+    "cn": ["alice", "Alice", "a.b", "db-ops", ()],
+    "ou": [(), "admins", "ADMINS", ("ops", "dev"), ("admins", "ops")],
+    "o": ["Example", "exAMPLE", ()],
+    "dns_san": [(), ("a.dev.example",), ("A.DEV.example", "x.example")],
+    "uri_san": [(), ("spiffe://x.example/a",), ("https://x.example/A/b",)],
+    "email_san": [(), ("bob@x.example",), ("BOB@x.example",)],
+    "ip_san": [(), (bytes((10, 0, 0, 1)),), (bytes((11, 0, 0, 1)),)],
+    "sha256": [bytes(32), bytes.fromhex("aa" * 32)],
+    "spki_sha256": [bytes(32), bytes.fromhex("bb" * 32)],
+    "serial": [1, 255, 7],
+    "eku": [ABSENT, ("1.3.6.1.5.5.7.3.2", "1.3.6.1.5.5.7.3.3")],
+    "policy_oids": [ABSENT, ("1.2.3",)],
+    "subject": [{}, {"2.5.4.7": ("Paris",)}, {"2.5.4.7": ("paris",)}],
+}
+REQUESTS: dict[str, list[Any]] = {
+    "source": [
+        bytes((10, 0, 0, 1)),
+        bytes((10, 9, 9, 9)),
+        bytes.fromhex("20010db8") + bytes(12),
+        bytes(4),
+        UNAVAILABLE,
+    ],
+    "method": ["GET", "get", "POST", "PURGE", "OPTIONS", UNAVAILABLE],
+    "path": ["/a", "/a/b", "/A/B", "/a/b/", "/x/b", "/", "/b", "/./a", "/%61/b", "/a//b", UNAVAILABLE],
+    "host": ["a.example", "b.example", "x.y.example", UNAVAILABLE, UNAVAILABLE],
+    "sni": [ABSENT, ABSENT, ABSENT, "a.example", UNAVAILABLE],
+    "tls": ["TLSv1.3", "TLSv1.2", "TLSv1.1", UNAVAILABLE],
+    "headers": [{}, {"x-team": "blue"}, {"x-team": "Bx", "x-role": "admin"}, {"x-team": "red", "x-role": ABSENT}],
+}
+
+
+def somebody(random: Random) -> Subject:
+    """Return a certificate made up by chance: much faster than to draw it."""
+    lists = {"good": random.random() < 0.5, "old": random.random() < 0.5}
+    said = {key: random.choice(values) for key, values in CERTIFICATES.items()}
+    return Subject(certificate(**said), random.choice(["corp", "partners"]), lists)
+
+
+def something(random: Random) -> Request:
+    """Return a request made up by chance."""
+    return Request(cert=ABSENT, used=False, **{key: random.choice(values) for key, values in REQUESTS.items()})

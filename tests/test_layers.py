@@ -27,14 +27,14 @@ LAYERS: Mapping[int, str] = {
         "openings recorded"
     ),
     3: (
-        "assurance authorizer adapter comparison recall transcript questions nearest explanation coverage specimens "
-        "invariants reach rehearsal"
+        "assurance authorizer adapter comparison recall transcript questions nearest explanation coverage solver "
+        "memberships calls callers verdicts difference invariants reach rehearsal"
     ),
     4: (
         "admin agent answering blocker builder bundle candidate connector control crew crl_builder crl_fetcher "
         "decision_log diagnostics download enquiries evidence_keeper evidence_store fetch followed glass jobs "
-        "listeners liststore loading lookup metrics ocsp_keeper ocsp_store peer pki_directory promotion reload state "
-        "statefile supervisor watcher worker"
+        "listeners liststore loading lookup metrics ocsp_keeper ocsp_store peer pki_directory promotion reload "
+        "revisions state statefile supervisor watcher worker"
     ),
     5: "settings cli. __main__",
 }
@@ -64,8 +64,11 @@ ARROWS: Mapping[str, str] = {
     "explanation": "assurance authorizer nearest questions transcript",
     "reach": "authorizer",
     "coverage": "authorizer explanation transcript",
-    "specimens": "authorizer",
-    "invariants": "authorizer specimens transcript",
+    "calls": "authorizer solver",
+    "callers": "assurance authorizer calls solver memberships",
+    "verdicts": "authorizer callers calls solver memberships",
+    "difference": "authorizer solver memberships transcript verdicts",
+    "invariants": "authorizer solver transcript verdicts",
     "rehearsal": "authorizer coverage invariants",
     "agent": "answering decision_log metrics peer",
     "answering": "decision_log enquiries metrics",
@@ -108,6 +111,7 @@ IMPURE = frozenset({"asyncio", "socket", "time", "os", "logging", "random", "pat
 HOMES: Mapping[str, str] = {
     "cryptography": "identity issuers signatures revocation. pki pki_directory ocsp_responder",
     "yaml": "policy.document",
+    "pysat": "solver",
     "aiohttp": "admin connector fetch",
     "yarl": "fetch",
     "watchfiles": "watcher",

@@ -49,7 +49,9 @@ def test_a_certificate_is_written_as_a_test_would() -> None:
 
 def test_what_is_not_known_is_left_out() -> None:
     subject = holder(issuer="", sha256=UNAVAILABLE, spki_sha256=UNAVAILABLE, serial=UNAVAILABLE)
-    assert certificate_keys(subject) == {"issuer": "unknown"}
+    assert certificate_keys(subject) == {"issuer": "unknown", "eku": [], "policy_oid": []}
+    unknown = holder(sha256=UNAVAILABLE, spki_sha256=UNAVAILABLE, serial=UNAVAILABLE, eku=UNAVAILABLE)
+    assert certificate_keys(unknown) == {"issuer": "corp", "policy_oid": []}
 
 
 @pytest.mark.parametrize(

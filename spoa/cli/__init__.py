@@ -40,6 +40,7 @@ VERBS: Final[Mapping[str, Verb]] = {
     "explain": Verb("explain", "Say why a request is allowed or denied."),
     "who": Verb("who", "Tell what a certificate is and may reach."),
     "list": Verb("lists", "Look after the lists of a policy."),
+    "diff": Verb("diff", "Tell what changes between two policy directories."),
     "fingerprint": Verb("fingerprint", "Print what names a certificate in a list."),
     "haproxy-config": Verb("haproxy_config", "Print the configuration that HAProxy needs."),
     "block": Verb("block", "Refuse a certificate here and now."),
@@ -92,7 +93,7 @@ class _Verbs(click.Group):
     subcommand_metavar="VERB [ARGUMENTS]...",
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Try `spoa-authz VERB --help`. Exit status: 0 fine, 1 bad or denied, 2 usage, 3 policy invalid, "
-    "4 policy tests failed, 5 warnings under --strict.",
+    "4 policy tests failed, 5 warnings under --strict, 6 something is newly allowed.",
 )
 @click.version_option(__version__, prog_name="spoa-authz")
 def verbs() -> None:

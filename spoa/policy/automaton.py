@@ -57,36 +57,41 @@ class CharacterSet:
 class Regex:
     """A compiled expression; `generous` ones ignore case and are meant for folded values.
 
+    Attributes:
+        source: as it was written.
+        moves: state → (letters, the states that they lead to).
+        start, final: the states in which reading begins, and the one in which it must end.
+
     Raises:
         ValueError: with the position, when the expression is outside the subset, too long or too large.
     """
 
-    __slots__ = ("_final", "_memo", "_moves", "_start", "source")
+    __slots__ = ("_memo", "final", "moves", "source", "start")
 
     def __init__(self, source: str, *, generous: bool = False) -> None:
         self.source = source
         parser = _Parser(source, generous=generous)
         start, end = parser.parse()
-        self._moves = parser.moves
-        self._final = end
+        self.moves = parser.moves
+        self.final = end
         self._memo: dict[tuple[frozenset[int], str], frozenset[int]] = {}
-        self._start = parser.closure({start})
+        self.start = parser.closure({start})
 
     def matches(self, value: str) -> bool:
         """Tell whether the whole of *value* matches; linear in its length."""
-        states = self._start
+        states = self.start
         for char in value:
             states = self._step(states, char)
             if not states:
                 return False
-        return self._final in states
+        return self.final in states
 
     def _step(self, states: frozenset[int], char: str) -> frozenset[int]:
         found = self._memo.get((states, char))
         if found is None:
             targets: set[int] = set()
             for state in states:
-                for wanted, closure in self._moves.get(state, ()):
+                for wanted, closure in self.moves.get(state, ()):
                     if char in wanted:
                         targets |= closure
             found = frozenset(targets)
@@ -97,12 +102,12 @@ class Regex:
 
     def example(self) -> str | None:
         """Return a shortest text that matches, made of plain characters where that will do; None if none was found."""
-        seen = {self._start}
-        found: list[tuple[frozenset[int], str]] = [(self._start, "")]
+        seen = {self.start}
+        found: list[tuple[frozenset[int], str]] = [(self.start, "")]
         for states, text in found:
-            if self._final in states:
+            if self.final in states:
                 return text
-            for wanted in {wanted for state in states for wanted, _ in self._moves.get(state, ())}:
+            for wanted in {wanted for state in states for wanted, _ in self.moves.get(state, ())}:
                 char = wanted.example()
                 onward = self._step(states, char) if char else frozenset[int]()
                 if onward and onward not in seen and len(seen) < MAX_MEMO:
@@ -111,7 +116,7 @@ class Regex:
         return None
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (self.source, self._moves, self._final, self._start)
+        return _rebuild, (self.source, self.moves, self.final, self.start)
 
     def __str__(self) -> str:
         return self.source
@@ -124,8 +129,8 @@ def _rebuild(
     start: frozenset[int],
 ) -> Regex:
     regex = Regex.__new__(Regex)
-    regex.source, regex._moves, regex._final, regex._start = source, moves, final, start  # noqa: SLF001 -- its own constructor
-    regex._memo = {}  # noqa: SLF001 -- the same
+    regex.source, regex.moves, regex.final, regex.start = source, moves, final, start
+    regex._memo = {}  # noqa: SLF001 -- its own constructor
     return regex
 
 

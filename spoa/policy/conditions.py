@@ -149,6 +149,10 @@ class TextRegex:
         """Tell whether the whole of *value* matches."""
         return self._generous.matches(fold_text(value)) if generous else self._strict.matches(strict_text(value))
 
+    def automaton(self, *, generous: bool) -> Regex:
+        """Return the expression over the (folded) text."""
+        return self._generous if generous else self._strict
+
     def __str__(self) -> str:
         return f"re: {self.source}"
 

@@ -28,6 +28,7 @@ __all__ = [
     "REVOCATION_REASONS",
     "certificate_gate",
     "certificate_presence",
+    "is_in_trust_domain",
     "is_well_typed",
     "request_values",
 ]
@@ -168,12 +169,12 @@ def _is_unsafe(certificate: Certificate, issuer: Issuer, bearer: Bearer) -> bool
             return True
     if not issuer.trust_domain:
         return False
-    if len(certificate.uri_san) != 1:
-        return True
-    inside = UriPattern(f"spiffe://{issuer.trust_domain}/**")
-    bare = UriPattern(f"spiffe://{issuer.trust_domain}")
-    uri = certificate.uri_san[0]
-    return not (inside.matches(uri, generous=False) or bare.matches(uri, generous=False))
+    return len(certificate.uri_san) != 1 or not is_in_trust_domain(certificate.uri_san[0], issuer.trust_domain)
+
+
+def is_in_trust_domain(uri: str, domain: str) -> bool:
+    """Tell whether *uri* is a SPIFFE ID in a trust domain."""
+    return any(UriPattern(f"spiffe://{domain}{path}").matches(uri, generous=False) for path in ("/**", ""))
 
 
 #: In the order of asking. The attributes of the bearer are those that the policy reads.

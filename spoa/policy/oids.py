@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ANY_EKU", "CLIENT_AUTH", "CN", "EKU", "OU", "POLICIES", "SUBJECT", "O", "lookup"]
+__all__ = ["ANY_EKU", "CLIENT_AUTH", "CN", "EKU", "OU", "POLICIES", "SUBJECT", "O", "lookup", "name_of"]
 
 CN: Final = "2.5.4.3"
 OU: Final = "2.5.4.11"
@@ -65,3 +65,8 @@ def lookup(names: Mapping[str, str], text: str) -> str | None:
     if _DOTTED.fullmatch(text):
         return text
     return next((oid for name, oid in names.items() if name.lower() == text.lower()), None)
+
+
+def name_of(oid: str) -> str:
+    """Return the short name of an attribute type of subjects, or the dotted OID where it has none."""
+    return next((name for name, known in SUBJECT.items() if known == oid), oid)

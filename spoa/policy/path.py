@@ -16,7 +16,7 @@ from urllib.parse import unquote_to_bytes
 
 from spoa.policy.text import fold, glob_matches, split_glob
 
-__all__ = ["ASTERISK", "CanonicalPath", "PathPattern", "canonical_path"]
+__all__ = ["ASTERISK", "CanonicalPath", "PathPattern", "canonical_path", "escapes_as_characters"]
 
 _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 #: `/ \ % ;`: escaped, they are read differently by different programs.
@@ -83,7 +83,7 @@ def canonical_path(raw: str, *, normalise: bool = False, parameters: bool = Fals
     generous = [parts[0] for parts in folded]
     if generous[-1] == "":
         generous.pop()
-    return CanonicalPath(text, tuple(_escapes_as_characters(text[1:]).split("/")), tuple(generous))
+    return CanonicalPath(text, tuple(escapes_as_characters(text[1:]).split("/")), tuple(generous))
 
 
 def _canonical_escapes(raw: str, *, normalise: bool) -> str | None:
@@ -134,7 +134,7 @@ def _canonical_segments(text: str, *, normalise: bool) -> str | None:
     return "/" + "/".join(kept) + ("/" if ends_in_directory and kept else "")
 
 
-def _escapes_as_characters(text: str) -> str:
+def escapes_as_characters(text: str) -> str:
     """Return *text* with each `%XX` as one private character, so that matching can't split it."""
     return _ESCAPE.sub(lambda match: chr(0xE000 + int(match[1], 16)), text) if "%" in text else text
 
@@ -197,7 +197,7 @@ def _segment(segment: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         _check_piece(piece)
     generous = split_glob(name) if name else ("",)
     return (
-        tuple(_escapes_as_characters(_ESCAPE.sub(lambda match: match[0].upper(), piece)) for piece in strict),
+        tuple(escapes_as_characters(_ESCAPE.sub(lambda match: match[0].upper(), piece)) for piece in strict),
         tuple(fold(unquote_to_bytes(piece).decode()) for piece in generous),
     )
 

@@ -15,11 +15,11 @@ from spoa.policy.sans import AddressPattern, packed_address
 from spoa.policy.text import TextPattern, fold, fold_text, strict_text
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Hashable, Iterator, Sequence
 
     from spoa.policy.model import Matcher, Pattern, Values
 
-__all__ = ["Pivots", "is_pivot", "pattern_key", "value_keys"]
+__all__ = ["Pivots", "is_pivot", "meetings", "pattern_key", "value_keys"]
 
 T = TypeVar("T")
 
@@ -92,3 +92,24 @@ class Pivots(Generic[T]):
                 for form in (False, True):
                     for key in value_keys(value, generous=form):
                         yield from self._items.get((attribute, form, key), ())
+
+
+def meetings(matchers: Sequence[tuple[Matcher, bool]], values: Sequence[object]) -> list[list[int]]:
+    """Return for each (matcher, generous) the places of the values, all of one attribute, that meet its patterns."""
+    pivots: Pivots[int] = Pivots()
+    asked = []
+    for number, (matcher, generous) in enumerate(matchers):
+        if is_pivot(matcher):
+            pivots.add(matcher, number, generous=generous)
+        else:
+            asked.append(number)
+    found: list[list[int]] = [[] for _ in matchers]
+    for place, value in enumerate(values):
+        numbers = set(asked)
+        for attribute in pivots.attributes:
+            numbers.update(pivots.candidates(attribute, (value,)))
+        for number in numbers:
+            matcher, generous = matchers[number]
+            if matcher.holds((value,), generous=generous):
+                found[number].append(place)
+    return found

@@ -36,11 +36,16 @@ class DnsPattern(HostPattern):
 class UriPattern:
     """A URI: scheme and authority literal, globs in the path only.
 
+    Attributes:
+        source: as it was written.
+        head: scheme and authority, the case that doesn't count folded.
+        path: the pattern of the path; None where there is none.
+
     Raises:
         ValueError: when the text is no URI, or a glob stands outside the path.
     """
 
-    __slots__ = ("_head", "_is_rooted", "_path", "source")
+    __slots__ = ("_is_rooted", "head", "path", "source")
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -49,10 +54,10 @@ class UriPattern:
             raise ValueError("write a URI with a scheme, without query and fragment: `spiffe://domain/path`")
         if "*" in (found[2] or ""):
             raise ValueError("globs may stand in the path of a URI only, not in its authority")
-        self._head = _head(found)
+        self.head = _head(found)
         path = found[3]
         self._is_rooted = path.startswith("/")
-        self._path = PathPattern(path) if path.startswith("/") else None if not path else PathPattern("/" + path)
+        self.path = PathPattern(path) if path.startswith("/") else None if not path else PathPattern("/" + path)
 
     def matches(self, value: str, *, generous: bool) -> bool:
         """Tell whether the certificate's URI *value* matches; one that isn't canonical never matches strictly."""
@@ -60,17 +65,17 @@ class UriPattern:
         if found is None or (not generous and (found[4] or found[5])):
             return False
         head = _head(found)
-        if (fold(head) != fold(self._head)) if generous else (head != self._head):
+        if (fold(head) != fold(self.head)) if generous else (head != self.head):
             return False
         path = found[3]
-        if self._path is None:
+        if self.path is None:
             return path == "" or (generous and path == "/")
         if not generous and path and path.startswith("/") is not self._is_rooted:
             return False
         read = canonical_path(path if path.startswith("/") else "/" + path, normalise=generous, parameters=True)
         if read is None:
             return generous  # what can't be read may be anything: a restriction holds for it
-        return self._path.matches(read, generous=generous)
+        return self.path.matches(read, generous=generous)
 
     def __str__(self) -> str:
         return self.source
@@ -85,26 +90,30 @@ def _head(found: re.Match[str]) -> str:
 class EmailPattern:
     """A mailbox: the local part is text with globs, the domain a host pattern.
 
+    Attributes:
+        source: as it was written.
+        local, domain: the patterns of both parts.
+
     Raises:
         ValueError: when there isn't exactly one `@` with something on both sides.
     """
 
-    __slots__ = ("_domain", "_local", "source")
+    __slots__ = ("domain", "local", "source")
 
     def __init__(self, source: str) -> None:
         self.source = source
         local, _, domain = source.rpartition("@")
         if not local or not domain:
             raise ValueError("write a mailbox as `local@domain`; `*` may stand in the local part")
-        self._local = TextPattern(local)
-        self._domain = HostPattern(domain)
+        self.local = TextPattern(local)
+        self.domain = HostPattern(domain)
 
     def matches(self, value: str, *, generous: bool) -> bool:
         """Tell whether the certificate's mailbox *value* matches."""
         local, _, domain = value.rpartition("@")
         if generous:
             domain = fold_text(domain)
-        return self._domain.matches(domain.lower(), generous=generous) and self._local.matches(local, generous=generous)
+        return self.domain.matches(domain.lower(), generous=generous) and self.local.matches(local, generous=generous)
 
     def __str__(self) -> str:
         return self.source

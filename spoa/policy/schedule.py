@@ -5,9 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import re
 import zoneinfo
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["DAYS", "TimeWindow", "read_days", "read_hours", "read_zone"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["DAYS", "TimeWindow", "instants", "read_days", "read_hours", "read_zone"]
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _HOURS: Final = re.compile(r"([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2})")
@@ -92,3 +95,55 @@ class TimeWindow:
 
     def __str__(self) -> str:
         return self.source
+
+
+# -- all times that matter --------------------------------------------------------------------------------------
+
+_SECONDS: Final = 86_400
+#: Days in which every change to and from summer time comes about.
+_YEAR: Final = 400
+_WEEK: Final = 7
+
+
+def instants(windows: Iterable[TimeWindow], now: int) -> tuple[int, ...]:
+    """Return instants of which one is like any other from *now* on to these windows; seconds since the epoch.
+
+    What windows make of a time depends on the time of the week and on how far their zones are from UTC. So it is enough
+    to look at one week for each set of distances that comes about within a year, at every edge of a window.
+    """
+    several = tuple(windows)
+    zones = tuple({window.zone.key: window.zone for window in several}.values())
+    found = {now: None}
+    for first, last in _periods(zones, now):
+        found |= dict.fromkeys((first, *(edge for edge in _edges(several, first) if first <= edge <= last)))
+    return tuple(found)
+
+
+def _periods(zones: tuple[zoneinfo.ZoneInfo, ...], now: int) -> Iterator[tuple[int, int]]:
+    """Yield the beginning and end of the longest time, up to eight days, that zones stay at each set of distances."""
+    longest: dict[tuple[object, ...], tuple[int, int]] = {}
+    begin, before = now, _distances(zones, now)
+    for day in range(1, _YEAR + 1):
+        after = _distances(zones, now + day * _SECONDS)
+        if after == before and day < _YEAR:
+            continue
+        end = now + (day - 1) * _SECONDS
+        known = longest.get(before, (0, -1))
+        if end - begin > known[1] - known[0]:
+            longest[before] = (begin, end)
+        begin, before = now + day * _SECONDS, after
+    for first, last in longest.values():
+        yield first, min(last, first + (_WEEK + 1) * _SECONDS)
+
+
+def _distances(zones: tuple[zoneinfo.ZoneInfo, ...], instant: int) -> tuple[object, ...]:
+    return tuple(dt.datetime.fromtimestamp(instant, zone).utcoffset() for zone in zones)
+
+
+def _edges(windows: Iterable[TimeWindow], first: int) -> Iterator[int]:
+    for window in windows:
+        today = dt.datetime.fromtimestamp(first, window.zone).date()
+        for day in range(-1, _WEEK + 3):
+            midnight = dt.datetime.combine(today + dt.timedelta(days=day), dt.time())
+            for minute in window.hours:
+                yield int((midnight + dt.timedelta(minutes=minute)).replace(tzinfo=window.zone).timestamp())

@@ -122,6 +122,10 @@ class TextPattern:
             return glob_matches(self._generous, fold_text(value))
         return glob_matches(self._strict, strict_text(value))
 
+    def pieces(self, *, generous: bool) -> tuple[str, ...]:
+        """Return the (folded) texts between the stars."""
+        return self._generous if generous else self._strict
+
     def literal(self, *, generous: bool) -> str | None:
         """Return the one (folded) value that matches, or None when the pattern has a star."""
         pieces = self._generous if generous else self._strict

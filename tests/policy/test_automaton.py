@@ -161,7 +161,7 @@ def test_expressions_that_stall_others_are_linear_here(source: str) -> None:
 
 
 def test_what_may_be_left_away_costs_no_chain_of_states() -> None:
-    assert max(len(states) for moves in Regex("a{0,600}")._moves.values() for _, states in moves) <= 4
+    assert max(len(states) for moves in Regex("a{0,600}").moves.values() for _, states in moves) <= 4
 
 
 def test_strangers_can_not_fill_its_memory_for_good() -> None:

@@ -14,7 +14,7 @@ from spoa.policy.automaton import Regex
 from spoa.policy.conditions import AtLeast, Exact, InList, MethodPattern
 from spoa.policy.hosts import HostPattern
 from spoa.policy.model import Matcher
-from spoa.policy.pivots import Pivots, is_pivot, pattern_key, value_keys
+from spoa.policy.pivots import Pivots, is_pivot, meetings, pattern_key, value_keys
 from spoa.policy.sans import AddressPattern, DnsPattern
 from spoa.policy.text import TextPattern
 
@@ -91,3 +91,15 @@ def test_what_is_not_available_finds_all_that_restrict_and_none_that_grant() -> 
 def test_values_of_no_known_type_have_no_keys() -> None:
     assert list(value_keys({}, generous=True)) == []
     assert list(value_keys(Regex("a"), generous=False)) == []
+
+
+@given(st.lists(texts, min_size=1, max_size=4), st.lists(texts, max_size=4))
+def test_what_meets_patterns_is_found_by_its_place(sources: list[str], values: list[str]) -> None:
+    patterns: list[Pattern] = [TextPattern(source) for source in sources]
+    matchers = [
+        (Matcher("cn", "cn", tuple(some)), generous)
+        for some in (patterns, patterns[:1], [TextPattern("*a*")])
+        for generous in (False, True)
+    ]
+    asked = [[n for n, one in enumerate(values) if m.holds((one,), generous=g)] for m, g in matchers]
+    assert meetings(matchers, values) == asked

@@ -7,8 +7,10 @@ import pickle
 import zoneinfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from spoa.policy.schedule import DAYS, TimeWindow, read_days, read_hours, read_zone
+from spoa.policy.schedule import DAYS, TimeWindow, instants, read_days, read_hours, read_zone
 
 PARIS = zoneinfo.ZoneInfo("Europe/Paris")
 
@@ -147,3 +149,30 @@ def test_a_window_survives_its_pickle_and_shows_what_was_written() -> None:
     assert again.matches(at("2026-11-21T05:59"), generous=False)
     assert str(again) == "fri 22:00-06:00"
     assert DAYS[0] == "mon"
+
+
+# -- instants that stand for all --------------------------------------------------------------------------------
+
+SEVERAL = [
+    window("mon-fri", "08:00-19:00"),
+    window("sat", "22:00-06:00", "America/New_York"),
+    window("mon-sun", "01:30-02:30"),
+]
+
+
+def test_no_window_gives_the_present_alone() -> None:
+    assert instants([], at("2026-11-20T10:00")) == (at("2026-11-20T10:00"),)
+
+
+@given(st.integers(0, 365 * 24 * 60))
+def test_any_minute_of_a_year_is_like_an_instant(minute: int) -> None:
+    now = at("2026-11-20T10:00")
+    kinds = {tuple(one.matches(instant, generous=False) for one in SEVERAL) for instant in instants(SEVERAL, now)}
+    assert tuple(one.matches(now + 60 * minute, generous=False) for one in SEVERAL) in kinds
+
+
+def test_weeks_between_two_changes_to_summer_time_are_looked_at() -> None:
+    both = [window("mon-sun", "08:00-09:00"), window("mon-sun", "03:00-04:00", "America/New_York")]
+    found = instants(both, at("2027-01-10T00:00"))
+    # For three weeks in March New York is an hour closer.
+    assert any(both[0].matches(one, generous=False) != both[1].matches(one, generous=False) for one in found)
