@@ -175,9 +175,9 @@ class Calls:
             self._headers[name] = self._column(fields, [_values(field) for field in fields])
 
     def _stated(self) -> int:
-        """Return the literal of what a test can state: no header absent, SNI known, and method and path together."""
+        """Return the literal of what a test can state: no header absent, SNI known, method and path together."""
         method, path = (next(self._columns[key].where(UNAVAILABLE), FALSE) for key in ("method", "path"))
-        names = self._columns["sni"].where(UNAVAILABLE) if "sni" in self._columns else ()
+        names = self._columns["sni"].where(UNAVAILABLE, "") if "sni" in self._columns else ()
         absent = chain.from_iterable(column.where(ABSENT) for column in self._headers.values())
         both = self._circuit.any_of((self._circuit.all_of((method, path)), self._circuit.all_of((-method, -path))))
         return self._circuit.all_of((both, *(-literal for literal in (*names, *absent))))

@@ -30,6 +30,7 @@ __all__ = [
     "identity_from_der",
     "parts_from_der",
     "read_elements",
+    "subject_from_text",
 ]
 
 T = TypeVar("T")

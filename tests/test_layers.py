@@ -28,7 +28,7 @@ LAYERS: Mapping[int, str] = {
     ),
     3: (
         "assurance authorizer adapter comparison recall transcript questions nearest explanation coverage solver "
-        "memberships calls callers verdicts difference invariants reach rehearsal"
+        "memberships calls callers verdicts difference invariants reach rehearsal replay"
     ),
     4: (
         "admin agent answering blocker builder bundle candidate connector control crew crl_builder crl_fetcher "
@@ -69,6 +69,7 @@ ARROWS: Mapping[str, str] = {
     "verdicts": "authorizer callers calls solver memberships",
     "difference": "authorizer solver memberships transcript verdicts",
     "invariants": "authorizer solver transcript verdicts",
+    "replay": "authorizer",
     "rehearsal": "authorizer coverage invariants",
     "agent": "answering decision_log metrics peer",
     "answering": "decision_log enquiries metrics",

@@ -41,6 +41,7 @@ VERBS: Final[Mapping[str, Verb]] = {
     "who": Verb("who", "Tell what a certificate is and may reach."),
     "list": Verb("lists", "Look after the lists of a policy."),
     "diff": Verb("diff", "Tell what changes between two policy directories."),
+    "replay": Verb("replay", "Judge recorded decisions again under another policy."),
     "fingerprint": Verb("fingerprint", "Print what names a certificate in a list."),
     "haproxy-config": Verb("haproxy_config", "Print the configuration that HAProxy needs."),
     "block": Verb("block", "Refuse a certificate here and now."),

@@ -83,7 +83,10 @@ class Evaluator:
             identity: what `identity` answered for the bearer.
             switches: names of the break-glass switches that are open.
         """
-        holding = who & self.table.request(request)
+        return self.answer(who & self.table.request(request), identity, switches)
+
+    def answer(self, holding: int, identity: str, switches: frozenset[str]) -> Decision:
+        """Return the decision where these conjunctions hold; the rest is as for `decide`."""
         first = holding & self._live_rules(switches)
         second = (holding >> self._count) & self._has_second
         refused = first & self._restricts & ~second

@@ -117,6 +117,21 @@ class RuleTable:
             found &= column.answer(request.values.get(key, UNAVAILABLE))
         return found
 
+    def request_at_best(self, request: RequestValues) -> int:
+        """Return the conjunctions that would hold if whatever is unavailable were what the client would like it to be.
+
+        Strict ones hold then, and generous ones don't.
+        """
+        found = self._everything
+        for key, column in self._columns.items():
+            values = request.values.get(key, UNAVAILABLE)
+            found &= column.answer(values) if values is not UNAVAILABLE else column.answer_at_best()
+        return found
+
+    def who_at_best(self, bearer: Bearer) -> int:
+        """Return the conjunctions whose `who` would hold if the unavailable were as the client would like it to be."""
+        return self._whos.answer_at_best(bearer)
+
 
 def bit_set(numbers: Iterable[int], count: int) -> int:
     """Return the integer with the bits *numbers*, all below *count*, set; linear, unlike setting them one by one."""
@@ -178,6 +193,32 @@ class _Whos:
                 found |= self._bits[number]
         return found
 
+    def answer_at_best(self, bearer: Bearer) -> int:
+        found = self._free
+        for (who, generous), bits in zip(self._whos, self._bits, strict=True):
+            if _could_be(who, bearer, generous=generous):
+                found |= bits
+        return found
+
+
+def _could_be(who: Who, bearer: Bearer, *, generous: bool) -> bool:
+    """Tell what the client would like to hear: that it may be meant by what grants, and not by what takes away."""
+    if bearer.is_anonymous or who.any_certificate:
+        return who.holds(bearer, generous=generous)
+    return any(
+        all(_could_hold(one, bearer.values.get(one.attribute, UNAVAILABLE), generous=generous) for one in conjunction)
+        for identity in who.identities
+        for conjunction in identity.alternatives
+    )
+
+
+def _could_hold(matcher: Matcher, values: Values, *, generous: bool) -> bool:
+    if values is UNAVAILABLE:
+        return not generous
+    if matcher.attribute == "lists" and isinstance(values, tuple) and isinstance(values[0], dict):
+        values = ({name: not generous if found is UNAVAILABLE else found for name, found in values[0].items()},)
+    return matcher.holds(values, generous=generous)
+
 
 def _pivot(conjunction: Conjunction) -> Matcher | None:
     """Return the matcher that few certificates meet; an issuer is met by many, so it comes last."""
@@ -189,6 +230,7 @@ class _Column:
     """The answers of one attribute of the request."""
 
     def __init__(self, everything: int) -> None:
+        self._everything = everything
         self._free = everything
         self._groups: dict[Hashable, int] = {}
         self._matchers: list[tuple[Matcher, bool]] = []
@@ -218,6 +260,10 @@ class _Column:
             found = self._ask(values, self._free)
             self._answers.put(key, found)
         return found
+
+    def answer_at_best(self) -> int:
+        """Return the conjunctions that hold if the unavailable is to the client's liking: all but the generous ones."""
+        return self._everything & ~(self.answer(UNAVAILABLE) & ~self._free)
 
     def _ask(self, values: Values, found: int) -> int:
         """Return *found* and the conjunctions whose matcher holds for *values*."""

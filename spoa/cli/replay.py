@@ -1,0 +1,126 @@
+"""`spoa-authz replay`: recorded decisions judged again under another policy."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+import click
+
+from spoa.cli.findings import counted, load, print_problems
+from spoa.cli.table import print_rows, printable
+from spoa.replay import Replay, Totals
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterator
+
+    from spoa.replay import Tag
+
+__all__ = ["command"]
+
+_UNDETERMINED: Final = 1
+_INVALID: Final = 3
+_NEWLY_ALLOWED: Final = 6
+_CHANGED: Final[tuple[Tag, ...]] = ("newly_allowed", "newly_denied", "undetermined")
+#: Bytes of the log between two looks at the progress bar.
+_STEP: Final = 1 << 20
+
+_EPILOG: Final = """
+\b
+Examples:
+  spoa-authz replay --log decisions.jsonl candidate
+  zcat decisions.*.gz | spoa-authz replay --log - policies --json
+
+\b
+Exit status: 0 nothing is newly allowed, 1 nothing was found to be, but the
+log doesn't tell of all decisions, 2 usage, 3 the policy is invalid,
+6 something is newly allowed.
+"""
+
+
+@click.command("replay", short_help="Judge recorded decisions again under another policy.", epilog=_EPILOG)
+@click.argument("directory", metavar="DIR", type=click.Path(exists=True, file_okay=False))
+@click.option(
+    "--log", metavar="FILE", type=click.File("rb"), required=True, help="A decision log; `-` is the standard input."
+)
+@click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="How many clients are named.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def command(directory: str, *, log: BinaryIO, top: int, as_json: bool) -> None:
+    """Judge the decisions of a log again under the policy DIR, and count those that would be others.
+
+    What a log doesn't hold (headers, SNI, most of a certificate) is taken at its worst and at its best for the client;
+    where these differ, the decision is undetermined. Break-glass switches are taken to be open at best.
+    """
+    loaded, report = load(directory)
+    if loaded is None:
+        print_problems(report.problems, err=True)
+        sys.exit(_INVALID)
+    policy = loaded.policy()
+    totals, unread = _replayed(Replay(policy), log)
+    if as_json:
+        click.echo(json.dumps(_answer(totals, unread, top, policy.revision), indent=2, ensure_ascii=False))
+    else:
+        _print_text(totals, unread, top)
+    is_open = bool(totals.tags["undetermined"] or unread)
+    sys.exit(_NEWLY_ALLOWED if totals.tags["newly_allowed"] else _UNDETERMINED if is_open else 0)
+
+
+def _replayed(replay: Replay, log: BinaryIO) -> tuple[Totals, int]:
+    """Judge every line; return the counts, and how many lines could not be read."""
+    totals, unread = Totals(), 0
+    judge, add, read = replay.judge, totals.add, json.loads
+    for line in _lines(log):
+        try:
+            add(judge(read(line)))
+        except (ValueError, KeyError, TypeError):
+            unread += bool(line.strip())
+    return totals, unread
+
+
+def _lines(log: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines of a log, with a progress bar on a terminal where its size is known."""
+    if not (sys.stderr.isatty() and log.seekable()):
+        yield from log
+        return
+    size = log.seek(0, 2)
+    log.seek(0)
+    with click.progressbar(length=size, label="judging", file=sys.stderr) as bar:
+        passed = 0
+        for line in log:
+            passed += len(line)
+            if passed >= _STEP:
+                bar.update(passed)
+                passed = 0
+            yield line
+        bar.update(passed)
+
+
+def _answer(totals: Totals, unread: int, top: int, revision: str) -> dict[str, Any]:
+    return {
+        "revision": revision,
+        "decisions": totals.decisions,
+        "unread": unread,
+        **{tag: totals.tags[tag] for tag in _CHANGED},
+        "rules": _rows(totals.rules, "rule"),
+        "identities": _rows(totals.identities, "identity"),
+        "clients": _rows(totals.clients, "client")[:top],
+    }
+
+
+def _rows(counts: Counter[tuple[Tag, str]], key: str) -> list[dict[str, Any]]:
+    return [{"tag": tag, key: name, "count": count} for (tag, name), count in counts.most_common()]
+
+
+def _print_text(totals: Totals, unread: int, top: int) -> None:
+    for title, counts in (("rule", totals.rules), ("identity", totals.identities), ("client", totals.clients)):
+        some = counts.most_common(top if title == "client" else None)
+        if some:
+            rows = [(tag.replace("_", " "), name or "none", str(count)) for (tag, name), count in some]
+            print_rows(rows, ("answer", title, "decisions"))
+            click.echo()
+    changed = ", ".join(f"{totals.tags[tag]} {tag.replace('_', ' ')}" for tag in _CHANGED)
+    click.echo(printable(f"{counted(totals.decisions, 'decision')} judged again: {changed}"))
+    if unread:
+        click.echo(f"warning: {counted(unread, 'line')} could not be read as a decision", err=True)

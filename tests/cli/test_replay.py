@@ -1,0 +1,118 @@
+"""`replay`: what is printed, and what the exit status says."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from spoa.cli import replay as module
+from spoa.cli.replay import command
+from spoa.identity import identity_from_der
+from tests.cli.directories import POLICY, write_directory
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.testing import Result
+
+
+def run(*arguments: object, given: bytes = b"") -> Result:
+    return CliRunner().invoke(command, [str(argument) for argument in arguments], input=given)
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> tuple[Path, Path]:
+    """A policy directory, and a log of two allows and a deny for Alice."""
+    directory = tmp_path / "policies"
+    alice = identity_from_der(write_directory(directory).der)
+    assert isinstance(alice.sha256, bytes)
+    row = {
+        "time": "2026-11-20T09:00:00Z",
+        "verdict": "allow",
+        "reason": "ok",
+        "rule": "staff",
+        "cert": {
+            "sha256": alice.sha256.hex(),
+            "subject": alice.subject_text,
+            "issuer": alice.issuer_text,
+            "serial": "1",
+            "not_after": None,
+        },
+        "src": "10.0.0.1",
+        "method": "GET",
+        "host": "a.example",
+        "path": "/x",
+    }
+    denied = {"verdict": "deny", "reason": "requirement_not_met", "rule": "admin", "src": "11.0.0.1", "path": "/admin"}
+    log = tmp_path / "decisions.jsonl"
+    log.write_text("".join(json.dumps({**row, **more}) + "\n" for more in ({}, {}, denied)))
+    return directory, log
+
+
+def test_the_same_policy_changes_nothing(recorded: tuple[Path, Path]) -> None:
+    result = run(recorded[0], "--log", recorded[1])
+    assert (result.exit_code, result.output) == (
+        0,
+        "3 decisions judged again: 0 newly allowed, 0 newly denied, 0 undetermined\n",
+    )
+
+
+def test_what_is_newly_allowed_is_counted_and_ends_with_6(recorded: tuple[Path, Path]) -> None:
+    (recorded[0] / "policy.yaml").write_text(POLICY.replace("10.0.0.0/8", "11.0.0.0/8"))
+    result = run(recorded[0], "--log", recorded[1])
+    assert result.exit_code == 6
+    assert "newly allowed  staff  1\n" in result.output
+    assert result.output.splitlines()[-1] == "3 decisions judged again: 1 newly allowed, 0 newly denied, 0 undetermined"
+
+
+def test_json_counts_by_rule_identity_and_client(recorded: tuple[Path, Path]) -> None:
+    (recorded[0] / "policy.yaml").write_text(POLICY.replace("/admin/**", "/x").replace("10.0.0.0/8", "12.0.0.0/8"))
+    result = run(recorded[0], "--log", "-", "--json", given=recorded[1].read_bytes())
+    answer: dict[str, Any] = json.loads(result.stdout)
+    assert result.exit_code == 6
+    assert (answer["decisions"], answer["newly_allowed"], answer["newly_denied"], answer["unread"]) == (3, 1, 2, 0)
+    assert answer["rules"] == [
+        {"tag": "newly_denied", "rule": "admin", "count": 2},
+        {"tag": "newly_allowed", "rule": "staff", "count": 1},
+    ]
+    assert answer["identities"][0] == {"tag": "newly_denied", "identity": "staff", "count": 2}
+    assert answer["clients"][0] == {"tag": "newly_denied", "client": "CN=alice,OU=staff", "count": 2}
+
+
+def test_what_is_only_newly_denied_ends_with_0(recorded: tuple[Path, Path]) -> None:
+    (recorded[0] / "policy.yaml").write_text(POLICY.replace("/admin/**", "/**").replace("10.0.0.0/8", "12.0.0.0/8"))
+    assert run(recorded[0], "--log", recorded[1]).exit_code == 0
+
+
+def test_a_log_that_does_not_tell_enough_ends_with_1(recorded: tuple[Path, Path]) -> None:
+    (recorded[0] / "policy.yaml").write_text(POLICY.replace("when: {source: 10.0.0.0/8}", "when: {tls: TLSv1.3}"))
+    result = run(recorded[0], "--log", recorded[1])
+    assert result.exit_code == 1
+    assert result.output.splitlines()[-1].endswith("0 newly denied, 1 undetermined")
+
+
+def test_lines_that_are_none_are_counted(recorded: tuple[Path, Path]) -> None:
+    result = run(recorded[0], "--log", "-", given=b'{"a": 1}\nnonsense\n\n')
+    assert result.exit_code == 1
+    assert result.stderr == "warning: 2 lines could not be read as a decision\n"
+
+
+def test_an_invalid_policy_ends_with_3(recorded: tuple[Path, Path]) -> None:
+    (recorded[0] / "policy.yaml").write_text("rules: 1")
+    assert run(recorded[0], "--log", recorded[1]).exit_code == 3
+
+
+def test_a_terminal_sees_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setattr(module, "_STEP", 4)
+    assert list(module._lines(io.BytesIO(b"ab\ncd\nef\n"))) == [b"ab\n", b"cd\n", b"ef\n"]
+    assert "judging" in terminal.getvalue()

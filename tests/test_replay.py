@@ -1,0 +1,255 @@
+"""Replays: what a log tells is judged again; what it doesn't tell is never guessed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from spoa.allowlist import Listing
+from spoa.authorizer import Policy
+from spoa.decision_log import Entry, line_of
+from spoa.facts import ABSENT, UNAVAILABLE
+from spoa.identity import identity_from_der
+from spoa.issuers import Issuers
+from spoa.listindex import NEVER, Kind, ListIndex, write_index
+from spoa.policy.evaluator import Evaluator
+from spoa.replay import Replay, Totals
+from tests.drawn import documents, model_of, requests
+from tests.pki import CA
+from tests.policies import NOW, model
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from spoa.facts import Request
+    from spoa.replay import Replayed
+
+CORP = CA("Corp CA")
+ALICE = CORP.issue("alice", ["staff"])
+HEAD = "issuers: {corp: {ca: a.pem, revocation: {none: x}}}\n"
+STAFF = "{id: staff, effect: allow, who: {issuer: corp, ou: staff}}"
+
+
+def judge(text: str, lists: Mapping[str, Listing] | None = None) -> Policy:
+    indexes = {name: ListIndex(write_index(one.sections)) for name, one in (lists or {}).items()}
+    return Policy(Evaluator.of(model(HEAD + text)), Issuers({"corp": [CORP.der]}), indexes, "0123456789ab")
+
+
+def line(**given: Any) -> dict[str, Any]:
+    """Return a line of Alice's, allowed by the rule `staff`."""
+    certificate = identity_from_der(ALICE.der)
+    assert isinstance(certificate.serial, int)
+    cert = {
+        "sha256": sha256_of(certificate.sha256),
+        "subject": certificate.subject_text,
+        "issuer": certificate.issuer_text,
+        "serial": f"{certificate.serial:x}",
+        "not_after": None,
+    }
+    row = {
+        "time": "2026-11-20T09:00:00.000001Z",
+        "verdict": "allow",
+        "reason": "ok",
+        "rule": "staff",
+        "cert": cert,
+        "src": "10.0.0.1",
+        "method": "GET",
+        "host": "a.example",
+        "path": "/x",
+    }
+    return {**row, **given}
+
+
+def sha256_of(digest: object) -> str:
+    assert isinstance(digest, bytes)
+    return digest.hex()
+
+
+def replayed(text: str, **given: Any) -> Replayed:
+    return Replay(judge(text)).judge(line(**given))
+
+
+def test_what_stays_the_same_is_the_same() -> None:
+    assert replayed(f"rules: [{STAFF}]").tag == "same"
+
+
+def test_a_new_deny_is_told_by_rule_and_client() -> None:
+    found = replayed(f"rules: [{STAFF}, {{id: d, effect: deny, request: {{path: /x}}}}]")
+    assert found == ("newly_denied", "d", "", "CN=alice,OU=staff")
+
+
+def test_an_allow_that_went_is_told_by_the_rule_that_went() -> None:
+    assert replayed("rules: [{id: other, effect: allow, who: {issuer: corp, ou: ops}}]")[:2] == (
+        "newly_denied",
+        "staff",
+    )
+
+
+def test_a_new_allow_is_told_with_the_identity() -> None:
+    named = "identities: {people: {issuer: corp, ou: staff}}\nrules: [{id: p, effect: allow, who: people}]"
+    found = replayed(named, verdict="deny", reason="no_rule_allows", rule="")
+    assert found[:3] == ("newly_allowed", "p", "people")
+
+
+@pytest.mark.parametrize(
+    "condition",
+    ["request: {sni: a.example}", "request: {header: {X-A: b}}", "when: {tls: TLSv1.3}"],
+)
+def test_what_the_log_does_not_hold_leaves_it_undetermined(condition: str) -> None:
+    text = f"rules: [{{id: a, effect: allow, who: {{issuer: corp}}, {condition}}}]"
+    assert replayed(text).tag == "undetermined"
+    assert replayed(text, path=None, method=None).tag == "undetermined"
+
+
+@pytest.mark.parametrize(
+    ("who", "tag"),
+    [
+        ("{issuer: corp, dns_san: a.example}", "undetermined"),
+        ("[{issuer: corp, dns_san: a.example}, {issuer: corp, ou: staff}]", "same"),
+        ("{issuer: corp, dns_san: a.example, ou: ops}", "newly_denied"),
+        ("{issuer: corp, min_key_bits: 2048}", "undetermined"),
+        ("any_certificate", "same"),
+    ],
+)
+def test_attributes_that_the_log_does_not_hold_count_where_they_decide(who: str, tag: str) -> None:
+    assert replayed(f"rules: [{{id: a, effect: allow, who: {who}}}]").tag == tag
+
+
+def test_what_takes_away_is_undetermined_too() -> None:
+    deny = "{id: d, effect: deny, who: {issuer: corp, email_san: a@b.example}}"
+    assert replayed(f"rules: [{STAFF}, {deny}]").tag == "undetermined"
+
+
+def test_switches_may_have_been_open() -> None:
+    head = "break_glass: {b: {max_duration: 1h, ticket: x}}\n"
+    assert replayed(f"{head}rules: [{STAFF[:-1]}, active_during: b}}]").tag == "undetermined"
+
+
+@pytest.mark.parametrize(
+    "reason", ["certificate_revoked", "malformed_message", "certificate_unavailable", "internal_error"]
+)
+def test_gates_that_only_the_agent_saw_deny_as_they_did(reason: str) -> None:
+    assert replayed(f"rules: [{STAFF}]", verdict="deny", reason=reason, rule="").tag == "same"
+
+
+def test_a_certificate_that_could_not_be_read_stays_denied() -> None:
+    unread = {"sha256": "ab" * 32, "subject": None, "issuer": None, "serial": None, "not_after": None}
+    assert replayed(f"rules: [{STAFF}]", verdict="deny", reason="certificate_unparsable", cert=unread).tag == "same"
+    assert replayed(f"rules: [{STAFF}]", verdict="deny", reason="ok", cert=unread).tag == "same"
+
+
+def test_gates_of_the_request_are_asked_again() -> None:
+    denied = {"verdict": "deny", "reason": "path_not_canonical", "rule": "", "path": "/./x"}
+    assert replayed(f"rules: [{STAFF}]", **denied).tag == "same"
+    assert replayed(f"defaults: {{path_on_ambiguity: normalise}}\nrules: [{STAFF}]", **denied).tag == "newly_allowed"
+    mismatch = {"verdict": "deny", "reason": "sni_mismatch", "rule": ""}
+    assert replayed(f"rules: [{STAFF}]", **mismatch).tag == "same"
+    assert replayed(f"defaults: {{sni_mismatch: allow}}\nrules: [{STAFF}]", **mismatch).tag == "newly_allowed"
+
+
+def test_anonymous_requests_are_judged_as_such() -> None:
+    nobody = {"verdict": "deny", "reason": "no_certificate", "rule": "", "cert": None}
+    text = "rules: [{id: all, effect: allow, who: anonymous}]"
+    assert replayed(text, **nobody).tag == "same"
+    found = replayed(f"defaults: {{no_certificate: anonymous}}\n{text}", **nobody)
+    assert (found.tag, found.client) == ("newly_allowed", "10.0.0.1")
+    assert replayed(f"defaults: {{no_certificate: anonymous}}\n{text}", **{**nobody, "src": None}).client == "unknown"
+
+
+def test_an_issuer_that_is_known_no_longer_denies() -> None:
+    other = {**line()["cert"], "issuer": "CN=Another CA"}
+    assert replayed(f"rules: [{STAFF}]", cert=other)[:2] == ("newly_denied", "staff")
+
+
+def test_a_name_alone_makes_no_issuer_known() -> None:
+    found = replayed(f"rules: [{STAFF}]", verdict="deny", reason="issuer_unknown", rule="")
+    assert found.tag == "undetermined"
+
+
+def test_a_name_that_two_issuers_have_is_neither() -> None:
+    second = CA("Corp CA")
+    text = "issuers: {a: {ca: a, revocation: {none: x}}, b: {ca: b, revocation: {none: x}}}\n"
+    found = model(f"{text}rules: [{{id: r, effect: allow, who: any_certificate}}]")
+    both = Policy(Evaluator.of(found), Issuers({"a": [CORP.der], "b": [second.der]}), {}, "0123456789ab")
+    assert Replay(both).judge(line()).tag == "newly_denied"
+
+
+def test_a_subject_that_can_not_be_read_back_is_unavailable() -> None:
+    strange = {**line()["cert"], "subject": "no name"}
+    assert replayed(f"rules: [{STAFF}]", cert=strange).tag == "undetermined"
+
+
+LISTS = "lists: {good: {file: g}}\nrules: [{id: staff, effect: allow, who: {issuer: corp, in_list: good}}]"
+
+
+def test_lists_are_asked_at_the_time_of_the_decision() -> None:
+    digest = identity_from_der(ALICE.der).sha256
+    assert isinstance(digest, bytes)
+    replay = Replay(judge(LISTS, {"good": Listing({Kind.SHA256: {digest: NOW + 60}})}))
+    assert replay.judge(line()).tag == "same"
+    assert replay.judge(line(time="2026-11-20T09:01:00Z")).tag == "newly_denied"
+    forever = Replay(judge(LISTS, {"good": Listing({Kind.SHA256: {digest: NEVER}})}))
+    assert forever.judge(line(time="2030-11-20T09:01:00Z")).tag == "same"
+
+
+def test_a_list_that_asks_for_what_the_log_lacks_is_undetermined() -> None:
+    assert (
+        Replay(judge(LISTS, {"good": Listing({Kind.SPKI_SHA256: {bytes(32): NEVER}})})).judge(line()).tag
+        == "undetermined"
+    )
+
+
+def test_windows_of_time_are_judged_at_the_minute() -> None:
+    window = 'when: {time: {tz: UTC, hours: "09:00-09:01"}}'
+    replay = Replay(judge(f"rules: [{STAFF[:-1]}, {window}}}]"))
+    tags = [replay.judge(line(time=f"2026-11-20T09:0{minute}:59Z")).tag for minute in (0, 1, 0)]
+    assert tags == ["same", "newly_denied", "same"]
+
+
+def test_no_more_is_remembered_than_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spoa.replay.REMEMBERED", 2)
+    replay = Replay(judge(f"rules: [{STAFF}]"))
+    assert {replay.judge(line(path=f"/{number}")).tag for number in range(5)} == {"same"}
+
+
+def test_totals_count_what_is_another() -> None:
+    totals = Totals()
+    for path in ("/x", "/y", "/x"):
+        totals.add(replayed(f"rules: [{STAFF}, {{id: d, effect: deny, request: {{path: /x}}}}]", path=path))
+    assert (totals.decisions, totals.tags["newly_denied"], totals.tags["same"]) == (3, 2, 1)
+    assert totals.rules == {("newly_denied", "d"): 2}
+    assert totals.clients == {("newly_denied", "CN=alice,OU=staff"): 2}
+
+
+def test_a_line_that_is_none_raises() -> None:
+    replay = Replay(judge(f"rules: [{STAFF}]"))
+    with pytest.raises(KeyError):
+        replay.judge({})
+    with pytest.raises(ValueError, match="does not appear to be an IPv4 or IPv6 address"):
+        replay.judge(line(src="nowhere"))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(documents(), st.lists(requests(), min_size=10, max_size=10))
+def test_whatever_was_decided_is_decided_again_or_left_open(document: dict[str, Any], asked: list[Request]) -> None:
+    """What the agent logs of its own decisions never comes out otherwise under the same policy."""
+    found = Policy(
+        Evaluator.of(model_of(document)),
+        Issuers({"corp": [CORP.der]}),
+        {name: ListIndex(write_index({})) for name in ("good", "old")},
+        "0123456789ab",
+    )
+    replay = Replay(found)
+    for request in asked:
+        for cert in (ALICE.der, None):
+            if cert is not None:
+                request.cert, request.used, request.verify = cert, True, 0
+            else:
+                request.cert, request.used, request.verify = ABSENT, False, UNAVAILABLE
+            judgement = found.judge(request, NOW)
+            entry = Entry(NOW, 0, "", request.source, request.method, request.host, request.path, judgement, "r")
+            assert replay.judge(json.loads(line_of(entry))).tag in {"same", "undetermined"}
