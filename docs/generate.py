@@ -20,6 +20,7 @@ from spoa.adapter import ARGUMENTS
 from spoa.cli import VERBS, verbs
 from spoa.facts import Missing
 from spoa.haproxy_config import ALWAYS_SENT, SAMPLES
+from spoa.lint.catalogue import ERRORS, WARNINGS, Advice
 from spoa.metrics import METRICS
 from spoa.policy import grammar, oids
 from spoa.policy.casegrammar import TESTS
@@ -277,10 +278,16 @@ def _names(names: Mapping[str, str]) -> str:
     return _table(("name", "OID"), ((f"`{name}`", oid) for name, oid in names.items()))
 
 
+def _findings(table: Mapping[str, Advice]) -> str:
+    return "\n\n".join(f"### {code}\n\n{advice.meaning}\n\n{advice.remedy}" for code, advice in table.items())
+
+
 BLOCKS: Final[Mapping[str, Callable[[], str]]] = {
     "arguments": _arguments,
     "command-line": _command_line,
     "data-types": _data_types,
+    "findings-errors": lambda: _findings(ERRORS),
+    "findings-warnings": lambda: _findings(WARNINGS),
     "metrics": _metrics,
     "names-eku": lambda: _names(oids.EKU),
     "names-subject": lambda: _names(oids.SUBJECT),

@@ -27,7 +27,7 @@ LAYERS: Mapping[int, str] = {
         "openings recorded"
     ),
     3: (
-        "assurance authorizer adapter comparison recall transcript questions nearest explanation coverage solver "
+        "lint. assurance authorizer adapter comparison recall transcript questions nearest explanation coverage solver "
         "memberships calls callers verdicts difference invariants reach rehearsal replay"
     ),
     4: (
@@ -111,7 +111,7 @@ IMPURE = frozenset({"asyncio", "socket", "time", "os", "logging", "random", "pat
 #: Where a library is at home.
 HOMES: Mapping[str, str] = {
     "cryptography": "identity issuers signatures revocation. pki pki_directory ocsp_responder",
-    "yaml": "policy.document",
+    "yaml": "policy.document policy.comments",
     "pysat": "solver",
     "aiohttp": "admin connector fetch",
     "yarl": "fetch",

@@ -12,10 +12,16 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from spoa.cli.annotations import workflow_commands
 from spoa.cli.findings import counted, load, print_problems, problem_rows
+from spoa.cli.sarif import sarif_log
+from spoa.cli.table import printable
 from spoa.crl_builder import build
 from spoa.evidence_keeper import state_of_lists
 from spoa.evidence_store import manifest_from_rows, sources_of
+from spoa.lint.linter import lint_policy
+from spoa.lint.places import mentions_of, places_of
+from spoa.lint.silences import Judged, apply_silences
 from spoa.policy.casegrammar import tests_schema
 from spoa.policy.cases import read_cases
 from spoa.policy.grammar import policy_schema
@@ -45,6 +51,7 @@ _EPILOG: Final = """
 Examples:
   spoa-authz check policies
   spoa-authz check policies --strict --json
+  spoa-authz check policies --format sarif > check.sarif
   spoa-authz check --schema > policy.schema.json
 
 \b
@@ -73,16 +80,66 @@ def _warn_of_lists(loaded: Loaded, directory: Path, report: Report) -> None:
             report.file_problem(file, what, "bad-crl", is_warning=True)
 
 
+def _dead_lists(loaded: Loaded) -> frozenset[str]:
+    """Return the lists that no certificate is on now."""
+    now = time.time()
+    return frozenset(
+        name
+        for name, listing in loaded.listings.items()
+        if not any(expiry > now for section in listing.sections.values() for expiry in section.values())
+    )
+
+
+def _look_at(directory: Path) -> tuple[Loaded | None, Report]:
+    """Load a policy directory, and look for all that can be found without running its tests."""
+    loaded, report = load(str(directory))
+    if loaded is not None:
+        for name, text in sorted(loaded.documents.tests.items()):
+            read_cases(text, name, loaded.model, report)
+        _warn_of_lists(loaded, directory, report)
+        lint_policy(loaded.model, loaded.documents.policies, report, dead_lists=_dead_lists(loaded))
+    return loaded, report
+
+
+def _judged(directory: Path, loaded: Loaded | None, report: Report) -> Judged:
+    """Return what was found, but for what comments silence."""
+    files = {problem.file for problem in report.problems}
+    mentions: dict[str, list[tuple[str, int]]] = {}
+    if loaded is not None:
+        files |= {*loaded.documents.policies, *loaded.documents.tests, *(source.file for source in loaded.model.lists)}
+        mentions = mentions_of(places_of(loaded.documents.policies).nodes, files)
+    texts = {file: text for file in sorted(files) if (text := _text_of(directory / file)) is not None}
+    return apply_silences(report.problems, texts, mentions, is_complete=not report.errors)
+
+
+def _text_of(path: Path) -> str | None:
+    """Return the text of a file that may hold comments; None where it is none."""
+    try:
+        content = path.read_bytes() if path.is_file() else b""
+        return content.decode()
+    except (OSError, UnicodeDecodeError):
+        return None  # what can't be read holds no comments, and is reported for itself
+
+
 @click.command("check", short_help="Validate a policy directory.", epilog=_EPILOG)
 @click.argument("directory", metavar="DIR", required=False, type=click.Path(exists=True, file_okay=False))
 @click.option("--strict", is_flag=True, help="Warnings count: exit 5.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "sarif", "github"]),
+    help="`sarif` is SARIF 2.1.0, `github` the annotations of a workflow. [default: text]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of policy documents, for editors.")
 @click.option("--kind", type=click.Choice(list(SCHEMAS)), help="Of which documents --schema prints the schema.")
-def command(directory: str | None, *, strict: bool, as_json: bool, schema: bool, kind: str | None) -> None:
+def command(
+    directory: str | None, *, strict: bool, form: str | None, as_json: bool, schema: bool, kind: str | None
+) -> None:
     """Validate and lint the policy directory DIR, without running its tests.
 
-    Every problem is printed as `file:line:col path: message`, the file relative to DIR.
+    Every problem is printed as `file:line:col path: message [code]`, the file relative to DIR. A comment silences a
+    warning where it stands: `# check: ignore CODE: reason`, at the end of the line or alone above.
     """
     if schema:
         click.echo(json.dumps(SCHEMAS[kind or "policy"](), indent=2))
@@ -91,24 +148,62 @@ def command(directory: str | None, *, strict: bool, as_json: bool, schema: bool,
         raise click.UsageError("--kind says of which documents --schema prints the schema; give both")
     if directory is None:
         raise click.UsageError("Missing argument 'DIR'.")
-    loaded, report = load(directory)
-    if loaded is not None:
-        for name, text in sorted(loaded.documents.tests.items()):
-            read_cases(text, name, loaded.model, report)
-        _warn_of_lists(loaded, Path(directory), report)
-    problems = report.problems
-    warnings = len(problems) - report.errors
-    if as_json:
-        answer = {
-            "ok": not report.errors,
-            "revision": loaded.revision if loaded is not None and not report.errors else None,
-            "errors": report.errors,
-            "warnings": warnings,
-            "problems": problem_rows(problems),
-        }
-        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
-    else:
-        print_problems(problems)
-        counts = f"{counted(report.errors, 'error')}, {counted(warnings, 'warning')}"
-        click.echo(f"{directory}: {counts}" if problems else f"{directory}: no problems found", err=bool(report.errors))
+    if as_json and form not in {None, "json"}:
+        raise click.UsageError(f"--json and --format {form} contradict each other; give one of them")
+    loaded, report = _look_at(Path(directory))
+    judged = _judged(Path(directory), loaded, report)
+    warnings = sum(problem.is_warning for problem in judged.problems)
+    _PRINTERS["json" if as_json else form or "text"](directory, loaded, report.errors, judged)
     sys.exit(_INVALID if report.errors else _WARNINGS if warnings and strict else 0)
+
+
+def _print_text(directory: str, _: Loaded | None, errors: int, judged: Judged) -> None:
+    print_problems(judged.problems, with_codes=True)
+    _print_counts(directory, errors, judged)
+
+
+def _print_counts(directory: str, errors: int, judged: Judged) -> None:
+    warnings = len(judged.problems) - errors
+    counts = f"{counted(errors, 'error')}, {counted(warnings, 'warning')}" if judged.problems else "no problems found"
+    silenced = f", {len(judged.silenced)} silenced" if judged.silenced else ""
+    click.echo(f"{directory}: {counts}{silenced}", err=bool(errors))
+
+
+def _print_json(_: str, loaded: Loaded | None, errors: int, judged: Judged) -> None:
+    rows = problem_rows(one.problem for one in judged.silenced)
+    answer = {
+        "ok": not errors,
+        "revision": loaded.revision if loaded is not None and not errors else None,
+        "errors": errors,
+        "warnings": len(judged.problems) - errors,
+        "silenced": len(judged.silenced),
+        "problems": problem_rows(judged.problems),
+        "silenced_problems": [{**row, "reason": one.reason} for row, one in zip(rows, judged.silenced, strict=True)],
+    }
+    click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+
+
+def _print_sarif(directory: str, _: Loaded | None, __: int, judged: Judged) -> None:
+    click.echo(json.dumps(sarif_log(judged, _from_here(directory)), indent=2))
+
+
+def _print_annotations(directory: str, _: Loaded | None, errors: int, judged: Judged) -> None:
+    for line in workflow_commands(judged.problems, _from_here(directory)):
+        click.echo(printable(line))
+    _print_counts(directory, errors, judged)
+
+
+def _from_here(directory: str) -> Path:
+    """Return a directory as code hosts name files: from the working directory, the top of the repository."""
+    try:
+        return Path(directory).absolute().relative_to(Path.cwd())
+    except ValueError:
+        return Path(directory)
+
+
+_PRINTERS: Final[Mapping[str, Callable[[str, Loaded | None, int, Judged], None]]] = {
+    "text": _print_text,
+    "json": _print_json,
+    "sarif": _print_sarif,
+    "github": _print_annotations,
+}

@@ -27,12 +27,13 @@ def load(directory: str) -> tuple[Loaded | None, Report]:
     return load_directory(Path(directory), report, time.time()), report
 
 
-def print_problems(problems: Iterable[Problem], *, err: bool = False) -> None:
-    """Print one problem a line: `file:line:col path: message`, a warning marked as one."""
+def print_problems(problems: Iterable[Problem], *, err: bool = False, with_codes: bool = False) -> None:
+    """Print one problem a line: `file:line:col path: message`, a warning marked as one; with its code if asked."""
     for problem in problems:
         where = f"{problem.file}:{problem.line}:{problem.column}" + (f" {problem.path}" if problem.path else "")
         mark = "warning: " if problem.is_warning else ""
-        click.echo(printable(f"{where}: {mark}{problem.message}"), err=err)
+        code = f" [{problem.code}]" if with_codes else ""
+        click.echo(printable(f"{where}: {mark}{problem.message}{code}"), err=err)
 
 
 def problem_rows(problems: Iterable[Problem]) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from typing import Final
 
 from spoa.policy.text import fold
 
-__all__ = ["MAX_LENGTH", "Regex"]
+__all__ = ["MAX_LENGTH", "CharacterSet", "Regex"]
 
 #: Longest expression, in characters.
 MAX_LENGTH: Final = 256
@@ -85,6 +85,11 @@ class Regex:
             if not states:
                 return False
         return self.final in states
+
+    @property
+    def automaton(self) -> tuple[dict[int, tuple[tuple[CharacterSet, frozenset[int]], ...]], frozenset[int], int]:
+        """The moves of each state, with all states that each leads to; the states to begin in; the one to end in."""
+        return self._moves, self._start, self._final
 
     def _step(self, states: frozenset[int], char: str) -> frozenset[int]:
         found = self._memo.get((states, char))

@@ -95,6 +95,8 @@ class Pattern(Protocol):
     def matches(self, value: Any, *, generous: bool) -> bool:
         """Tell whether *value*, of the attribute's own type, matches under the given polarity."""
 
+    def __hash__(self) -> int: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Matcher:

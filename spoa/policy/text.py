@@ -123,7 +123,7 @@ class TextPattern:
         return glob_matches(self._strict, strict_text(value))
 
     def pieces(self, *, generous: bool) -> tuple[str, ...]:
-        """Return the (folded) texts between the stars."""
+        """Return the (folded) texts between the stars; one piece means that there is no star."""
         return self._generous if generous else self._strict
 
     def literal(self, *, generous: bool) -> str | None:

@@ -60,6 +60,7 @@ def test_json_has_a_stable_form(tmp_path: Path) -> None:
     write_directory(tmp_path, WARNED)
     answer = json.loads(run(tmp_path, "--json").stdout)
     assert (answer["ok"], answer["errors"], answer["warnings"], len(answer["revision"])) == (True, 0, 1, 12)
+    assert (answer["silenced"], answer["silenced_problems"]) == (0, [])
     assert set(answer["problems"][0]) == {"file", "line", "column", "path", "severity", "code", "message"}
     write_directory(tmp_path, BAD)
     result = run(tmp_path, "--json")
@@ -101,3 +102,59 @@ def test_a_list_that_is_missing_or_no_use_is_a_warning_and_a_good_one_is_none(tm
     assert "the revocation lists of corp prove no certificate good: stale" in result.output
     (tmp_path / "a.crl").write_bytes(ca.crl())
     assert CliRunner().invoke(command, [str(tmp_path), "--strict"]).exit_code == 0
+
+
+def test_what_a_comment_silences_is_counted_and_told_with_its_reason(tmp_path: Path) -> None:
+    silent = WARNED.replace("identities:", "# check: ignore any-issuer: a merger\nidentities:")
+    write_directory(tmp_path, silent)
+    result = run(tmp_path, "--strict")
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}: no problems found, 1 silenced\n")
+    answer = json.loads(run(tmp_path, "--json").stdout)
+    assert (answer["warnings"], answer["silenced"], answer["problems"]) == (0, 1, [])
+    assert answer["silenced_problems"][0]["reason"] == "a merger"
+
+
+def test_a_silence_of_nothing_is_a_warning(tmp_path: Path) -> None:
+    write_directory(tmp_path, POLICY + "# check: ignore any-issuer: it was\n")
+    result = run(tmp_path, "--strict")
+    assert result.exit_code == 5
+    assert "[useless-silence]" in result.stdout
+
+
+def test_sarif_and_annotations_name_files_from_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sub").mkdir()
+    write_directory(tmp_path / "sub", WARNED)
+    monkeypatch.chdir(tmp_path)
+    log = json.loads(run("sub", "--format", "sarif").stdout)
+    result = log["runs"][0]["results"][0]
+    assert result["ruleId"] == "any-issuer"
+    assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "sub/policy.yaml"
+    annotated = run("sub", "--format", "github", "--strict")
+    assert annotated.exit_code == 5
+    first, last = annotated.stdout.splitlines()
+    assert first.startswith("::warning file=sub/policy.yaml,line=")
+    assert last == "sub: 0 errors, 1 warning"
+    assert json.loads(run(tmp_path / "sub", "--format", "json").stdout)["warnings"] == 1
+    monkeypatch.chdir("/")
+    assert run(tmp_path / "sub", "--format", "github").stdout.startswith(f"::warning file={str(tmp_path)[1:]}/sub/")
+
+
+def test_two_forms_at_once_are_a_usage_error(tmp_path: Path) -> None:
+    write_directory(tmp_path)
+    assert run(tmp_path, "--json", "--format", "sarif").exit_code == 2
+    assert run(tmp_path, "--json", "--format", "json").exit_code == 0
+
+
+def test_the_linter_knows_which_lists_are_dead(tmp_path: Path) -> None:
+    policy = POLICY.replace("{issuer: corp, ou: staff}", "{issuer: corp, in_list: gone}").replace(
+        "identities:", "lists: {gone: {file: gone.yaml}}\nidentities:"
+    )
+    write_directory(tmp_path, policy)
+    (tmp_path / "gone.yaml").write_text(
+        f"apiVersion: authz/v1\nkind: list\nentries:\n  - {{sha256: '{'ab' * 32}', expires: '2020-01-01T00:00:00Z'}}\n"
+    )
+    output = run(tmp_path).stdout
+    assert "[expired-entry]" in output
+    assert "this rule never matches: the list gone has no entry that is still valid" in output

@@ -1,0 +1,1 @@
+"""What in a valid policy deserves a look: findings by code, each with its place, that may be silenced with a reason."""

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from spoa.cli.sarif import sarif_log
+from spoa.exceptions import Problem
+from spoa.lint.silences import Judged, Silenced
+
+WARNING = Problem("a b.yaml", 3, 5, "rules[0].who", "too wide", "wide-allow", is_warning=True)
+ERROR = Problem("lists/x.txt", 0, 0, "", "can't be read", "unreadable")
+QUIET = Problem("a b.yaml", 9, 1, "rules[1]", "any", "any-issuer", is_warning=True)
+
+
+def test_a_log_has_what_the_standard_demands() -> None:
+    log = sarif_log(Judged((WARNING, ERROR), (Silenced(QUIET, "meant"),)), PurePosixPath("policies"))
+    assert log["version"] == "2.1.0"
+    (run,) = log["runs"]
+    driver = run["tool"]["driver"]
+    assert driver["name"] == "spoa-authz"
+    assert [rule["id"] for rule in driver["rules"]] == ["any-issuer", "unreadable", "wide-allow"]
+    assert {rule["defaultConfiguration"]["level"] for rule in driver["rules"]} == {"warning", "error"}
+    for result in run["results"]:
+        assert driver["rules"][result["ruleIndex"]]["id"] == result["ruleId"]
+        assert result["message"]["text"]
+
+
+def test_places_are_addresses_and_a_file_as_a_whole_has_no_region() -> None:
+    run = sarif_log(Judged((WARNING, ERROR), ()), PurePosixPath("policies"))["runs"][0]
+    places = [result["locations"][0]["physicalLocation"] for result in run["results"]]
+    assert places == [
+        {
+            "artifactLocation": {"uri": "policies/a%20b.yaml"},
+            "region": {"startLine": 3, "startColumn": 5},
+        },
+        {"artifactLocation": {"uri": "policies/lists/x.txt"}},
+    ]
+    assert run["results"][0]["locations"][0]["logicalLocations"] == [{"fullyQualifiedName": "rules[0].who"}]
+    assert [result["level"] for result in run["results"]] == ["warning", "error"]
+
+
+def test_what_is_silenced_is_suppressed_with_its_reason() -> None:
+    (result,) = sarif_log(Judged((), (Silenced(QUIET, "meant"),)), PurePosixPath())["runs"][0]["results"]
+    assert result["suppressions"] == [{"kind": "inSource", "status": "accepted", "justification": "meant"}]
