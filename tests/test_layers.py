@@ -111,7 +111,7 @@ IMPURE = frozenset({"asyncio", "socket", "time", "os", "logging", "random", "pat
 #: Where a library is at home.
 HOMES: Mapping[str, str] = {
     "cryptography": "identity issuers signatures revocation. pki pki_directory ocsp_responder",
-    "yaml": "policy.document policy.comments",
+    "yaml": "policy.document policy.comments policy.layout",
     "pysat": "solver",
     "aiohttp": "admin connector fetch",
     "yarl": "fetch",

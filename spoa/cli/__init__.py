@@ -36,6 +36,7 @@ class Verb(NamedTuple):
 VERBS: Final[Mapping[str, Verb]] = {
     "serve": Verb("serve", "Run the agent."),
     "check": Verb("check", "Validate a policy directory."),
+    "fmt": Verb("fmt", "Write policies in one layout."),
     "test": Verb("test", "Run the tests of a policy directory."),
     "explain": Verb("explain", "Say why a request is allowed or denied."),
     "who": Verb("who", "Tell what a certificate is and may reach."),
