@@ -1,5 +1,5 @@
 # Two commands matter: `make demo` and `make test`. Both install what they lack into .venv, and nothing anywhere else
-# but HAProxy builds in ~/.cache/spoa-authz (see tests/haproxy_builds.py).
+# but HAProxy builds and npm packages in ~/.cache/spoa-authz (see tests/haproxy_builds.py and tests/npm_packages.py).
 
 SHELL := /bin/sh
 VENV := .venv

@@ -1,14 +1,27 @@
 from __future__ import annotations
 
+import json
 from pathlib import PurePosixPath
+
+import jsonschema
+import pytest
 
 from spoa.cli.sarif import sarif_log
 from spoa.exceptions import Problem
 from spoa.lint.silences import Judged, Silenced
+from tests.npm_packages import npm_package
 
 WARNING = Problem("a b.yaml", 3, 5, "rules[0].who", "too wide", "wide-allow", is_warning=True)
 ERROR = Problem("lists/x.txt", 0, 0, "", "can't be read", "unreadable")
 QUIET = Problem("a b.yaml", 9, 1, "rules[1]", "any", "any-issuer", is_warning=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("judged", [Judged((), ()), Judged((WARNING, ERROR), (Silenced(QUIET, "meant"),))])
+def test_a_log_is_valid_by_the_schema_of_the_standard(judged: Judged) -> None:
+    schemas = npm_package("@microsoft/jest-sarif", "1.0.0-beta.0") / "lib" / "schemas"
+    schema = json.loads((schemas / "sarif-2.1.0-rtm.5.json").read_text())
+    jsonschema.validate(sarif_log(judged, PurePosixPath("policies")), schema)
 
 
 def test_a_log_has_what_the_standard_demands() -> None:
