@@ -27,8 +27,8 @@ LAYERS: Mapping[int, str] = {
         "openings recorded"
     ),
     3: (
-        "lint. assurance authorizer adapter comparison recall transcript questions nearest explanation coverage solver "
-        "memberships calls callers verdicts difference invariants reach rehearsal replay"
+        "lint. assurance authorizer adapter comparison recall transcript questions nearest explanation coverage "
+        "solver memberships calls callers verdicts difference invariants reach rehearsal replay"
     ),
     4: (
         "admin agent answering blocker builder bundle candidate connector control crew crl_builder crl_fetcher "

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+from spoa.facts import UNAVAILABLE
 from spoa.lint.linter import lint_policy
+from spoa.policy.gates import request_values
+from spoa.policy.model import RequestValues
 from spoa.policy.reading import Report
 from tests.drawn import HOLDERS, OPEN, TIMES, documents, model_of, policy_of, requests
 
@@ -73,3 +76,22 @@ def _inlined(part: Any, document: dict[str, Any]) -> Any:
                 document["identities"].get(item, item) if isinstance(item, str) else item for item in items
             ]
     return part
+
+
+@SETTINGS
+@given(documents(), ASKED)
+def test_what_is_said_to_be_unmeetable_lets_nobody_pass(document: dict[str, Any], asked: list[Asked]) -> None:
+    document["rules"].append({"id": "last", "effect": "require", "request": {"path": "/a/**"}, "who": "anonymous"})
+    policy = policy_of(document)
+    numbers = {number for code, number in found_in(document) if code == "unmeetable-require"}
+    requires = [rule for number, rule in enumerate(policy.model.rules) if number in numbers and not rule.is_shadow]
+    event(f"{len(requires)} requires")
+    for subject, request, now, switches in asked:
+        values = request_values(request, policy.model.defaults, now)
+        if not isinstance(values, RequestValues):
+            continue
+        decision = policy.judge(request, now, subject=subject, switches=switches).decision
+        for rule in requires:
+            is_about = all(one.holds(values.values.get(one.key, UNAVAILABLE), generous=True) for one in rule.request)
+            if is_about and rule.overridable_by not in switches:
+                assert decision.log_reason != "ok"
