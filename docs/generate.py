@@ -18,6 +18,7 @@ import click
 
 from spoa.adapter import ARGUMENTS
 from spoa.cli import VERBS, verbs
+from spoa.doctor import FINDINGS
 from spoa.facts import Missing
 from spoa.haproxy_config import ALWAYS_SENT, SAMPLES
 from spoa.lint.catalogue import ERRORS, WARNINGS, Advice
@@ -160,6 +161,11 @@ def _arguments() -> str:
     return _table(headers, rows)
 
 
+def _doctor_findings() -> str:
+    rows = ((f"`{code}`", str(kind.severity), kind.happens, kind.remedy) for code, kind in FINDINGS.items())
+    return _table(("code", "severity", "what can happen", "what to do"), rows)
+
+
 def _states(role: Role) -> str:
     """Draw a role's table of transitions; happenings that lead the same way share an arrow."""
     arrows: dict[tuple[State, State], list[Happening]] = {}
@@ -286,6 +292,7 @@ BLOCKS: Final[Mapping[str, Callable[[], str]]] = {
     "arguments": _arguments,
     "command-line": _command_line,
     "data-types": _data_types,
+    "doctor-findings": _doctor_findings,
     "findings-errors": lambda: _findings(ERRORS),
     "findings-warnings": lambda: _findings(WARNINGS),
     "metrics": _metrics,

@@ -27,11 +27,12 @@ LAYERS: Mapping[int, str] = {
         "openings recorded"
     ),
     3: (
-        "lint. assurance authorizer adapter comparison recall transcript questions nearest explanation coverage "
+        "doctor. lint. assurance authorizer adapter comparison recall transcript questions nearest explanation coverage "
         "solver memberships calls callers verdicts difference invariants reach rehearsal replay"
     ),
     4: (
-        "admin agent answering blocker builder bundle candidate connector control crew crl_builder crl_fetcher "
+        "admin agent agentprobe answering blocker builder bundle candidate connector control crew crl_builder "
+        "crl_fetcher "
         "decision_log diagnostics download enquiries evidence_keeper evidence_store fetch followed glass jobs "
         "listeners liststore loading lookup metrics ocsp_keeper ocsp_store peer pki_directory promotion reload "
         "revisions state statefile supervisor watcher worker"

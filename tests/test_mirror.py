@@ -21,6 +21,7 @@ ELSEWHERE: Mapping[str, tuple[str, str]] = {
     "lint/__init__.py": ("lint/test_linter.py", "it is empty"),
     "policy/__init__.py": ("policy/test_model.py", "it is empty"),
     "spop/__init__.py": ("spop/test_exports.py", "it only gives names"),
+    "doctor/__init__.py": ("doctor/test_examination.py", "it only gives names"),
     "haproxy_config/__init__.py": ("haproxy_config/test_rendering.py", "it only gives names"),
     "revocation/__init__.py": ("revocation/test_check.py", "it only gives names"),
 }

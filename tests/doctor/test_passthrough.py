@@ -1,0 +1,140 @@
+"""What gets through to servers beside what was judged."""
+
+from __future__ import annotations
+
+import pytest
+
+from spoa.doctor.passthrough import (
+    header_findings,
+    leniency_findings,
+    rewrite_findings,
+    route_findings,
+    serves,
+    switches_of,
+)
+from spoa.haproxy_config.proxies import Proxies, read_proxies
+from spoa.haproxy_config.reading import read_configuration
+
+CLEAN = (
+    "http-request del-header ^x[-_.](http[-_.])?(method|path) -m reg",
+    "http-request del-header ^x[-_.](original|rewrite|override) -m reg",
+    "http-request del-header Upgrade if { req.hdr(upgrade),lower -m sub h2c }",
+    "http-request del-header http2-settings",
+    "http-request del-header ^(x[-_.])?(client|ssl|real|remote)[-_.] -m reg",
+    "http-request del-header ^(x[-_.])?forwarded -m reg",
+)
+
+
+def read(*lines: str) -> Proxies:
+    text = "\n    ".join(["frontend f", "mode http", *lines])
+    return read_proxies(read_configuration([("a.cfg", text)], version="3.2", environment={}))
+
+
+def codes(*lines: str) -> list[str]:
+    return [finding.code for finding in header_findings(read(*lines).all[0])]
+
+
+def test_families_that_are_deleted_do_not_get_through() -> None:
+    assert codes(*CLEAN) == []
+    assert codes() == ["override-header-passes", "client-header-passes"]
+    assert codes(*CLEAN[:-1]) == ["client-header-passes"]
+
+
+@pytest.mark.parametrize(
+    ("deletion", "is_enough"),
+    [
+        ("^x[-_.]who -m reg", True),
+        ("^x-who -m reg", False),
+        ("x -m beg", True),
+        ("who -m end", True),
+        ("who -m sub", True),
+        ("X-Who", False),
+        ("( -m reg", False),
+        ("x-who -m str", False),
+    ],
+)
+def test_a_header_must_be_deleted_in_each_of_its_spellings(deletion: str, is_enough: bool) -> None:
+    added = "http-request add-header X-Who %[ssl_c_s_dn(cn)]"
+    found = codes(*CLEAN, f"http-request del-header {deletion}", added)
+    assert found == ([] if is_enough else ["spoofable-header"])
+    assert codes(*CLEAN, added, f"http-request del-header {deletion}") == ["spoofable-header"]
+
+
+def test_a_header_that_is_set_for_some_requests_only_is_the_clients_for_others() -> None:
+    deleted = "http-request del-header X_Who"
+    dotted = "http-request del-header x.who -m str"
+    always = "http-request set-header X-Who %[var(txn.authz.identity)]"
+    assert codes(*CLEAN, deleted, dotted, always) == []
+    assert codes(*CLEAN, deleted, dotted, f"{always} if {{ path /x }}") == ["spoofable-header"]
+    assert codes(*CLEAN, f"{deleted} if {{ path /x }}", dotted, always) == ["spoofable-header"]
+
+
+def test_headers_that_tell_nothing_of_the_client_are_nobodys_business() -> None:
+    assert codes(*CLEAN, "http-request add-header X-Frontend a") == []
+
+
+def test_long_names_are_looked_at_with_underscores() -> None:
+    added = "http-request add-header A-B-C-D-E %[src]"
+    assert codes(*CLEAN, "http-request del-header ^a[-_]b[-_]c[-_]d[-_]e$ -m reg", added) == []
+    assert codes(*CLEAN, "http-request del-header A-B-C-D-E", added) == ["spoofable-header"]
+
+
+def test_rewrites_are_named_where_they_stand() -> None:
+    found = read(
+        "http-request set-path %[var(txn.authz.path)] if { var(txn.authz.path) -m found }",
+        "http-request set-method GET",
+        "use_backend b",
+        "\nbackend b",
+        "http-request set-uri /x",
+    )
+    findings = list(rewrite_findings(found.all[0], [found.all[1]], is_normalised=True))
+    assert [(finding.code, finding.line) for finding in findings] == [
+        ("rewritten-after-verdict", 4),
+        ("rewritten-in-backend", 8),
+    ]
+    plain = read().all[0]
+    assert [one.code for one in rewrite_findings(plain, [], is_normalised=True)] == ["normalised-path-ignored"]
+    assert list(rewrite_findings(plain, [], is_normalised=False)) == []
+
+
+@pytest.mark.parametrize("option", ["accept-invalid-http-request", "accept-unsafe-violations-in-http-request"])
+def test_lenient_options_are_named(option: str) -> None:
+    assert [one.code for one in leniency_findings(read(f"option {option}").all[0])] == ["lenient-parsing"]
+    assert list(leniency_findings(read(f"no option {option}").all[0])) == []
+
+
+ROUTE = "use_backend %[var(txn.authz.route)] if { var(txn.authz.route) -m found }"
+GUARD = "http-request deny if { var(txn.authz.route) -m str agents }"
+SERVER = ("\nbackend b", "server s 127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ((GUARD, ROUTE), []),
+        ((ROUTE,), ["route-unguarded"]),
+        ((GUARD, ROUTE, "default_backend b", *SERVER), ["route-falls-through"]),
+        ((GUARD, ROUTE, "use_backend b if { path /x }", *SERVER), ["route-falls-through"]),
+        ((GUARD, ROUTE, "use_backend b unless { var(txn.authz.route) -m found }", *SERVER), []),
+        ((GUARD, ROUTE, "use_backend %[path]"), ["route-falls-through"]),
+        ((GUARD, ROUTE, "default_backend b", *SERVER, "http-request deny"), []),
+        ((GUARD, ROUTE, "default_backend b", "\nbackend b"), []),
+        (("default_backend b", *SERVER), []),
+    ],
+)
+def test_routes_must_end_where_the_policy_says(lines: tuple[str, ...], expected: list[str]) -> None:
+    found = read(*lines)
+    assert [one.code for one in route_findings(found.all[0], found.backends)] == expected
+
+
+def test_a_backend_serves_where_it_has_servers_and_does_not_deny_everything() -> None:
+    found = read(
+        *SERVER, "\nbackend c", "server-template s 1 a:1", "http-request deny if FALSE", "\nbackend d", "mode http"
+    )
+    assert [serves(proxy) for proxy in found.all[1:]] == [True, True, False]
+
+
+def test_the_default_backend_is_the_nearest() -> None:
+    text = "defaults\n    default_backend a\nfrontend f\n    default_backend b\n    default_backend c\nfrontend g\n"
+    found = read_proxies(read_configuration([("a.cfg", text)], version="3.2", environment={}))
+    assert [[rule.action for rule in switches_of(one)] for one in found.all] == [["c"], ["a"]]
