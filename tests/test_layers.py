@@ -27,14 +27,13 @@ LAYERS: Mapping[int, str] = {
         "openings recorded"
     ),
     3: (
-        "doctor. lint. assurance authorizer adapter comparison recall transcript questions nearest explanation coverage "
-        "solver memberships calls callers verdicts difference invariants reach rehearsal replay"
+        "doctor. lint. migration. assurance authorizer adapter comparison recall transcript questions nearest explanation "
+        "coverage solver memberships calls callers verdicts difference invariants reach rehearsal replay"
     ),
     4: (
         "admin agent agentprobe answering blocker builder bundle candidate connector control crew crl_builder "
-        "crl_fetcher "
-        "decision_log diagnostics download enquiries evidence_keeper evidence_store fetch followed glass jobs "
-        "listeners liststore loading lookup metrics ocsp_keeper ocsp_store peer pki_directory promotion reload "
+        "crl_fetcher decision_log diagnostics download enquiries evidence_keeper evidence_store fetch followed glass "
+        "jobs listeners liststore loading lookup metrics ocsp_keeper ocsp_store peer pki_directory promotion reload "
         "revisions state statefile supervisor watcher worker"
     ),
     5: "settings cli. __main__",
@@ -72,6 +71,7 @@ ARROWS: Mapping[str, str] = {
     "invariants": "authorizer solver transcript verdicts",
     "replay": "authorizer",
     "rehearsal": "authorizer coverage invariants",
+    "migration.": "authorizer",
     "agent": "answering decision_log metrics peer",
     "answering": "decision_log enquiries metrics",
     "admin": "reload",

@@ -45,6 +45,7 @@ VERBS: Final[Mapping[str, Verb]] = {
     "replay": Verb("replay", "Judge recorded decisions again under another policy."),
     "fingerprint": Verb("fingerprint", "Print what names a certificate in a list."),
     "haproxy-config": Verb("haproxy_config", "Print the configuration that HAProxy needs."),
+    "import": Verb("import_", "Draft a policy from HAProxy's ACLs."),
     "doctor": Verb("doctor", "Prove that HAProxy fails closed."),
     "block": Verb("block", "Refuse a certificate here and now."),
     "unblock": Verb("unblock", "Lift a block."),

@@ -7,7 +7,7 @@ opposite; an ACL is a disjunction of tests (configuration manual, section 7).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Final
 
@@ -19,14 +19,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALWAYS",
+    "MAX_TERMS",
     "PREDEFINED",
     "Acl",
     "Comparison",
     "Condition",
     "Literal",
     "Term",
+    "opposite",
     "read_comparison",
     "read_condition",
+    "resampled",
 ]
 
 #: Most terms that `unless` may unfold into.
@@ -171,6 +174,16 @@ def read_comparison(words: Sequence[Word], line: Line) -> Comparison:
     return Comparison(fetch, arguments, tuple(parts[1:]), match, tuple(patterns), tuple(files), ignores_case, line)
 
 
+def resampled(test: Comparison, sample: str) -> Comparison:
+    """Return a test of another sample, which goes through the converters of both.
+
+    Raises:
+        ValueError: it is no sample expression.
+    """
+    (fetch, arguments), *converters = _parts(sample)
+    return replace(test, fetch=fetch, arguments=arguments, converters=(*converters, *test.converters))
+
+
 def _parts(expression: str) -> list[tuple[str, tuple[str, ...]]]:
     """Split `fetch(args),converter(args)` at the commas outside parentheses."""
     parts, position = [], 0
@@ -201,8 +214,8 @@ def read_condition(words: Sequence[Word], line: Line, acls: Mapping[str, Acl]) -
     text = " ".join(word.text for word in words)
     terms = tuple(map(tuple, _terms(words[1:], line, acls)))
     if words[0].text == "unless":
-        opposite = _opposite(terms)
-        return Condition((), text, is_too_large=True) if opposite is None else Condition(opposite, text)
+        negated = opposite(terms)
+        return Condition((), text, is_too_large=True) if negated is None else Condition(negated, text)
     return Condition(terms, text)
 
 
@@ -242,8 +255,8 @@ def _predefined(name: str, line: Line) -> Acl:
     return Acl(name, (Comparison(fetch, (), (), match, patterns, (), ignores_case=False, line=line),))
 
 
-def _opposite(terms: Iterable[Term]) -> tuple[Term, ...] | None:
-    """Return the terms that hold where none of these does; None where there are too many."""
+def opposite(terms: Iterable[Term]) -> tuple[Term, ...] | None:
+    """Return the terms that hold exactly where none of these does; None where there are too many."""
     choices = [[Literal(one.acl, not one.is_positive) for one in term] for term in terms]
     size = 1
     for choice in choices:

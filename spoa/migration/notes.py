@@ -1,0 +1,78 @@
+"""What a draft can't say, or says otherwise than HAProxy did: by code, file, line and reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from spoa.haproxy_config.reading import Line
+
+__all__ = ["NOTES", "Note", "Notes"]
+
+#: Code → what it means. `untranslated` and `unsafe-…` count as warnings, `kept` and `narrowed` are for reading.
+NOTES: Final[Mapping[str, str]] = {
+    "untranslated": "The policy language has no word for it; where it restricted, the draft denies without it.",
+    "unsafe-prefix": "A prefix of text is none of a path: /admin is also that of /administrator, and not of /Admin.",
+    "unsafe-substring": "Whoever gets a certificate with the text anywhere in its name is matched.",
+    "unsafe-first-ou": "HAProxy looks at the first value only; what stands behind it is neither granted nor denied.",
+    "unsafe-verb-list": "A list of denied methods lets all others through, those that are not known yet included.",
+    "unsafe-issuer": "Any CA of the bind line can issue a certificate with this name.",
+    "unsafe-certificate-test": "The sample is not what it looks like: see the line's reason.",
+    "unsafe-header": "Clients write headers themselves.",
+    "unsafe-fingerprint": "SHA-1 no longer tells certificates apart; the list takes such lines until a date.",
+    "unsafe-url": "A URL may be absolute, and then begins with a scheme; the draft judges the path.",
+    "host-spelling": "Host names are judged in lower case and without a port.",
+    "narrowed": "The draft grants less than HAProxy did.",
+    "kept": "It is no authorization, and stays in HAProxy.",
+    "placeholder": "A file could not be read; the draft has something in its place that lets nobody in.",
+    "not-joined": "HAProxy refuses a continued line; it was read as one.",
+    "unreadable": "The line can't be read.",
+}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Note:
+    """One remark.
+
+    Attributes:
+        file, line: where the original stands.
+        code: a key of `NOTES`.
+        text: what stands there, and the reason.
+    """
+
+    file: str
+    line: int
+    code: str
+    text: str
+
+    @property
+    def is_warning(self) -> bool:
+        """Whether somebody has to decide something."""
+        return self.code not in {"kept", "narrowed", "host-spelling"}
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.code}: {self.text}"
+
+
+class Notes:
+    """Notes as they are taken; each is there once."""
+
+    def __init__(self) -> None:
+        self._all: dict[Note, None] = {}
+
+    def add(self, line: Line, code: str, text: str) -> None:
+        """Take a note of a line."""
+        self.take(Note(line.file, line.number, code, text))
+
+    def take(self, note: Note) -> None:
+        """Take a note."""
+        assert note.code in NOTES, note
+        self._all[note] = None
+
+    @property
+    def all(self) -> tuple[Note, ...]:
+        """All notes, by file and line."""
+        return tuple(sorted(self._all))

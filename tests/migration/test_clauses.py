@@ -1,0 +1,111 @@
+"""Rules without their order: refusals and switches as alternatives."""
+
+from __future__ import annotations
+
+from spoa.migration.clauses import Refusal, refusals, switches
+from spoa.migration.notes import Notes
+from tests.migration.configurations import frontend, proxies_of
+
+ACLS = ("acl x path /x", "acl y path /y", "acl z path /z")
+
+
+def refused(*lines: str, backends: str = "") -> tuple[list[Refusal], Notes]:
+    proxies = proxies_of(frontend(*ACLS, *lines, backends=backends))
+    notes = Notes()
+    return refusals(proxies.frontends[0], proxies, notes), notes
+
+
+def shown(found: list[Refusal]) -> list[list[str]]:
+    return [[" ".join(map(str, term)) for term in refusal.terms] for refusal in found]
+
+
+def test_a_refusal_holds_only_where_no_earlier_rule_has_allowed() -> None:
+    found, _ = refused(
+        "http-request allow if x y", "http-request deny if z", "http-request allow if y", "http-request deny"
+    )
+    assert shown(found) == [["z !x", "z !y"], ["!y"]]
+
+
+def test_an_unconditional_allow_ends_all_refusals() -> None:
+    found, _ = refused("http-request allow", "http-request deny if x")
+    assert shown(found) == [[]]
+
+
+def test_what_contradicts_itself_is_left_out() -> None:
+    found, _ = refused("http-request allow if x", "http-request deny if x or y x or z")
+    assert shown(found) == [["z !x"]]
+
+
+def test_other_rules_refuse_as_well_each_with_its_status() -> None:
+    found, _ = refused(
+        "tcp-request connection reject if x",
+        "tcp-request content reject if y",
+        "http-request deny deny_status 429 if x",
+        "http-request tarpit if x",
+        "http-request auth realm r unless { http_auth(users) }",
+        "http-request return status 404 if z",
+        "http-request return status 200 if z",
+        "http-request silent-drop if z",
+        "block if z",
+    )
+    assert [refusal.status for refusal in found] == [403, 403, 429, 500, 401, 404, 403, 403]
+
+
+def test_accepting_in_one_set_of_rules_says_nothing_in_another() -> None:
+    found, _ = refused("tcp-request content accept if x", "tcp-request content reject", "http-request deny if x")
+    assert shown(found) == [["!x"], ["x"]]
+
+
+def test_rules_of_a_backend_hold_for_what_is_sent_there() -> None:
+    backends = "backend d\n    acl w src 10.0.0.1\n    http-request deny if w\n"
+    found, _ = refused("use_backend a if x", "use_backend d if y or z", "default_backend b", backends=backends)
+    assert shown(found) == [["w y !x", "w z !x"]]
+
+
+def test_switches_come_in_order_and_the_default_last() -> None:
+    proxies = proxies_of(frontend(*ACLS, "default_backend b", "use_backend a if x", "use_backend %[path] if y"))
+    notes = Notes()
+    found = switches(proxies.frontends[0], notes)
+    assert [(one.backend, [len(term) for term in one.terms]) for one in found] == [("a", [1]), ("b", [0])]
+    assert [note.code for note in notes.all] == ["kept"]
+    assert switches(proxies_of(frontend()).frontends[0], notes) == []
+
+
+def test_captures_and_variables_are_what_they_hold() -> None:
+    found, _ = refused(
+        "capture request header X-A len 10",
+        "http-request set-var(txn.cn) ssl_c_s_dn(cn),lower",
+        "http-request set-var(txn.no) ssl_c_s_dn(cn) if x",
+        "http-request deny if { capture.req.hdr(0) -m str a } { var(txn.cn),upper -m str b } { var(txn.no) -m str c }",
+    )
+    tests = [literal.acl.tests[0] for literal in found[0].terms[0]]
+    assert [str(test) for test in tests] == [
+        "req.fhdr(X-A) -m str a",
+        "ssl_c_s_dn(cn),lower,upper -m str b",
+        "var(txn.no) -m str c",
+    ]
+
+
+def test_what_is_no_authorization_is_noted_as_staying_and_what_changes_the_request_as_unsaid() -> None:
+    _, notes = refused(
+        "http-request redirect scheme https unless { ssl_fc }",
+        "http-request set-header a b",
+        "http-request set-path /x",
+        "http-request use-service prometheus-exporter if x",
+        "http-request track-sc0 src",
+        "http-request sc-inc-gpc0(0)",
+    )
+    assert [(note.code, note.line) for note in notes.all] == [("kept", 8), ("untranslated", 10), ("kept", 11)]
+
+
+def test_a_condition_of_too_many_alternatives_is_taken_to_hold() -> None:
+    long = " or ".join(["x y z"] * 7)
+    found, notes = refused(f"http-request deny unless {long}")
+    assert shown(found) == [[""]]
+    assert [note.code for note in notes.all] == ["untranslated"]
+
+
+def test_an_exception_of_too_many_alternatives_is_left_out() -> None:
+    long = " or ".join(["x y z"] * 6)
+    found, _ = refused(f"http-request allow if {long}", "http-request deny")
+    assert shown(found) == [[""]]
