@@ -32,9 +32,9 @@ LAYERS: Mapping[int, str] = {
     ),
     4: (
         "admin agent agentprobe answering blocker builder bundle candidate connector control crew crl_builder "
-        "crl_fetcher decision_log diagnostics download enquiries evidence_keeper evidence_store fetch followed glass "
-        "jobs listeners liststore loading lookup metrics ocsp_keeper ocsp_store peer pki_directory promotion reload "
-        "revisions state statefile supervisor watcher worker"
+        "crl_fetcher decision_log diagnostics download enquiries evidence_keeper evidence_store fetch followed "
+        "glass jobs listeners liststore loading lookup metrics ocsp_keeper ocsp_store peer pki_directory "
+        "promotion reenactment reload revisions state statefile supervisor watcher worker"
     ),
     5: "settings cli. __main__",
 }
