@@ -27,8 +27,8 @@ LAYERS: Mapping[int, str] = {
         "openings recorded"
     ),
     3: (
-        "doctor. lint. migration. assurance authorizer adapter comparison recall transcript questions nearest explanation "
-        "coverage solver memberships calls callers verdicts difference invariants reach rehearsal replay"
+        "doctor. lint. migration. assurance authorizer adapter comparison recall transcript questions nearest "
+        "explanation coverage solver memberships calls callers verdicts difference invariants reach rehearsal replay"
     ),
     4: (
         "admin agent agentprobe answering blocker builder bundle candidate connector control crew crl_builder "

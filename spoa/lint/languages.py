@@ -214,7 +214,7 @@ class _Builder:
 
 
 def _of_regex(regex: Regex) -> Language:
-    moves, start, final = regex.automaton
+    moves, start, final = regex.moves, regex.start, regex.final
     return Language(moves, start, frozenset({final}))
 
 

@@ -86,11 +86,6 @@ class Regex:
                 return False
         return self.final in states
 
-    @property
-    def automaton(self) -> tuple[dict[int, tuple[tuple[CharacterSet, frozenset[int]], ...]], frozenset[int], int]:
-        """The moves of each state, with all states that each leads to; the states to begin in; the one to end in."""
-        return self._moves, self._start, self._final
-
     def _step(self, states: frozenset[int], char: str) -> frozenset[int]:
         found = self._memo.get((states, char))
         if found is None:
