@@ -92,11 +92,11 @@ class OcspJudge:
         until = self._signed_until(response, issuer)
         problem = until if isinstance(until, Reason) else self._content_problem(response, singles)
         until = FOREVER if isinstance(until, Reason) else until
-        answers = [self._single(single, response, problem, until) for single in singles]
+        answers = [self._single(single, problem, until) for single in singles]
         return min(answers, key=lambda item: _severity(item.result.status))
 
-    def _single(self, single: SingleResponse, response: OcspResponse, problem: Reason | None, until: int) -> _Answer:
-        freshness = self._freshness(single, response)
+    def _single(self, single: SingleResponse, problem: Reason | None, until: int) -> _Answer:
+        freshness = self._freshness(single)
         if problem is None and single.status is Status.REVOKED:
             # As with CRLs: a revocation that was signed stands, whatever the dates.
             is_on_hold = single.reason == _HOLD
@@ -109,9 +109,10 @@ class OcspJudge:
         result = Result(single.status, reason, valid_until=min(freshness.valid_until, until), is_late=freshness.is_late)
         return _Answer(result, single.this_update, is_fresh=True)
 
-    def _freshness(self, single: SingleResponse, response: OcspResponse) -> Freshness:
+    def _freshness(self, single: SingleResponse) -> Freshness:
+        # When it was signed (producedAt) is no criterion (section 3.2): it may have been long after thisUpdate.
         now, rules = self._now, self._rules
-        if max(single.this_update, response.produced_at) > now + rules.skew:
+        if single.this_update > now + rules.skew:
             return Freshness(Reason.NOT_YET_VALID)
         if single.next_update is None:
             until = single.this_update + rules.max_age_without_next_update
