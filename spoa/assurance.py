@@ -29,7 +29,7 @@ from spoa.revocation.status import (
     Status,
     most_specific,
 )
-from spoa.revocation.trust import path_of
+from spoa.revocation.trust import is_same_authority, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -142,7 +142,7 @@ class Authorities:
 
     def __init__(self, issuers: Issuers) -> None:
         self._own = {name: read_certificates(issuers.certificates(name)) for name in issuers.names}
-        self._above: dict[bytes, tuple[Certified, ...]] = {}
+        self._parents: dict[bytes, tuple[Certified, ...]] = {}
         self.all: Final = tuple(certified for own in self._own.values() for certified in own)
         self._ders = frozenset(certified.der for certified in self.all)
 
@@ -151,33 +151,38 @@ class Authorities:
 
     def of(self, issuer: str) -> tuple[Certified, ...]:
         """Return an issuer's own CA certificates and those that stand above them: who may sign evidence for it."""
-        own = self._own.get(issuer, ())
-        found = {member.sha256: member for one in own for member in self.above(one)}
-        return tuple(found.values())
-
-    def above(self, certified: Certified) -> tuple[Certified, ...]:
-        """Return a CA certificate and those above it, as far as the policy names them."""
-        known = self._above.get(certified.sha256)
-        if known is None:
-            known = self._above[certified.sha256] = self._search(certified)
-        return known
-
-    def _search(self, certified: Certified) -> tuple[Certified, ...]:
-        found = [certified]
-        while not found[-1].is_self_issued and len(found) < _MAX_ABOVE:
-            parent = next((one for one in self.all if one not in found and found[-1].is_issued_by(one)), None)
-            if parent is None:
-                break
-            found.append(parent)
+        found = list(self._own.get(issuer, ()))
+        for one in found:
+            found += [parent for parent in self._parents_of(one) if parent not in found]
         return tuple(found)
 
+    def _parents_of(self, one: Certified) -> tuple[Certified, ...]:
+        """Return the CA certificates that the policy names whose key signed this one."""
+        known = self._parents.get(one.sha256)
+        if known is None:
+            above = () if one.is_self_issued else self.all
+            known = self._parents[one.sha256] = tuple(other for other in above if one.is_issued_by(other))
+        return known
+
     def path(self, certificate: Certified, authority: bytes, now: int) -> Path | None:
-        """Return the path from a certificate over the CA certificate (DER) that issued it to the topmost one named."""
-        nearest = next((one for one in self.all if one.der == authority), None)
-        if nearest is None:
+        """Return the path from a certificate over the CA certificate (DER) that issued it to the topmost one named.
+
+        Of certificates for one CA and key, as its renewal leaves them, one in date is taken.
+        """
+        named = next((one for one in self.all if one.der == authority), None)
+        if named is None:
             return None
-        above = self.above(nearest)
+        above = [_likeliest([named, *(one for one in self.all if is_same_authority(one, named))], now)]
+        while len(above) < _MAX_ABOVE:
+            parents = [one for one in self._parents_of(above[-1]) if one not in above]
+            if not parents:
+                break
+            above.append(_likeliest(parents, now))
         return path_of(certificate, above, above[-1:], now)
+
+
+def _likeliest(candidates: Sequence[Certified], now: int) -> Certified:
+    return min(candidates, key=lambda one: (not one.is_valid_at(now), not one.may_sign_crls))
 
 
 class _Member(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from spoa.revocation.crl import Crl, read_crl
 from spoa.revocation.ocsp import read_response
 from spoa.revocation.ocsp_memory import OcspKnowledge, OcspMemory
 from spoa.revocation.status import FOREVER, IdpMatching, NonceMode, Reason, Rules
+from tests.der import element, rebuilt, replaced, sequence
 from tests.pki import CA, DAY, HOUR
 from tests.policies import NOW
 from tests.revocation.lists import answer
@@ -101,6 +103,26 @@ def test_what_can_not_be_read_or_has_no_path_is_undetermined() -> None:
     assert judged(own, der=b"junk")[0] == "undetermined"
     assert own.authorities.path(own.authorities.all[0], b"unknown", NOW) is None
     assert judged(own, der=CA("corp", now=NOW).issue("forged").der)[0] == "undetermined"
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_ca_that_was_renewed_with_its_key_counts_by_the_certificate_in_date(*, is_first: bool) -> None:
+    """Files hold the old certificate beside the new one, in any order, also those of the CAs above."""
+
+    def outdated(ca: CA) -> list[bytes]:
+        both = [rebuilt(ca.der, ROOT.key, replaced(4, validity)), ca.der]
+        return both if is_first else both[::-1]
+
+    dates = (f"{dt.datetime.fromtimestamp(NOW - days * DAY, dt.UTC):%y%m%d%H%M%SZ}".encode() for days in (9, 1))
+    validity = sequence(*(element(0x17, date) for date in dates))
+    issuers = Issuers({"corp": outdated(CORP), "above": outdated(ROOT)})
+    own = Assurance(Authorities(issuers), {"corp": (read_crl(CORP.crl()), read_crl(ROOT.crl()))})
+    authority = issuers.authority_of(ALICE.der)
+    assert authority is not None
+    for revocation in (STRICT, CHAIN):
+        found = own.of(ALICE.der, authority.der, Issuer("corp", (), revocation=revocation), NOW)
+        assert found is not None
+        assert (found.state, found.detail) == ("good", "ok")
 
 
 def test_evidence_may_be_signed_by_an_issuer_and_those_above_it() -> None:

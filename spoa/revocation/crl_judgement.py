@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from spoa.revocation.distribution import ALL_REASONS, covered_reasons
 from spoa.revocation.status import FOREVER, Depth, Reason, Result, Status, most_specific
+from spoa.revocation.trust import is_same_authority
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -136,7 +137,7 @@ class CrlJudge:
         self, signer: Certified, crl: Crl, issuer: Certified, judged: frozenset[bytes], *, is_direct: bool
     ) -> int | Reason:
         trust = self._trust
-        if (signer.subject, signer.spki_sha256) == (issuer.subject, issuer.spki_sha256):
+        if is_same_authority(signer, issuer):
             return FOREVER
         path = trust.path_to_anchor(signer)
         if path is None or (is_direct and trust.authority(signer) != trust.authority(issuer)):

@@ -12,6 +12,7 @@ from spoa.exceptions import CertificateError
 from spoa.revocation.certificates import Certified
 from spoa.revocation.crl import Freshness
 from spoa.revocation.status import FOREVER, NonceMode, Reason, Result, Rules, Status, most_specific
+from spoa.revocation.trust import is_same_authority
 from spoa.signatures import SignatureAlgorithm, algorithm_from_der, is_signed, is_weak
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ class OcspJudge:
         return most_specific(*problems)
 
     def _believed_until(self, signer: Certified, issuer: Certified) -> int | Reason:
-        if (signer.subject, signer.spki_sha256) == (issuer.subject, issuer.spki_sha256):
+        if is_same_authority(signer, issuer):
             return FOREVER
         if not signer.is_valid_at(self._now):
             return Reason.SIGNER_NOT_TRUSTED

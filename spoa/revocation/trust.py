@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from spoa.signatures import is_weak
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from spoa.issuers import CanonicalName
     from spoa.revocation.certificates import Certified
     from spoa.revocation.status import Rules
 
-__all__ = ["Authority", "Path", "Trust", "path_of"]
+__all__ = ["Authority", "Path", "Trust", "is_same_authority", "path_of"]
 
 Path: TypeAlias = "tuple[Certified, ...]"
 Authority: TypeAlias = "tuple[CanonicalName, bytes]"
@@ -36,19 +36,18 @@ def path_of(
     """
     path = [certificate]
     for issuer in issuers:
-        anchor = _same_as(issuer, anchors)
-        path.append(anchor or issuer)
-        if anchor:
-            return tuple(path) if _is_linked(path, now) else None
-    for anchor in anchors:
-        if _is_linked([*path, anchor], now):
-            return (*path, anchor)
-    return None
+        same = [anchor for anchor in anchors if is_same_authority(anchor, issuer)]
+        if same:
+            anchors = same
+            break
+        path.append(issuer)
+    # Several may be the same with other dates, when a CA was renewed.
+    return next(((*path, anchor) for anchor in anchors if _is_linked([*path, anchor], now)), None)
 
 
-def _same_as(certificate: Certified, others: Iterable[Certified]) -> Certified | None:
-    wanted = certificate.subject, certificate.spki_sha256
-    return next((other for other in others if (other.subject, other.spki_sha256) == wanted), None)
+def is_same_authority(one: Certified, other: Certified) -> bool:
+    """Tell whether two certificates are of one name and key, as those of a CA before and after its renewal are."""
+    return (one.subject, one.spki_sha256) == (other.subject, other.spki_sha256)
 
 
 def _is_linked(path: Sequence[Certified], now: int) -> bool:
@@ -70,7 +69,9 @@ class Trust:
     def __init__(self, path: Path, extra: Sequence[Certified], now: int, rules: Rules) -> None:
         """Start from a path that `path_of` found; `extra` are certificates that may sign evidence, if they prove it."""
         self.path: Final = path
-        by_fingerprint = {certificate.sha256: certificate for certificate in (*extra, *path[1:])}
+        # What the path says of a key stands: another certificate for it, be it signed by itself, can't say more.
+        strangers = [one for one in extra if not any(is_same_authority(one, member) for member in path[1:])]
+        by_fingerprint = {certificate.sha256: certificate for certificate in (*strangers, *path[1:])}
         self.candidates: Final = tuple(by_fingerprint.values())
         self._now: Final = now
         self._is_sha1_allowed: Final = now < rules.sha1_until
@@ -96,9 +97,8 @@ class Trust:
         return signer.is_valid_at(self._now) and not signer.has_unknown_critical
 
     def _search(self, path: Path) -> Path | None:
-        anchor = _same_as(path[-1], self.path[-1:])
-        if anchor:
-            return (*path[:-1], anchor)
+        if is_same_authority(path[-1], self.path[-1]):
+            return (*path[:-1], self.path[-1])
         for issuer in self.candidates:
             if issuer in path or len(path) >= _MAX_PATH:
                 continue

@@ -8,7 +8,8 @@ import pytest
 from cryptography import x509
 
 from spoa.revocation import Rules, Status
-from tests.der import element
+from spoa.revocation.certificates import Certified
+from tests.der import element, rebuilt, replaced
 from tests.pki import CA, DAY, HOUR, Issued
 from tests.revocation.lists import (
     FUTURE,
@@ -183,6 +184,15 @@ class TestSigner:
         alice = ca.issue("alice")
         assert said(asked(alice, ca, crl(ca))) == ("undetermined", "crl_sign_missing")
         assert said(asked(alice, ca, crl(ca, at(alice)))) == ("undetermined", "crl_sign_missing")
+
+    def test_a_certificate_beside_the_path_adds_nothing_to_what_the_path_allows_its_key(self) -> None:
+        """Whoever has the key could sign one for itself."""
+        usage = x509.KeyUsage(**{**dict.fromkeys(USAGES, False), "key_cert_sign": True})
+        root = CA("Root CA", now=NOW)
+        plain = root.intermediate("Plain CA", has_key_usage=False, extensions=((usage, True),))
+        more = rebuilt(CA("Plain CA", now=NOW).der, plain.key, replaced(6, Certified.from_der(plain.der).parts.spki))
+        found = run(plain.issue("alice"), (crl(plain),), issuers=[plain.der], anchors=[root.der], extra=[more])
+        assert said(found) == ("undetermined", "crl_sign_missing")
 
     def test_an_issuer_without_key_usage_signs_lists(self) -> None:
         ca = CA("Bare CA", now=NOW, has_key_usage=False)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from spoa.revocation.certificates import Certified
@@ -46,6 +48,15 @@ class TestPath:
         found = path_of(one(ALICE), [renewed], read(SUB), NOW)
         assert found is not None
         assert SUB.der == found[-1].der
+
+    def test_of_anchors_with_one_name_and_key_one_in_date_counts(self) -> None:
+        ended = read(CA("Root", now=NOW, not_after=NOW - 60).der)[0]
+        ended = replace(ended, subject=one(ROOT).subject, spki_sha256=one(ROOT).spki_sha256, key=one(ROOT).key)
+        for issuers in ([SUB], [SUB, ROOT]):
+            for anchors in ([ended, one(ROOT)], [one(ROOT), ended]):
+                found = path_of(one(ALICE), read(*issuers), anchors, NOW)
+                assert found is not None
+                assert found[-1].der == ROOT.der
 
     def test_a_version_1_anchor_needs_no_mark_and_a_version_1_issuer_is_none(self) -> None:
         def old(fields: list[bytes]) -> None:
