@@ -203,13 +203,13 @@ class PkiDirectory:
             _write(self.path / "crlnumber", f"{number + 1:02x}\n".encode(), _PUBLIC)
             return self.path / "crl.pem", number
 
-    def ocsp_answer(self, request: bytes, *, now: int) -> bytes:
-        """Answer an OCSP request (DER) by the index as it is now.
+    def ocsp_answer(self, request: bytes, *, now: int, valid_for: int = 3600) -> bytes:
+        """Answer an OCSP request (DER) by the index as it is now; the answer holds for `valid_for` seconds.
 
         Raises:
             StateError: the directory can't be read.
         """
-        return ocsp_answer(self.authority(), request, now=now)
+        return ocsp_answer(self.authority(), request, now=now, valid_for=valid_for)
 
     def crl_der(self) -> bytes:
         """Return the last CRL as DER.
