@@ -125,7 +125,11 @@ class HAProxy:
 
     def _is_up(self) -> bool:
         assert self.process.poll() is None, f"HAProxy ended with {self.process.returncode}\n{self.report()}"
-        return (self.folder / "admin.sock").exists() and all(is_listening(port) for port in self.ports.values())
+        try:
+            is_answering = bool(self.ask("show info"))
+        except OSError:  # the socket's file is not there yet, or nobody listens on it yet
+            return False
+        return is_answering and all(is_listening(port) for port in self.ports.values())
 
     def stop(self) -> None:
         """End the process, hard if it does not comply."""
