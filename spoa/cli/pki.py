@@ -221,9 +221,10 @@ def crl(directory: Path, days: int, *, as_json: bool) -> None:
 )
 @_DIRECTORY
 @click.option("--listen", default="127.0.0.1:0", show_default=True, help="HOST:PORT; port 0 draws one.")
+@click.option("--valid-for", type=click.IntRange(1), default=3600, show_default=True, help="Seconds an answer holds.")
 @_JSON
 @_reporting
-def ocsp_responder(directory: Path, listen: str, *, as_json: bool) -> None:
+def ocsp_responder(directory: Path, listen: str, valid_for: int, *, as_json: bool) -> None:
     """Answer OCSP requests over HTTP until stopped; serves the last CRL as /ca.crl too."""
     pki = PkiDirectory(directory)
     host, separator, port = listen.rpartition(":")
@@ -235,7 +236,7 @@ def ocsp_responder(directory: Path, listen: str, *, as_json: bool) -> None:
     documents = {CRL_PATH: lambda: ("application/pkix-crl", pki.crl_der())}
     try:
         responder = OcspResponder(
-            lambda request: pki.ocsp_answer(request, now=int(time.time())),
+            lambda request: pki.ocsp_answer(request, now=int(time.time()), valid_for=valid_for),
             host=host.strip("[]"),
             port=int(port),
             documents=documents,

@@ -3,10 +3,12 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -160,6 +162,7 @@ class TestUsage:
             (("revoke", "ca", "nobody"), "no certificate named nobody"),
             (("init", "ca"), "already"),
             (("ocsp-responder", "ca", "--listen", "8888"), "not HOST:PORT"),
+            (("ocsp-responder", "ca", "--valid-for", "0"), "--valid-for"),
             (("ocsp-responder", "ca", "--listen", "127.0.0.1:x"), "not HOST:PORT"),
             (("ocsp-responder", "ca", "--listen", "127.0.0.1:99999"), "--listen"),
         ],
@@ -187,7 +190,7 @@ class TestResponder:
         run("init", "ca")
         run("client", "ca", "--cn", "alice")
         run("crl", "ca")
-        process = start("ocsp-responder", "ca", "--json")
+        process = start("ocsp-responder", "ca", "--json", "--valid-for", "600")
         try:
             assert process.stdout is not None
             printed = json.loads("".join(process.stdout.readline() for _ in range(4)))
@@ -195,6 +198,9 @@ class TestResponder:
             for expected in ("good", "revoked"):
                 answer = subprocess.run([*ask, "-url", printed["ocsp"]], check=True, capture_output=True, text=True)
                 assert f"alice.crt: {expected}" in answer.stdout
+                dates = re.findall(r"(?:This|Next) Update: (.*) GMT", answer.stdout)
+                this_update, next_update = (datetime.strptime(date, "%b %d %H:%M:%S %Y") for date in dates)  # noqa: DTZ007 -- GMT
+                assert (next_update - this_update).total_seconds() == 600
                 run("revoke", "ca", "alice")
             crl = urlsplit(printed["crl"])
             connection = http.client.HTTPConnection(crl.netloc, timeout=10)
