@@ -38,7 +38,7 @@ __all__ = ["ROOT", "Block", "Page", "Shell", "pages"]
 
 ROOT: Final = PAGES.parent
 #: Every port that a page may name.
-PORTS: Final = ("8080", "8081", "8443", "8444", "8404", "8002", "8003", "9123", "9124", "9125", "9126")
+PORTS: Final = ("8080", "8081", "8443", "8444", "8404", "8002", "8003", "8888", "9123", "9124", "9125", "9126")
 
 _FENCE: Final = re.compile(r"^```(\w*)[ ]?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK: Final = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
