@@ -255,6 +255,22 @@ def test_a_draining_agent_answers_requests_that_wait(tmp_path: Path) -> None:
             assert agent.process.wait(30) == 0
 
 
+def test_a_supervisor_that_hangs_costs_first_requests_and_no_others(tmp_path: Path) -> None:
+    ca = CA()
+    known, new = ca.issue("known"), ca.issue("new")
+    with Responder.running(said_by(ca)) as responder:
+        keys = f'ocsp: {{responder: "{responder.url}", timeout: 300ms}}'
+        with asking_agent(tmp_path, {"corp": (ca, keys)}) as agent, agent.connect() as haproxy:
+            until(lambda: judged(haproxy, known) == ("allow", "ok"))
+            agent.process.send_signal(signal.SIGSTOP)
+            try:
+                assert judged(haproxy, new) == ("deny", "revocation_unreachable")
+                assert judged(haproxy, known) == ("allow", "ok")
+            finally:
+                agent.process.send_signal(signal.SIGCONT)
+            until(lambda: judged(haproxy, new) == ("allow", "ok"))
+
+
 def test_nobody_is_asked_while_the_clock_can_not_be_right(tmp_path: Path) -> None:
     ca = CA()
     (tmp_path / "state").mkdir(mode=0o700)
