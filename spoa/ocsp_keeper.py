@@ -16,27 +16,26 @@ import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import structlog
-from cachetools import LRUCache
 
 from spoa.circuit import backoff
-from spoa.egress import Permit, read_target
+from spoa.egress import read_target
 from spoa.enquiries import answer_row
 from spoa.exceptions import CertificateError, StateError
 from spoa.fetch import FetchError, FetchProblem, Limits
+from spoa.ocsp_records import Failure, Record, Records, Source
 from spoa.ocsp_store import OcspStore, StoredAnswer
 from spoa.revocation.certificates import Certified
 from spoa.revocation.combine import State, state_of
-from spoa.revocation.evidence import read_certificates
 from spoa.revocation.ocsp import MAX_RESPONSE_SIZE, read_response, write_request
 from spoa.revocation.ocsp_memory import LONGEST_WAIT, Pupil
-from spoa.revocation.status import Reason, Rules, Status
+from spoa.revocation.status import Reason, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
     from pathlib import Path
 
     from spoa.egress import Target
@@ -53,7 +52,6 @@ MAX_FLIGHTS: Final = 2048
 
 _REMEMBERED: Final = 20_000  # certificates in memory; the others lie on disk
 _MAX_AUTHORITIES: Final = 256  # CA certificates that stay read
-_MAX_URLS: Final = 3  # of one certificate that are tried
 _MAX_GET: Final = 255  # octets of the last part of a URL (RFC 5019 section 5)
 _NONCE_SIZE: Final = 32  # octets (RFC 9654 section 2.1)
 _LIMITS: Final = Limits(total=3.0, max_size=MAX_RESPONSE_SIZE, connect=2.0, silence=3.0)
@@ -68,100 +66,6 @@ _USE_SHARE: Final = 0.6  # of the time until the next look, after which workers 
 _STATES: Final = (State.GOOD, State.UNREACHABLE, State.NOT_LOADED, State.UNDETERMINED)
 
 _log = structlog.get_logger()
-
-
-class _Failure(NamedTuple):
-    """Why there is no new answer.
-
-    Attributes:
-        reason, detail: in a word, and in a sentence.
-        floor: seconds for which nobody is asked, at least.
-        host: whose next answer to anybody ends that, since nobody got one; empty where it is about this certificate.
-    """
-
-    reason: Reason
-    detail: str
-    floor: float = 5.0
-    host: str = ""
-
-
-class _Record:
-    """What is known of one certificate."""
-
-    __slots__ = (
-        "der", "failure", "failures", "is_used", "issuer", "key", "look_at", "response", "status", "subject", "timer",
-        "valid_until",
-    )  # fmt: skip
-
-    def __init__(self, key: CertificateKey, subject: Certified, issuer: Certified) -> None:
-        self.key = key
-        self.subject = subject
-        self.issuer = issuer
-        self.response: OcspResponse | None = None
-        self.der: bytes | None = None
-        self.status: Status | None = None
-        self.valid_until = 0
-        self.failure: _Failure | None = None
-        self.failures = 0
-        self.look_at = 0
-        self.is_used = True
-        self.timer: asyncio.TimerHandle | None = None
-
-    def state(self, now: float) -> State:
-        """Return how it stands, for those who count."""
-        if self.status is None:
-            return State.NOT_LOADED if self.failure is None else _state(self.failure.reason)
-        is_over = self.status is not Status.REVOKED and now >= self.valid_until
-        return State.STALE if is_over else State(self.status.value)
-
-    def drop(self) -> None:
-        """Look no more."""
-        if self.timer is not None:
-            self.timer.cancel()
-
-
-class _Records(LRUCache[Any, _Record]):
-    def popitem(self) -> tuple[Any, _Record]:
-        """Take out the record that was used the longest ago."""
-        key, record = super().popitem()
-        record.drop()
-        return key, record
-
-
-class _Source:
-    """One issuer's responder, and how it fares."""
-
-    def __init__(self, responder: Responder) -> None:
-        self.responder = responder
-        self.rules = Rules.from_mapping(responder.rules)
-        self.pinned = read_certificates(base64.b64decode(one) for one in responder.pinned)
-        self.permit = None if responder.url else Permit.of(responder.hosts)
-        self.attempted = 0.0
-        self.succeeded = 0.0
-        self.failure: _Failure | None = None
-
-    def targets(self, certificate: Certified) -> list[Target]:
-        """Return whom to ask about a certificate."""
-        if self.permit is None:
-            return [read_target(self.responder.url)]
-        return list(_permitted(certificate.ocsp_urls[:_MAX_URLS], self.permit))
-
-    @property
-    def state(self) -> tuple[State, str]:
-        """What can be said of it at best, and why not more."""
-        if self.failure is not None:
-            return _state(self.failure.reason), str(self.failure.reason)
-        return (State.GOOD, "ok") if self.succeeded else (State.NOT_LOADED, "not_asked")
-
-
-def _permitted(urls: Iterable[str], permit: Permit) -> Iterator[Target]:
-    for url in urls:
-        try:
-            target = read_target(url)
-        except ValueError:
-            continue  # whoever issued the certificate wrote it; it can't be asked
-        if permit.allows(target):
-            yield target
 
 
 class OcspKeeper:
@@ -193,8 +97,8 @@ class OcspKeeper:
         self._chance = chance
         # SQLite waits for the disk, which the loop must not; one thread, so that writes keep their order.
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="ocsp-store")
-        self._sources: dict[str, _Source] = {}
-        self._records = _Records(_REMEMBERED)
+        self._sources: dict[str, Source] = {}
+        self._records = Records(_REMEMBERED)
         self._flights: dict[CertificateKey, asyncio.Task[None]] = {}
         self._outbox: list[dict[str, Any]] = []
         self._pushes: set[asyncio.Task[None]] = set()
@@ -207,7 +111,7 @@ class OcspKeeper:
         """Ask these from now on; what other ones failed to say is no longer held against anybody."""
         before = {name: source.responder for name, source in self._sources.items()}
         self._sources = {
-            name: self._sources[name] if before.get(name) == responder else _Source(responder)
+            name: self._sources[name] if before.get(name) == responder else Source(responder)
             for name, responder in responders.items()
         }
         for record in list(self._records.values()):
@@ -248,7 +152,7 @@ class OcspKeeper:
         record = self._records.get(key)
         if record is None:
             issuer = self._read_issuer(base64.b64decode(row["authority"]))
-            record = self._records[key] = _Record(key, Certified.from_der(der), issuer)
+            record = self._records[key] = Record(key, Certified.from_der(der), issuer)
         record.is_used = True
         if key[0] not in self._sources:
             self._tell(record, Reason.NOT_LOADED, now + _BUSY_RETRY)  # the policy is being replaced
@@ -263,12 +167,12 @@ class OcspKeeper:
             record.look_at = 0
             self._fly(record)
 
-    def _fly(self, record: _Record) -> None:
+    def _fly(self, record: Record) -> None:
         task = asyncio.get_running_loop().create_task(self._look(record))
         self._flights[record.key] = task
         task.add_done_callback(lambda _: self._flights.pop(record.key, None))
 
-    async def _look(self, record: _Record) -> None:
+    async def _look(self, record: Record) -> None:
         """Find out about a certificate: from disk when it is new here, else from its responder."""
         try:
             is_recollected = record.response is None and await self._recollect(record)
@@ -278,10 +182,10 @@ class OcspKeeper:
                 await self._fetch(record)
         except Exception as error:  # noqa: BLE001 -- a worker waits for an answer, whatever happens
             _log.exception("a certificate's status could not be asked for", issuer=record.key[0])
-            self._failed(record, _Failure(Reason.UNREACHABLE, f"{type(error).__name__}: {error}"))
+            self._failed(record, Failure(Reason.UNREACHABLE, f"{type(error).__name__}: {error}"))
         self._announce(record)
 
-    async def _recollect(self, record: _Record) -> bool:
+    async def _recollect(self, record: Record) -> bool:
         """Take over what an earlier run knew; tell whether that says something now."""
         loop = asyncio.get_running_loop()
         try:
@@ -307,12 +211,12 @@ class OcspKeeper:
             self._schedule(record)
         return True
 
-    async def _fetch(self, record: _Record) -> None:
+    async def _fetch(self, record: Record) -> None:
         source = self._sources.get(record.key[0])
         if source is None:
             return
         source.attempted = self._clock()
-        failure = _Failure(Reason.NO_RESPONDER, "it names no responder that may be asked", _STATIC_RETRY)
+        failure = Failure(Reason.NO_RESPONDER, "it names no responder that may be asked", _STATIC_RETRY)
         for target in source.targets(record.subject):
             found = await self._fetch_from(target, source, record)
             if found is None:
@@ -322,7 +226,7 @@ class OcspKeeper:
         source.failure = failure
         self._failed(record, failure)
 
-    async def _fetch_from(self, target: Target, source: _Source, record: _Record) -> _Failure | None:
+    async def _fetch_from(self, target: Target, source: Source, record: Record) -> Failure | None:
         """Ask one responder, and learn; return why nothing came of it, or None."""
         nonce = None if source.responder.nonce == "off" else secrets.token_bytes(_NONCE_SIZE)
         question = write_request(record.subject.der, record.issuer.der, nonce=nonce)
@@ -336,13 +240,13 @@ class OcspKeeper:
         except FetchError as error:
             self._count(record, str(error.kind))
             floor = _BUSY_RETRY if error.kind is FetchProblem.QUEUE_FULL else 5.0
-            return _Failure(Reason.UNREACHABLE, str(error), floor, target.authority)
+            return Failure(Reason.UNREACHABLE, str(error), floor, target.authority)
         try:
             response = read_response(answer.body)
         except ValueError as error:
             self._count(record, "unusable")
             detail = f"{target} answers what is no OCSP response: {error}"
-            return _Failure(Reason.PARSE_ERROR, detail, _REFUSED_FLOOR, target.authority)
+            return Failure(Reason.PARSE_ERROR, detail, _REFUSED_FLOOR, target.authority)
         now = int(self._clock())
         pupil = Pupil(record.subject, record.issuer, source.rules, source.pinned)
         lesson = pupil.learn(record.response, response, now, nonce)
@@ -350,8 +254,8 @@ class OcspKeeper:
             self._count(record, "unusable")
             detail = f"{target}: {response.error or lesson.failure}"
             if response.error == _TRY_LATER:
-                return _Failure(lesson.failure, detail, _TRY_LATER_FLOOR, target.authority)
-            return _Failure(lesson.failure, detail, _REFUSED_FLOOR)
+                return Failure(lesson.failure, detail, _TRY_LATER_FLOOR, target.authority)
+            return Failure(lesson.failure, detail, _REFUSED_FLOOR)
         self._count(record, "answered")
         self._know(record, response, answer.body, pupil, now)
         await self._keep(StoredAnswer(record.key, answer.body, now))
@@ -363,14 +267,14 @@ class OcspKeeper:
         except StateError as error:
             _log.error("an OCSP answer can't be kept, and would be lost with a restart", error=str(error))
 
-    def _know(self, record: _Record, response: OcspResponse, der: bytes | None, pupil: Pupil, now: int) -> None:
+    def _know(self, record: Record, response: OcspResponse, der: bytes | None, pupil: Pupil, now: int) -> None:
         result = pupil.result(response, now)
         record.response, record.der = response, der
         record.status = None if result.status is Status.UNDETERMINED else result.status
         record.valid_until = result.valid_until
         record.look_at = now if record.status is None else pupil.refresh_at(response, now, self._chance())
 
-    def _succeeded(self, record: _Record, source: _Source, target: Target) -> None:
+    def _succeeded(self, record: Record, source: Source, target: Target) -> None:
         if source.failure is not None:
             _log.info("the OCSP responder answers again", issuer=record.key[0], responder=str(target))
         source.succeeded, source.failure = self._clock(), None
@@ -382,12 +286,12 @@ class OcspKeeper:
                 other.failure, other.look_at = None, 0
                 self._tell(other, None, 0)  # it is asked about again when it is next used
 
-    def _schedule(self, record: _Record) -> None:
+    def _schedule(self, record: Record) -> None:
         record.drop()
         delay = record.look_at - self._clock()
         record.timer = asyncio.get_running_loop().call_later(delay, self._refresh, record)
 
-    def _failed(self, record: _Record, failure: _Failure) -> None:
+    def _failed(self, record: Record, failure: Failure) -> None:
         self._report(record, failure)
         record.failure = failure
         record.failures += 1
@@ -397,7 +301,7 @@ class OcspKeeper:
         wait = backoff(record.failures, self._chance(), floor=failure.floor, ceiling=ceiling)
         record.look_at = int(self._clock() + wait) + 1
 
-    def _report(self, record: _Record, failure: _Failure) -> None:
+    def _report(self, record: Record, failure: Failure) -> None:
         """Log a failure when it is new, and of those with one issuer and reason one a minute: outages concern many."""
         if record.failure is not None and record.failure.reason is failure.reason:
             return
@@ -407,7 +311,7 @@ class OcspKeeper:
             self._next_report[kind] = now + _REPORT_INTERVAL
             _log.warning("no OCSP answer that counts", issuer=kind[0], reason=str(kind[1]), detail=failure.detail)
 
-    def _refresh(self, record: _Record) -> None:
+    def _refresh(self, record: Record) -> None:
         """Look anew after half of an answer's time; of no use to anybody, it is left to lie on disk."""
         if self._records.get(record.key) is not record or record.key in self._flights:
             return
@@ -419,14 +323,14 @@ class OcspKeeper:
 
     # -- telling -----------------------------------------------------------------------------------------------
 
-    def _announce(self, record: _Record) -> None:
+    def _announce(self, record: Record) -> None:
         now = self._clock()
         if record.failure is not None:
             self._tell(record, record.failure.reason, record.look_at)
         else:
             self._tell(record, None, int(now + (record.look_at - now) * _USE_SHARE))
 
-    def _tell(self, record: _Record, failure: Reason | None, ask_again: int) -> None:
+    def _tell(self, record: Record, failure: Reason | None, ask_again: int) -> None:
         if failure is None and record.failure is not None:
             failure = record.failure.reason
         self._outbox.append(answer_row(record.key, record.der, failure, ask_again))
@@ -439,7 +343,7 @@ class OcspKeeper:
         self._pushes.add(task)
         task.add_done_callback(self._pushes.discard)
 
-    def _count(self, record: _Record, result: str) -> None:
+    def _count(self, record: Record, result: str) -> None:
         key = (record.key[0], result)
         self._fetches[key] = self._fetches.get(key, 0) + 1
 
@@ -491,10 +395,6 @@ class OcspKeeper:
             state = record.state(now)
             own[state] = own.get(state, 0) + 1
         return counts
-
-
-def _state(reason: Reason) -> State:
-    return {Reason.UNREACHABLE: State.UNREACHABLE, Reason.NOT_LOADED: State.NOT_LOADED}.get(reason, State.UNDETERMINED)
 
 
 def _as_get(target: Target, question: bytes) -> tuple[Target, bytes | None]:

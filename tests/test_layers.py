@@ -33,7 +33,7 @@ LAYERS: Mapping[int, str] = {
     4: (
         "admin agent agentprobe answering blocker builder bundle candidate connector control crew crl_builder "
         "crl_fetcher decision_log diagnostics download enquiries evidence_keeper evidence_store fetch followed "
-        "glass jobs listeners liststore loading lookup metrics ocsp_keeper ocsp_store peer pki_directory "
+        "glass jobs listeners liststore loading lookup metrics ocsp_keeper ocsp_records ocsp_store peer pki_directory "
         "promotion reenactment reload revisions state statefile supervisor watcher worker"
     ),
     5: "settings cli. __main__",
@@ -92,7 +92,8 @@ ARROWS: Mapping[str, str] = {
     "fetch": "connector lookup",
     "liststore": "state",
     "loading": "crl_builder evidence_store",
-    "ocsp_keeper": "enquiries fetch metrics ocsp_store",
+    "ocsp_keeper": "enquiries fetch metrics ocsp_records ocsp_store",
+    "ocsp_records": "ocsp_store",
     "peer": "answering",
     "reload": "control jobs metrics state watcher",
     "supervisor": (

@@ -385,21 +385,6 @@ def test_a_defect_leaves_no_worker_waiting(tmp_path: Path, monkeypatch: pytest.M
     conversation(tmp_path, script)
 
 
-def test_the_least_used_is_forgotten_and_looked_at_no_more(tmp_path: Path) -> None:
-    async def script(desk: Desk) -> None:
-        records = spoa.ocsp_keeper._Records(1)
-        desk.use()
-        await desk.answer(ALICE)
-        (record,) = desk.keeper._records.values()
-        records[record.key] = record
-        await desk.answer(BOB)
-        records["other"] = next(one for one in desk.keeper._records.values() if one is not record)
-        assert record.timer is not None
-        assert record.timer.cancelled()
-
-    conversation(tmp_path, script)
-
-
 def naming(*urls: str) -> Issued:
     access = x509.AuthorityInformationAccess(
         [

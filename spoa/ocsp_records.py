@@ -1,0 +1,128 @@
+"""What is known of each certificate that a responder was asked about, and how the responders fare."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from cachetools import LRUCache
+
+from spoa.egress import Permit, read_target
+from spoa.revocation.combine import State
+from spoa.revocation.evidence import read_certificates
+from spoa.revocation.status import Reason, Rules, Status
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterable, Iterator
+
+    from spoa.egress import Target
+    from spoa.ocsp_store import Responder
+    from spoa.revocation.certificates import Certified
+    from spoa.revocation.ocsp import OcspResponse
+    from spoa.revocation.ocsp_memory import CertificateKey
+
+__all__ = ["Failure", "Record", "Records", "Source", "state_for"]
+
+_MAX_URLS: Final = 3  # of one certificate that are tried
+
+
+def state_for(reason: Reason) -> State:
+    """Return the state of a source whose last question failed for this reason."""
+    return {Reason.UNREACHABLE: State.UNREACHABLE, Reason.NOT_LOADED: State.NOT_LOADED}.get(reason, State.UNDETERMINED)
+
+
+class Failure(NamedTuple):
+    """Why there is no new answer.
+
+    Attributes:
+        reason, detail: in a word, and in a sentence.
+        floor: seconds for which nobody is asked, at least.
+        host: whose next answer to anybody ends that, since nobody got one; empty where it is about this certificate.
+    """
+
+    reason: Reason
+    detail: str
+    floor: float = 5.0
+    host: str = ""
+
+
+class Record:
+    """What is known of one certificate."""
+
+    __slots__ = (
+        "der", "failure", "failures", "is_used", "issuer", "key", "look_at", "response", "status", "subject", "timer",
+        "valid_until",
+    )  # fmt: skip
+
+    def __init__(self, key: CertificateKey, subject: Certified, issuer: Certified) -> None:
+        self.key = key
+        self.subject = subject
+        self.issuer = issuer
+        self.response: OcspResponse | None = None
+        self.der: bytes | None = None
+        self.status: Status | None = None
+        self.valid_until = 0
+        self.failure: Failure | None = None
+        self.failures = 0
+        self.look_at = 0
+        self.is_used = True
+        self.timer: asyncio.TimerHandle | None = None
+
+    def state(self, now: float) -> State:
+        """Return how it stands, for those who count."""
+        if self.status is None:
+            return State.NOT_LOADED if self.failure is None else state_for(self.failure.reason)
+        is_over = self.status is not Status.REVOKED and now >= self.valid_until
+        return State.STALE if is_over else State(self.status.value)
+
+    def drop(self) -> None:
+        """Look no more."""
+        if self.timer is not None:
+            self.timer.cancel()
+
+
+class Records(LRUCache[Any, Record]):
+    """The records by their key; the one that was used the longest ago makes room, and is looked at no more."""
+
+    def popitem(self) -> tuple[Any, Record]:
+        """Take out the record that was used the longest ago."""
+        key, record = super().popitem()
+        record.drop()
+        return key, record
+
+
+class Source:
+    """One issuer's responder, and how it fares."""
+
+    def __init__(self, responder: Responder) -> None:
+        self.responder = responder
+        self.rules = Rules.from_mapping(responder.rules)
+        self.pinned = read_certificates(base64.b64decode(one) for one in responder.pinned)
+        self.permit = None if responder.url else Permit.of(responder.hosts)
+        self.attempted = 0.0
+        self.succeeded = 0.0
+        self.failure: Failure | None = None
+
+    def targets(self, certificate: Certified) -> list[Target]:
+        """Return whom to ask about a certificate."""
+        if self.permit is None:
+            return [read_target(self.responder.url)]
+        return list(_permitted(certificate.ocsp_urls[:_MAX_URLS], self.permit))
+
+    @property
+    def state(self) -> tuple[State, str]:
+        """What can be said of it at best, and why not more."""
+        if self.failure is not None:
+            return state_for(self.failure.reason), str(self.failure.reason)
+        return (State.GOOD, "ok") if self.succeeded else (State.NOT_LOADED, "not_asked")
+
+
+def _permitted(urls: Iterable[str], permit: Permit) -> Iterator[Target]:
+    for url in urls:
+        try:
+            target = read_target(url)
+        except ValueError:
+            continue  # whoever issued the certificate wrote it; it can't be asked
+        if permit.allows(target):
+            yield target
