@@ -41,6 +41,8 @@ _DAY: Final = 86_400
 _KEPT: Final = frozenset(
     {"acl", "http-request", "tcp-request", "use_backend", "default_backend", "capture", "declare", "redirect", "mode"}
 )
+#: Rules with one of these words are left out: they need more than is left, or mean an address that isn't there.
+_LEFT_OUT: Final = frozenset({"use-service", "expect-proxy", "expect-netscaler-cip"})
 #: What a rule may need that isn't a condition or a verdict.
 _BESIDE: Final = frozenset({"userlist"})
 #: Most clients that a client certificate is made for, in all.
@@ -140,13 +142,16 @@ def _head(kind: str, name: str, parent: str) -> str:
 
 
 def _kept(lines: Iterable[Line]) -> list[Line]:
-    return [line for line in lines if line.texts[0] in _KEPT and "use-service" not in line.texts]
+    return [line for line in lines if line.texts[0] in _KEPT and _LEFT_OUT.isdisjoint(line.texts)]
 
 
 def _section(head: str, lines: Iterable[Line], files: Mapping[str, str]) -> str:
     body = []
     for line in lines:
         words = [files.get(word, word) for word in line.texts]
+        if words[:2] == ["tcp-request", "connection"]:
+            # Run before the address is known that the PROXY protocol gives; those of the session are run behind it.
+            words[1] = "session"
         body.append("    " + " ".join([words[0], *map(_quoted, words[1:])]) + "\n")
     return f"{head}\n{''.join(body)}"
 

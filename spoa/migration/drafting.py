@@ -202,9 +202,11 @@ class _Trust:
         self.revocation: dict[str, Any] = {"none": "drafted: HAProxy checked no revocation here"}
         binds = _tls_binds(frontend)
         verified = [line for line in binds if _after(line, "verify") in {"required", "optional"}]
-        self.allows_anonymous = len(frontend.lines("bind")) > len(
-            [line for line in verified if _after(line, "verify") == "required"]
-        )
+        self.allows_anonymous = not binds or any(_after(line, "verify") != "required" for line in binds)
+        for line in frontend.lines("bind"):
+            if binds and line not in binds:
+                what = "what comes here has no certificate, and the draft denies it; give it a frontend of its own"
+                notes.add(line, "narrowed", f"{line}: {what}")
         ders = {der: line for line in verified for der in self._certificates(line, frontend)}
         self._name_issuers(ders)
         if not self.issuers:

@@ -155,8 +155,6 @@ class Drafter:
         if not atoms and exceptions and status == _STATUS and self._narrow(exceptions, refusal):
             return
         self._move_opposites(atoms, exceptions)
-        if not self._simplify(atoms):
-            return
         self._keep_one_exception(exceptions, refusal.rule)
         effect = "deny"
         only_request = atoms and all(_block(kind) == "request" for kind in atoms)

@@ -197,10 +197,23 @@ def test_a_crl_is_copied_and_one_that_is_missing_lets_nobody_in() -> None:
     assert b"files: [crl/other.crl, crl/corp.crl]" in two.files["policy.yaml"]
 
 
-@pytest.mark.parametrize(("bind", "anonymous"), [("", False), ("    bind :80\n", True)])
-def test_a_bind_line_that_asks_for_nothing_lets_those_without_a_certificate_in(bind: str, anonymous: bool) -> None:
+@pytest.mark.parametrize(
+    ("bind", "anonymous"),
+    [
+        ("", False),
+        ("    bind :80\n", False),
+        ("    bind :444 ssl crt s\n", True),
+        ("    bind :444 ssl verify none\n", True),
+    ],
+)
+def test_tls_that_asks_for_no_certificate_lets_those_in_who_have_none(bind: str, anonymous: bool) -> None:
     draft = draft_of(frontend().replace("frontend edge\n", f"frontend edge\n{bind}"), {"ca.pem": CORP.pem})
     assert draft.allows_anonymous is anonymous
+    assert [note.code for note in draft.notes] == (["narrowed"] if bind.endswith(":80\n") else [])
+
+
+def test_a_frontend_without_tls_knows_nobody() -> None:
+    assert draft_of("frontend edge\n    bind :80\n").allows_anonymous
 
 
 # -- the rest ---------------------------------------------------------------------------------------------------

@@ -86,6 +86,7 @@ def test_what_can_never_be_refused_is_no_rule() -> None:
         "http-request deny if !shown",
         "http-request deny if get { method POST }",
         "http-request deny if area !TRUE",
+        "http-request deny if area { ssl_c_used 0 }",
     ]
     assert drafted(*lines)["rules"] == [ALLOWED]
 
@@ -97,6 +98,33 @@ def test_those_without_a_certificate_are_told_apart_where_they_are_let_in() -> N
     assert found["rules"][1]["who"] == "anonymous"
     assert found["rules"][1]["unless"] == {"method": "GET"}
     assert found["rules"][-1]["who"] == ["any_certificate", "anonymous"]
+
+
+def test_an_exception_for_those_who_are_not_let_in_is_none() -> None:
+    found = drafted("http-request deny if area !{ ssl_c_used 0 }")
+    assert found["rules"][0] == rule("deny", "area-not-ssl-c-used", request=at(AREA))
+
+
+def test_what_can_be_narrowed_no_further_is_denied() -> None:
+    found = drafted("http-request deny unless area", "http-request deny unless other")
+    assert found["rules"] == [
+        rule("deny", "not-other", unless={"path": STRICT_OTHER}),
+        {**ALLOWED, "request": {"path": STRICT_AREA}},
+    ]
+    lines = [
+        f"http-request deny unless {{ hdr(a{one}) 1 }} or {{ hdr(b{one}) 1 }} or {{ hdr(c{one}) 1 }}"
+        for one in range(4)
+    ]
+    many = drafted(*lines)
+    assert len(many["rules"]) == 27 + 1
+    assert len(many["notes"]) == 2
+
+
+def test_versions_of_tls_and_addresses_have_opposites() -> None:
+    found = drafted("http-request deny if area !{ ssl_fc_protocol TLSv1.3 } !inside !admin")
+    assert found["rules"][0]["when"]["tls"] == ["TLSv1", "TLSv1.1", "TLSv1.2"]
+    assert "::/0" in found["rules"][0]["when"]["source"]
+    assert found["notes"] == []
 
 
 def test_exceptions_that_no_rule_has_room_for_are_left_out_and_noted() -> None:
@@ -183,6 +211,18 @@ def test_whom_a_route_leaves_out_in_doubt_is_denied() -> None:
         rule("deny", "any-in-doubt", who="any", unless={"who": "any"}),
         rule("deny", "ops-in-doubt", who="ops", request={"method": "GET"}, unless={"who": "ops-only"}),
     ]
+
+
+def test_more_routes_than_anybody_reads_are_not_made() -> None:
+    lines = [f"use_backend a unless {{ hdr(h{one}) 1 }}" for one in range(7)]
+    found = drafted(*lines, "default_backend b")
+    assert len(found["routes"]) < 64
+    assert "too many routes" in found["notes"][0].text
+
+
+def test_what_else_a_switch_asks_of_the_certificate_is_no_part_of_the_doubt() -> None:
+    found = drafted("use_backend a if ops admin get", "default_backend b")
+    assert found["rules"][0]["request"] == {"method": "GET"}
 
 
 def test_routes_that_nothing_reaches_are_left_out() -> None:

@@ -17,6 +17,7 @@ TEXT = frontend(
     "http-request deny if { path_beg /admin } !ops !listed",
     "http-request deny if { method POST } { src 10.0.0.0/8 }",
     "http-request deny if { hdr(host) other.example } french or { hdr(x-a) 1 }",
+    "http-request deny if { method DELETE } { hdr(x-b) -m found }",
     "default_backend a",
     verify="optional",
 )
