@@ -240,7 +240,10 @@ class _PlainReader:
         return listing, self._findings.problems()
 
 
-_EMPTY_WARNING: Final = ("the list is empty: no certificate is on it", "empty-list")
+_EMPTY_WARNING: Final = (
+    "the list is empty: no certificate is on it; add one, or let no rule depend on it",
+    "empty-list",
+)
 _INVISIBLE_WARNING: Final = ("an invisible character was copied along and is ignored; remove it", "invisible-character")
 
 
@@ -439,13 +442,14 @@ def expiry_warnings(listing: Listing, file: str, now: int, *, ahead: int = 30 * 
         if entry.expires <= now + ahead:
             verb, code = ("expired", "expired-entry") if entry.expires <= now else ("expires", "expiring-entry")
             owner = f" (owner: {entry.owner})" if entry.owner else ""
-            message = f"the entry {entry.name}{owner} {verb} at {_instant(entry.expires)}"
+            message = f"the entry {entry.name}{owner} {verb} at {_instant(entry.expires)}; renew it or take it out"
             findings.add((entry.line, 1), message, code, is_warning=True)
     sha1 = listing.sections.get(Kind.SHA1, {}) if not listing.entries else {}
     until = min(sha1.values(), default=NEVER)
     if until <= now + ahead:
         verb, code = ("ended", "expired-entry") if until <= now else ("end", "expiring-entry")
-        findings.add((0, 0), f"{len(sha1)} SHA-1 entries {verb} at {_instant(until)}", code, is_warning=True)
+        message = f"{len(sha1)} SHA-1 entries {verb} at {_instant(until)}; replace them: {_COMMAND}"
+        findings.add((0, 0), message, code, is_warning=True)
     return findings.problems()
 
 

@@ -310,8 +310,8 @@ def test_what_has_expired_or_soon_will_is_warned_of() -> None:
         row(5, sha256="33" * 32, expires=151),
     )
     assert [str(problem) for problem in expiry_warnings(listing, "l.yaml", 100, ahead=50)] == [
-        f"l.yaml:3:1: the entry {'11' * 32} (owner: ops) expired at 1970-01-01T00:01:40Z",
-        f"l.yaml:4:1: the entry {'22' * 32} expires at 1970-01-01T00:02:30Z",
+        f"l.yaml:3:1: the entry {'11' * 32} (owner: ops) expired at 1970-01-01T00:01:40Z; renew it or take it out",
+        f"l.yaml:4:1: the entry {'22' * 32} expires at 1970-01-01T00:02:30Z; renew it or take it out",
     ]
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["SCHEMAS", "command"]
 
 _INVALID: Final = 3
+_NEW_LIST: Final = "put a current one of this issuer there"
 _WARNINGS: Final = 5
 
 #: JSON Schemas by the `kind` of the document that they describe.
@@ -71,12 +72,12 @@ def _warn_of_lists(loaded: Loaded, directory: Path, report: Report) -> None:
     for problem in found.get("problems", ()):
         file = os.path.relpath(problem["file"], directory.absolute())
         what = f"this revocation list of {problem['issuer']} can't be used: {problem['reason']} {problem['detail']}"
-        report.file_problem(file, what.rstrip(), "bad-crl", is_warning=True)
+        report.file_problem(file, f"{what.rstrip()}; {_NEW_LIST}", "bad-crl", is_warning=True)
     for issuer, lists in manifest_from_rows(found.get("manifest", {})).items():
         state, reason = state_of_lists(sources[issuer], lists, now)
         if lists and state != "good":
             file = os.path.relpath(sources[issuer].files[0], directory.absolute())
-            what = f"the revocation lists of {issuer} prove no certificate good: {reason}"
+            what = f"the revocation lists of {issuer} prove no certificate good: {reason}; {_NEW_LIST}"
             report.file_problem(file, what, "bad-crl", is_warning=True)
 
 

@@ -205,7 +205,9 @@ class _Loader:
             message = '"shadow_until" has no meaning without `mode: shadow`'
             self._report.problem(reading.keys["shadow_until"], reading.path_of("shadow_until"), message, "useless-key")
         elif until is not None and self._now is not None and until <= self._now:
-            message = "the date has passed; the rule stays in shadow until its `mode` is taken away"
+            message = (
+                "the date has passed; the rule stays in shadow until its `mode` is taken away, or set a later date"
+            )
             node = reading.at("shadow_until")
             self._report.problem(node, reading.path_of("shadow_until"), message, "shadow-overdue", is_warning=True)
 
@@ -284,7 +286,7 @@ class _Loader:
             return None
         until = reading.value.get("accept_sha1_until")
         if until is not None and self._now is not None and until <= self._now:
-            message = "the date has passed: SHA-1 entries of this list match no longer"
+            message = "the date has passed: SHA-1 entries of this list match no longer; list the SHA-256 ones"
             node = reading.at("accept_sha1_until")
             self._report.problem(node, reading.path_of("accept_sha1_until"), message, "sha1-ended", is_warning=True)
         node = reading.at("file")
