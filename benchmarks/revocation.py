@@ -7,7 +7,6 @@ Exit status: 0 when all was measured, 1 when an answer was wrong or lost, or som
 from __future__ import annotations
 
 import argparse
-import base64
 import dataclasses
 import json
 import os
@@ -31,7 +30,7 @@ from benchmarks.memory import anonymous_size, mapping_of, peak_size  # noqa: E40
 from benchmarks.programs import AGENT_CORES, LOAD_CORES, Agent, BenchmarkError, Load, compile_programs  # noqa: E402
 from benchmarks.report import machine  # noqa: E402
 from benchmarks.revocation_report import Report  # noqa: E402
-from spoa.evidence_store import open_index  # noqa: E402
+from spoa.evidence_store import Source, open_index  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -84,9 +83,8 @@ def _build(population: Population, crl: bytes, scratch: Path, evidence: Path) ->
     file.write_bytes(crl)
     ca = Path(population.certificates.ca).read_text().splitlines()
     signer = "".join(line for line in ca if not line.startswith("-----"))
-    assert base64.b64decode(signer)
-    sources = {"bench": {"files": [str(file)], "signers": [signer], "urls": []}}
-    job = {"evidence": str(evidence), "downloads": str(scratch), "sources": sources}
+    source = dataclasses.asdict(Source(files=(str(file),), signers=(signer,)))
+    job = {"evidence": str(evidence), "downloads": str(scratch), "sources": {"bench": source}}
     began = time.monotonic()
     with subprocess.Popen(
         [sys.executable, "-P", "-m", "spoa.crl_builder"],
