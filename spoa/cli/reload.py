@@ -47,11 +47,14 @@ one stays.
 
 
 def _by_signal(address: Address, state_dir: Path) -> dict[str, Any]:
-    """Send SIGHUP, then look at the status until another reload has ended than the last one before."""
+    """Send SIGHUP, then look at the status until a reload has ended that began after that.
+
+    One that was under way already may have read what was there before.
+    """
     pid = read_pid(state_dir)
     if pid is None:
         raise UnreachableError(address, f"no agent runs on {state_dir}; give --state-dir, or --token-file")
-    before = ask(address, "GET", "/status")[1].get("last_reload")
+    sent = time.time()
     try:
         os.kill(pid, signal.SIGHUP)
     except OSError as error:
@@ -59,7 +62,7 @@ def _by_signal(address: Address, state_dir: Path) -> dict[str, Any]:
     deadline = time.monotonic() + _WAIT
     while time.monotonic() < deadline:
         latest: dict[str, Any] | None = ask(address, "GET", "/status")[1].get("last_reload")
-        if latest is not None and latest != before:
+        if latest is not None and latest["at"] - latest["seconds"] >= sent:
             return latest
         time.sleep(_LOOK_INTERVAL)
     raise UnreachableError(address, f"it did not end a reload within {_WAIT:g} s")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 from click.testing import CliRunner, Result
 
@@ -92,3 +93,17 @@ def test_wrong_options_are_status_2(tmp_path: Path) -> None:
 
 def test_help_has_an_example() -> None:
     assert "spoa-authz reload --admin" in invoke("--help").output
+
+
+def test_a_reload_that_began_before_it_was_asked_for_is_not_taken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def outcome(revision: str, seconds: float) -> dict[str, Any]:
+        found: dict[str, Any] = {"result": "activated", "revision": revision, "seconds": seconds, "at": time.time()}
+        return {"last_reload": {**found, "problems": [], "warnings": []}}
+
+    answers = iter([{}, outcome("early", 60.0), outcome("late", -60.0)])
+    monkeypatch.setattr(spoa.cli.reload, "read_pid", lambda _: os.getpid())
+    monkeypatch.setattr(spoa.cli.reload, "ask", lambda *_: (200, next(answers)))
+    monkeypatch.setattr(os, "kill", lambda *_: None)
+    assert "revision late" in invoke("--state-dir", str(tmp_path)).output
