@@ -39,7 +39,7 @@ _MARK: Final = "x-import-backend"
 _SECONDS: Final = 10.0
 _DAY: Final = 86_400
 _KEPT: Final = frozenset(
-    {"acl", "http-request", "tcp-request", "use_backend", "default_backend", "capture", "declare", "redirect", "mode"}
+    {"acl", "http-request", "tcp-request", "use_backend", "default_backend", "capture", "declare", "redirect"}
 )
 #: Rules with one of these words are left out: they need more than is left, or mean an address that isn't there.
 _LEFT_OUT: Final = frozenset({"use-service", "expect-proxy", "expect-netscaler-cip"})
@@ -120,12 +120,14 @@ def reduced(configuration: Configuration, proxies: Proxies, draft: Draft, bind: 
             parts.append(_section(str(section.line), section.lines, files))
         elif section.kind == "defaults":
             body = _section(_head(section.kind, section.name, section.parent), _kept(section.lines), files)
-            parts.append(f"{body}    timeout client 20s\n    timeout server 20s\n    timeout connect 5s\n")
+            parts.append(
+                f"{body}    mode http\n    timeout client 20s\n    timeout server 20s\n    timeout connect 5s\n"
+            )
         elif proxy is frontend or (proxy is not None and section.kind == "backend"):
             kind = "frontend" if proxy is frontend else "backend"
             body = _section(_head(kind, section.name, section.parent), _kept(section.lines), files)
             if proxy is frontend:
-                body += f"    bind {bind}\n    timeout client 20s\n"
+                body += f"    mode http\n    bind {bind}\n    timeout client 20s\n"
                 if section.kind == "listen":
                     body += "    default_backend import-listen\n"
                     parts.append(_answer("import-listen", section.name))
@@ -157,8 +159,10 @@ def _section(head: str, lines: Iterable[Line], files: Mapping[str, str]) -> str:
 
 
 def _answer(section: str, name: str) -> str:
-    head = f"backend {section}\n    mode http\n" if section else ""
-    return f"{head}    timeout server 20s\n    http-request return status 200 hdr {_MARK} {_quoted(name)}\n"
+    head = f"backend {section}\n" if section else ""
+    return (
+        f"{head}    mode http\n    timeout server 20s\n    http-request return status 200 hdr {_MARK} {_quoted(name)}\n"
+    )
 
 
 # -- certificates -----------------------------------------------------------------------------------------------

@@ -146,6 +146,13 @@ def test_a_listen_section_answers_with_its_own_name(folder: Path) -> None:
     assert {one.backend for one in found} == {"edge", ""}
 
 
+def test_a_configuration_that_names_no_mode_is_tried_in_http(folder: Path) -> None:
+    text = frontend("http-request deny if { path /x }", "default_backend a").replace("defaults\n    mode http\n", "")
+    found = compared(text.replace("    mode http\n", ""), folder)
+    assert {one.backend for one in found} == {"a", ""}
+    assert tags(found) == {"same", "newly_denied"}
+
+
 def test_backends_that_are_not_there_are_made_up(folder: Path) -> None:
     found = compared(frontend("default_backend elsewhere"), folder)
     assert {(one.backend, one.decision.route) for one in found} == {("elsewhere", "elsewhere")}
