@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spoa.identity import fingerprints, identity_from_der
 from spoa.migration.drafting import policy_of, with_issuers
+from spoa.migration.rules import NOWHERE
 from spoa.migration.trials import request_of, trials_of
 from spoa.pki import SERVER_AUTH, CertificateAuthority, Issued, Template
 from spoa.policy import oids
@@ -85,7 +86,7 @@ class Compared:
     @property
     def tag(self) -> str:
         """`same`, `newly_allowed`, `newly_denied`, `other_backend`, or `not_compared` for HAProxy's own answers."""
-        allowed = self.decision.verdict == "allow"
+        allowed = self.decision.verdict == "allow" and self.decision.route != NOWHERE
         if not self.backend and self.status < http.client.BAD_REQUEST:
             return "not_compared"
         if bool(self.backend) is not allowed:
@@ -109,7 +110,7 @@ def reduced(configuration: Configuration, proxies: Proxies, draft: Draft, bind: 
         proxies: of the original.
         draft: says which frontend.
         bind: what stands behind `bind`.
-        files: name of a `-f` file → the one that is read in its place.
+        files: name of a `-f` file, or any other word → what stands in its place.
     """
     parts = ["global\n    maxconn 200\n"]
     frontend = draft.frontend
@@ -128,7 +129,8 @@ def reduced(configuration: Configuration, proxies: Proxies, draft: Draft, bind: 
             body = _section(_head(kind, section.name, section.parent), _kept(section.lines), files)
             if proxy is frontend:
                 body += f"    mode http\n    bind {bind}\n    timeout client 20s\n"
-                if section.kind == "listen":
+                if section.kind == "listen" or not draft.switches:
+                    # One that says nowhere where to go is taken to serve by itself.
                     body += "    default_backend import-listen\n"
                     parts.append(_answer("import-listen", section.name))
             else:
@@ -376,7 +378,7 @@ def _members(clients: Sequence[Client], pki: _Pki, folder: Path) -> dict[str, li
         if client.subject is None:
             found[client.name] = [(client, None, None)]
             continue
-        for issuer in issuers[:per_client]:
+        for issuer in issuers[: 1 if client.lists else per_client]:
             try:
                 issued = pki.issue(client, issuer)
             except ValueError:
@@ -390,7 +392,7 @@ def _members(clients: Sequence[Client], pki: _Pki, folder: Path) -> dict[str, li
 def _lists(
     draft: Draft, read: Callable[[str], str | None], members: Mapping[str, list[_Member]], folder: Path
 ) -> tuple[dict[str, str], dict[str, bytes]]:
-    """Put the digests of clients that are to be on a list into HAProxy's files and the draft's."""
+    """Put the digests of clients that are to be on a list into HAProxy's files and lines, and the draft's lists."""
     digests: dict[str, list[str]] = {}
     for client, issued, _ in (member for several in members.values() for member in several):
         if issued is None:
@@ -407,6 +409,10 @@ def _lists(
         copy = folder / f"file-{number}.lst"
         copy.write_text("\n".join([read(file) or "", *more]) + "\n")
         files[file] = str(copy)
+    for name, found in digests.items():
+        # Digests that stand in the line itself: a client's takes the place of the first.
+        one = draft.lists[name]
+        files.update({one.lines[0]: found[0]} if one.lines and not one.files else {})
     return files, lists
 
 

@@ -94,7 +94,8 @@ def test_the_simulation_says_what_haproxy_says(folder: Path) -> None:
 
 
 def test_clients_on_a_list_are_on_it_on_both_sides(folder: Path) -> None:
-    for line in ("ssl_c_sha1,hex -f list.txt", "ssl_c_der,sha2(256),hex -f list.txt"):
+    inline = "ssl_c_sha1,hex " + "AB" * 20
+    for line in ("ssl_c_sha1,hex -f list.txt", "ssl_c_der,sha2(256),hex -f list.txt", inline):
         found = compared(frontend(f"http-request deny unless {{ {line} }}", "default_backend a"), folder)
         listed = {one.tag for one in found if one.client.lists}
         assert (listed, tags(found)) == ({"same"}, {"same"})
@@ -116,10 +117,10 @@ def test_what_the_draft_refuses_more_and_haproxy_answers_itself_are_told_apart(f
     assert all(one.decision.verdict == "deny" for one in found if one.sample.source == "10.0.0.1")
 
 
-def test_what_the_draft_would_allow_or_send_elsewhere_is_told(folder: Path) -> None:
-    """A rule of HAProxy's that the draft doesn't know stands in for a defect of the draft."""
-    text = frontend("http-request deny if { path /x }", "use_backend a if { ssl_c_verify 0 }", verify="optional")
-    found = compared(text + "backend z\n", folder)
+def test_what_the_draft_sends_elsewhere_is_told(folder: Path) -> None:
+    """`ssl_c_verify 0` is the one sample that the draft takes for something else than it is."""
+    lines = ("http-request deny if { path /x }", "use_backend a if { ssl_c_verify 0 }", "default_backend b")
+    found = compared(frontend(*lines, verify="optional"), folder)
     assert tags(found) == {"same", "other_backend", "newly_denied"}
     (first,) = {one.client.name for one in found if one.tag == "other_backend"}
     assert first == "none"
@@ -140,8 +141,25 @@ def test_connections_that_are_cut_are_refused(folder: Path) -> None:
     assert not any(" " in one.sample.path for one in found)
 
 
-def test_a_listen_section_answers_with_its_own_name(folder: Path) -> None:
-    text = frontend("http-request deny if { path /x }").replace("frontend edge", "listen edge")
+def test_what_the_draft_would_allow_anew_is_told(folder: Path) -> None:
+    """A rule that the draft was not made of stands in for a defect of the draft."""
+    text = frontend("http-request deny if { path /x }", "default_backend a")
+    configuration, stricter = (
+        read_configuration([("edge.cfg", one)], version="3.2", environment={})
+        for one in (text, text.replace("path /x", "path /x /"))
+    )
+    proxies = read_proxies(configuration)
+    draft = draft_policy(configuration, proxies, proxies.frontends[0], FILES.get, int(time.time()))
+    others = read_proxies(stricter)
+    draft.frontend = others.frontends[0]
+    binary = haproxy_binary("2.8")
+    found = reenact(draft, stricter, others, lambda _: None, binary, folder, int(time.time()))
+    assert {one.sample.path for one in found if one.tag == "newly_allowed"} == {"/"}
+
+
+@pytest.mark.parametrize("kind", ["listen", "frontend"])
+def test_what_names_no_backend_answers_with_its_own_name(kind: str, folder: Path) -> None:
+    text = frontend("http-request deny if { path /x }").replace("frontend edge", f"{kind} edge")
     found = compared(text, folder)
     assert {one.backend for one in found} == {"edge", ""}
 

@@ -120,9 +120,6 @@ def draft_policy(
         drafter.refuse(refusal)
     found.switches = switches(frontend, notes)
     routes = drafter.routes(found.switches)
-    if found.switches and all(route.atoms for route in routes):
-        line = frontend.section.line
-        routes.append(DraftRoute({}, "authz-denied", f"{line.file}:{line.number} no default_backend"))
     found.lists = around.lists
     found.files["policy.yaml"] = _policy(found, trust, drafter, routes, now).encode()
     found.notes = notes.all

@@ -32,6 +32,8 @@ _TLS: Final = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 _STATUS: Final = 403
 #: Most allow rules and alternatives of one rule.
 _MOST: Final = 64
+#: The backend of the shipped configuration that denies.
+NOWHERE: Final = "authz-denied"
 
 Atoms = dict[str, tuple[Any, ...]]
 
@@ -251,8 +253,11 @@ class Drafter:
     # -- switches ----------------------------------------------------------------------------------------------
 
     def routes(self, switches: Sequence[Switch]) -> list[DraftRoute]:
-        """Return routes for switches; those that can't be said are left to HAProxy."""
-        found: list[DraftRoute] = []
+        """Return routes for switches; those that can't be said are left to HAProxy.
+
+        What no switch takes ends where it is denied, as HAProxy has no backend for it.
+        """
+        found = [DraftRoute({}, NOWHERE, "no default_backend")] if switches else []
         for switch in reversed(switches):
             before = found
             try:

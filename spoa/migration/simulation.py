@@ -44,7 +44,7 @@ class Outcome:
     """What comes of it.
 
     Attributes:
-        verdict: `allow`, `deny`, or empty where that can't be told.
+        verdict: `allow`, `deny` (also where there is no backend for it), or empty where that can't be told.
         backend: where it goes; empty where that can't be told, or nowhere.
     """
 
@@ -71,13 +71,16 @@ def simulate(
         return Outcome("deny")
     if None in held:
         return Outcome("")
+    has_switches = False
     for switch in switches:
+        has_switches = True
         value = _any(switch.terms, sample, read)
         if value is None:
             return Outcome("allow")
         if value:
             return Outcome("allow", switch.backend)
-    return Outcome("allow")
+    # Without a backend HAProxy answers 503; a `listen` section without a switch serves by itself.
+    return Outcome("deny" if has_switches else "allow")
 
 
 def _any(terms: Sequence[Term], sample: Sample, read: Callable[[str], str | None]) -> bool | None:

@@ -196,6 +196,10 @@ def test_a_request_that_goes_nowhere_goes_to_the_backend_that_denies() -> None:
     ]
 
 
+def test_what_the_last_switch_excepts_goes_nowhere() -> None:
+    assert routes("use_backend a unless admin") == [{"who": "admin", "backend": "authz-denied"}, {"backend": "a"}]
+
+
 def test_what_no_route_can_say_stays_in_haproxy() -> None:
     for line in ("use_backend a if lucky", "use_backend a if area other", "use_backend a if nope"):
         found = drafted(line, "default_backend b")

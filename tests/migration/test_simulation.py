@@ -111,3 +111,4 @@ def test_a_request_goes_where_the_first_switch_sends_it() -> None:
     ) == Outcome("allow", "b")
     assert told(ALICE, "use_backend a if { rand 10 }", "default_backend c") == Outcome("allow")
     assert told(ALICE) == Outcome("allow")
+    assert told(ALICE, "use_backend a if { method POST }") == Outcome("deny")
