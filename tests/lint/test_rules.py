@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from spoa.facts import Request
 
 SETTINGS = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 Asked = tuple["Subject | None", "Request", int, frozenset[str]]
 
