@@ -137,6 +137,10 @@ WARNINGS: Final[Mapping[str, Advice]] = {
         "An invariant of a policy in shadow mode; it is judged as if rules were enforced. Told by `test`.",
         "Nothing, as long as the shadow lasts.",
     ),
+    "invariant-not-proved": Advice(
+        "An invariant that could neither be proved nor broken in the time there is. Told by `test`.",
+        "Simplify the patterns that the message names, or say the invariant of fewer requests.",
+    ),
     "useless-silence": Advice(
         "A comment that silences a finding which isn't there, or an error, which can't be silenced.",
         "Take the comment out; what it excused is gone. An error has to be mended.",
@@ -201,7 +205,6 @@ ERRORS: Final[Mapping[str, Advice]] = {
     "unknown-name": Advice("A name that nothing defines.", "Mend it, or define it."),
     "unreadable": Advice("A file that isn't there or can't be read.", "Put it there, or mend its path or mode."),
     "unsettled": Advice("Files that kept changing while they were read.", "Try again when they are written."),
-    "unsupported": Advice("Something that this version doesn't do, and doesn't ignore.", "Do what the message says."),
     "unused-identity": Advice("An identity that no rule and no route names.", "Use it, or take it out."),
     "useless-key": Advice("A key that has no meaning where it stands.", "Take it out, or write what it belongs to."),
     "wrong-length": Advice("A fingerprint with too few or too many digits.", "Copy it once more."),
