@@ -181,7 +181,8 @@ class _Stage:
         for code, message in outcome.findings:
             self._report.problem(invariant.node, invariant.path, message, code, is_warning=True)
         holds = "no such request is allowed"
-        got = f"allowed: {outcome}" if outcome.witness else holds
+        unproved = holds if outcome.is_proved else "no such request was found, which is no proof"
+        got = f"allowed: {outcome}" if outcome.witness else unproved
         message = f"{quoted(invariant.name)} does not hold: expected deny, got allow for {outcome}"
         self._result(
             (invariant.name, "invariant", invariant.node, invariant.path),

@@ -187,6 +187,58 @@ def test_nothing_is_found_where_nothing_is(what: str) -> None:
     assert look(*HOLDS[what]).witness == {}
 
 
+GUARDED = """
+identities: {staff: {issuer: corp, ou: staff}, admins: {issuer: corp, ou: admins}}
+break_glass: {incident: {max_duration: 1h, ticket: x}}
+rules:
+- {id: all, effect: allow, who: [staff, admins]}
+- {id: guard, effect: require, request: {path: /admin/**}, who: [admins]}
+- {id: office, effect: require, request: {path: /admin/**}, when: {source: 10.0.0.0/8}}
+"""
+PROMISES = (
+    "never_allow: {path: /admin/**}, except: [admins]",
+    "never_allow: {path: /admin/**, not_source: 10.0.0.0/8}",
+)
+GUARD, OFFICE = GUARDED.splitlines()[-2:]
+#: A guard with a fault in place of one without.
+FAULTS = {
+    "one segment is not all below": (GUARD, GUARD.replace("/admin/**", "/admin/*")),
+    "the directory is forgotten": (GUARD, GUARD.replace("/admin/**", "/admin/*/**")),
+    "two depths are not all": (GUARD, GUARD.replace("/admin/**", "[/admin, /admin/*]")),
+    "some methods are not all": (GUARD, GUARD.replace("/admin/**", "/admin/**, method: write")),
+    "one host is not all": (OFFICE, OFFICE.replace("/admin/**", "/admin/**, host: a.example")),
+    "a header can have another value": (GUARD, GUARD.replace("/admin/**", "/admin/**, header: {X: y}")),
+    "an expression with a hole": (GUARD, GUARD.replace("/admin/**", "{re: '/admin(/[a-z]*)*'}")),
+    "one address too many": (OFFICE, OFFICE.replace("10.0.0.0/8", "[10.0.0.0/8, 192.0.2.7]")),
+    "a network that is twice as large": (OFFICE, OFFICE.replace("10.0.0.0/8", "10.0.0.0/7")),
+    "an expression in place of a name": (GUARD, GUARD.replace("admins]", "{issuer: corp, ou: {re: 'adm.*|staf{2}'}}]")),
+    "a second CA": (GUARD, GUARD.replace("admins]", "admins, {issuer: [corp, partners], cn: 'a*'}]")),
+    "a key that is long enough": (GUARD, GUARD.replace("admins]", "admins, {issuer: corp, min_key_bits: 4096}]")),
+    "a list": ("rules:", "lists: {a: {file: a}}\nrules:\n- {id: x, effect: deny, who: {issuer: corp, in_list: a}}"),
+    "a switch": (GUARD, GUARD.replace("admins]", "admins], overridable_by: incident")),
+    "a shadow": (GUARD, GUARD.replace("admins]", "admins], mode: shadow, shadow_until: 2999-01-01")),
+    "an hour": (
+        OFFICE,
+        OFFICE.replace("source: 10.0.0.0/8", "time: {tz: Europe/Paris, days: sun, hours: '02:30-02:31'}"),
+    ),
+}
+#: Changes that let nobody in.
+HARMLESS = ("a list",)
+
+
+def test_what_is_guarded_is_proved() -> None:
+    assert all(look(GUARDED, promise).is_proved for promise in PROMISES)
+
+
+@pytest.mark.parametrize("what", FAULTS)
+def test_a_fault_that_was_planted_is_found(what: str) -> None:
+    rules = GUARDED.replace(*FAULTS[what])
+    assert rules != GUARDED
+    outcomes = [look(rules, promise) for promise in PROMISES]
+    assert any(outcome.witness for outcome in outcomes) is (what not in HARMLESS)
+    assert all(outcome.witness or outcome.is_proved for outcome in outcomes)
+
+
 def test_a_witness_is_a_test_that_can_be_pasted() -> None:
     rules = STAFF + (
         "rules: [{id: r, effect: allow, who: staff, request: {host: a.example, header: {X-A: b}},"
