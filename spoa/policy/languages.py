@@ -6,7 +6,7 @@ by side (`Reader`). The states that can be reached together are searched, and fo
 the plainest such word is kept (`words`). Letters are representatives: of letters that no reading tells apart one is
 enough; see `alphabet`.
 
-The number of states is bounded, since patterns such as `*a*`, `*b*`, … multiply; `words` says whether it met the bound.
+States and steps are bounded, since patterns such as `*a*`, `*b*`, … multiply; `words` says whether it met a bound.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ANY", "Language", "Letter", "Reader", "Words", "words"]
 
-#: Combined states that are visited for one attribute.
+#: Combined states that are visited for one attribute, and the states that they are made of, counted at each step.
 MAX_STATES: Final = 20_000
+MAX_WORK: Final = 1_500_000
 #: Every character.
 ANY: Final = CharacterSet((), is_negated=True)
 
@@ -57,6 +58,7 @@ class Language:
     moves: dict[int, list[tuple[CharacterSet, States]]] = field(default_factory=dict)
     literals: dict[int, dict[str, States]] = field(default_factory=dict)
     _count: int = 0
+    _shared: dict[tuple[int, object], int] = field(default_factory=dict)
     _steps: dict[tuple[States, str], States] = field(default_factory=dict)
 
     def state(self) -> int:
@@ -65,15 +67,19 @@ class Language:
         return self._count
 
     def begin(self) -> int:
-        """Return a new state from which words are read."""
-        state = self.state()
+        """Return the state from which words are read."""
+        state = self._onward(0, "")
         self.start.add(state)
         return state
+
+    def _onward(self, state: int, over: object) -> int:
+        """Return the state that is reached from *state* over something; patterns share what they begin with."""
+        return self._shared.get((state, over)) or self._shared.setdefault((state, over), self.state())
 
     def read(self, state: int, text: str, *, ignores_case: bool = False) -> int:
         """Return the state that is reached from *state* over the letters of *text*."""
         for letter in text:
-            target = self.state()
+            target = self._onward(state, (letter, ignores_case))
             for one in {letter, letter.upper(), letter.lower()} if ignores_case else {letter}:
                 known = self.literals.setdefault(state, {})
                 known[one] = known.get(one, States()) | {target}
@@ -82,7 +88,9 @@ class Language:
 
     def read_some(self, state: int, letters: CharacterSet = ANY) -> int:
         """Return the state that is reached from *state* over one or more of *letters*."""
-        target = self.state()
+        if (state, letters) in self._shared:
+            return self._shared[state, letters]
+        target = self._onward(state, letters)
         for one in (state, target):
             self.moves.setdefault(one, []).append((letters, States({target})))
         return target
@@ -211,17 +219,20 @@ def words(readers: Sequence[Reader[Any]], letters: Iterable[Letter], marks: str 
     found: dict[object, str] = {}
     waiting: list[tuple[int, int, str, _Place]] = [(0, 0, "", start)]
     entered = itertools.count(1)
+    work = 0
     while waiting:
         weight, _, text, place = heapq.heappop(waiting)
         if place in seen:
             continue
-        if len(seen) == MAX_STATES:
+        if len(seen) == MAX_STATES or work > MAX_WORK:
             return Words(tuple(found.values()), is_complete=False)
         seen.add(place)
         if all(reader.at_end(mode) for reader, (_, mode) in zip(readers, place, strict=True)):
             ends = tuple(states & reader.language.ends for reader, (states, _) in zip(readers, place, strict=True))
             found.setdefault(ends, text)
+        size = 1 + sum(len(states) for states, _ in place)
         for letter in index.wanted(readers, place):
+            work += size
             onward = _onward(readers, place, letter)
             if onward is not None and onward not in seen:
                 heapq.heappush(waiting, (weight + _weight(letter), next(entered), text + letter.text, onward))

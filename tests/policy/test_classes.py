@@ -46,6 +46,17 @@ def lacks(
     return both(value) not in [both(one) for one in classes.values]
 
 
+MADE: dict[tuple[object, ...], Classes] = {}
+
+
+def once(make: Callable[..., Classes], patterns: Sequence[Any], **given: bool) -> Classes:
+    """Return the classes of patterns, made at the first asking."""
+    key = (make, id(patterns), *given)
+    if key not in MADE:
+        MADE[key] = make(patterns, **given)
+    return MADE[key]
+
+
 TEXTS: list[list[Any]] = [
     [TextPattern("alice"), TextPattern("Alice"), TextPattern("a*"), TextPattern("*-ops")],
     [TextPattern("a*"), TextPattern("*a"), TextPattern("*a*")],
@@ -64,7 +75,7 @@ texts = st.text(st.sampled_from("aAbBiIfoO-psS ß1ﬁ０ａｆΣé一lce"), max_
 @example(TEXTS[0], "alice ")
 @example(TEXTS[2], "ß")
 def test_texts(patterns: list[Any], value: str) -> None:
-    assert not lacks(text_classes(patterns), patterns, value)
+    assert not lacks(once(text_classes, patterns), patterns, value)
 
 
 PATHS: list[list[Any]] = [
@@ -88,9 +99,9 @@ def test_paths(patterns: list[Any], raw: str) -> None:
         return canonical_path(one, parameters=True)
 
     if seen(raw) is not None:
-        assert not lacks(path_classes(patterns, parameters=True), patterns, raw, seen)
+        assert not lacks(once(path_classes, patterns, parameters=True), patterns, raw, seen)
     if canonical_path(raw) is not None:
-        assert not lacks(path_classes(patterns), patterns, raw, canonical_path)
+        assert not lacks(once(path_classes, patterns), patterns, raw, canonical_path)
 
 
 def test_paths_without_parameters_have_none_and_all_are_canonical() -> None:
@@ -115,7 +126,7 @@ names = st.text(st.sampled_from("abxy.-example"), min_size=1, max_size=6) | st.s
 @settings(max_examples=100, deadline=None)
 @given(st.sampled_from(HOSTS), names)
 def test_hosts(patterns: list[Any], name: str) -> None:
-    classes = host_classes(patterns)
+    classes = once(host_classes, patterns)
     assert all(normal_host(one) == one for one in classes.values)
     if normal_host(name) == name:
         assert not lacks(classes, patterns, name)
@@ -189,7 +200,7 @@ NETWORKS = [AddressPattern(one) for one in ("10.0.0.0/8", "10.128.0.0/9", "10.0.
     | st.sampled_from([bytes((10, 0, 0, 1)), bytes((11, 0, 0, 0))])
 )
 def test_addresses(packed: bytes) -> None:
-    assert not lacks(address_classes(NETWORKS), NETWORKS, packed)
+    assert not lacks(once(address_classes, NETWORKS), NETWORKS, packed)
 
 
 METHODS = [MethodPattern(one) for one in ("GET", "get", "read", "write", "PURGE", "a", "A")]
@@ -200,7 +211,7 @@ METHODS = [MethodPattern(one) for one in ("GET", "get", "read", "write", "PURGE"
     | st.sampled_from(["OPTIONS", "Options", "PURGE", "BREW"])
 )
 def test_methods(method: str) -> None:
-    assert not lacks(method_classes(METHODS), METHODS, method)
+    assert not lacks(once(method_classes, METHODS), METHODS, method)
 
 
 def test_a_method_that_is_named_is_not_taken_for_a_strange_one() -> None:
