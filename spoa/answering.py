@@ -37,6 +37,7 @@ _TURN: Final = 0.004  # seconds of judging before other connections get their tu
 _FAILED: Final = ("failed", "", "")  # the count of comparisons that raised
 _LOOK: Final = 16  # requests judged between two looks at the clock
 _REPORT_INTERVAL: Final = 1.0  # seconds between two tracebacks in the log
+_SETTLED: Final = frozenset({"", "good", "revoked", "not_checked"})  # revocation was not asked, or has an answer
 _RESERVE: Final = 0.01  # seconds before the deadline at which a request waits no more
 _SOFT_FAIL_INTERVAL: Final = 60.0  # seconds between two warnings about one issuer
 
@@ -95,7 +96,7 @@ class Answering:
         self._seconds = Histogram(REQUEST_BUCKETS)
         self._decided: Samples = {}
         self._next_report = 0.0
-        self._soft_fails: Samples = {}
+        self._unassured: Samples = {}
         self._break_glass: Samples = {}
         self._next_soft_fail_report: dict[str, float] = {}
         self._comparison: Comparison | None = None
@@ -188,7 +189,7 @@ class Answering:
     def samples(self) -> Samples:
         """Return all counts."""
         found = self._decisions()
-        found.update(self._soft_fails)
+        found.update(self._unassured)
         found.update(self._break_glass)
         found.update(self._comparisons())
         for cache, (entries, _, _) in self._policy.cache_sizes().items():
@@ -276,6 +277,8 @@ class Answering:
         self._recall.remember(payload, request, judgement, int(now))
         judgement.decision.tally.count += 1
         judged.append((request, judgement))
+        if judgement.revocation not in _SETTLED:
+            self._count_failure(judgement)
         if judgement.soft_fails:
             self._count_soft_fails(judgement)
         if self._comparison is not None:
@@ -339,6 +342,13 @@ class Answering:
         for client, answers in owed.items():
             client.pay(b"".join(answers), len(answers))
 
+    def _count_failure(self, judgement: Judgement) -> None:
+        standing = judgement.standing
+        if standing is not None and standing.issuer is not None and standing.assured is not None:
+            labels = standing.issuer, judgement.revocation, standing.assured.detail
+            key = ("revocation_failures_total", labels)
+            self._unassured[key] = self._unassured.get(key, 0) + 1
+
     def _count_soft_fails(self, judgement: Judgement) -> None:
         """Count what passed without assurance about its revocation; such answers are never recalled, so none is missed.
 
@@ -348,7 +358,7 @@ class Answering:
         issuer = "" if standing is None or standing.issuer is None else standing.issuer
         for source in judgement.soft_fails:
             key = ("revocation_soft_fails_total", (issuer, source))
-            self._soft_fails[key] = self._soft_fails.get(key, 0) + 1
+            self._unassured[key] = self._unassured.get(key, 0) + 1
         now = perf_counter()
         if now >= self._next_soft_fail_report.get(issuer, 0.0):
             self._next_soft_fail_report[issuer] = now + _SOFT_FAIL_INTERVAL

@@ -297,14 +297,20 @@ class Assurance:
 
 def _member(revocation: Revocation, answers: Answers, outage: Reason | None, known: OcspKnowledge) -> _Member:
     found = {Source.CRL: answers.crl, Source.OCSP: answers.ocsp}
+    # Why a list was refused is worth telling; that there is none in force is what the policy's modes go by.
+    is_refused = False
     if outage is not None and answers.crl.reason == Reason.NOT_LOADED:
+        is_refused = outage is not Reason.UNREACHABLE
         found[Source.CRL] = answers.crl._replace(reason=outage)
     if _is_doubtful(answers.ocsp):
         # Without an answer of its own, a certificate was judged by those of others in its chain.
         reason = Reason.NOT_LOADED if known.response is None else Reason(answers.ocsp.reason)
         found[Source.OCSP] = answers.ocsp._replace(reason=most_specific(reason, known.failure or Reason.NOT_LOADED))
     results = {source: found[source] for source in _sources(revocation)}
-    said = [_answer(source, revocation, state_of(result), is_late=result.is_late) for source, result in results.items()]
+    states = {source: state_of(result) for source, result in results.items()}
+    if is_refused:
+        states[Source.CRL] = State.NOT_LOADED
+    said = [_answer(source, revocation, states[source], is_late=one.is_late) for source, one in results.items()]
     return _Member(verdict(said, Combine(revocation.combine)), results)
 
 

@@ -27,11 +27,11 @@ from spoa.evidence_store import (
 from spoa.exceptions import StateError
 from spoa.jobs import Job
 from spoa.revocation.combine import State
-from spoa.revocation.status import Reason
+from spoa.revocation.status import Reason, most_specific
 from spoa.watcher import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from spoa.evidence_store import Held, Source
@@ -61,7 +61,7 @@ def state_of_lists(source: Source, lists: Sequence[Held], now: float, outage: st
     """
     complete = [held for held in lists if not held.is_delta]
     if not complete:
-        return outage or "not_loaded", outage or "not_loaded"
+        return "unreachable" if outage == State.UNREACHABLE else "not_loaded", outage or "not_loaded"
     fresh_delta = any(held.is_delta and held.next_update is not None and now < held.next_update for held in lists)
     for held in complete:
         if held.problem:
@@ -179,7 +179,7 @@ class EvidenceKeeper:
             await self.update()
             return
         async with self._lock:
-            outages = self._current_outages(self._manifest)
+            outages = self._current_outages(self._manifest, self._problems)
             if outages == self._outages:
                 return
             try:
@@ -189,13 +189,18 @@ class EvidenceKeeper:
             else:
                 self._outages = outages
 
-    def _current_outages(self, manifest: Manifest) -> dict[str, str]:
-        """Return which issuers have no list because their URLs can't be fetched."""
-        return {
-            name: str(State.UNREACHABLE)
-            for name, source in self._sources.items()
-            if all(held.is_delta for held in manifest.get(name, ())) and any(map(self._urls.is_failing, source.urls))
-        }
+    def _current_outages(self, manifest: Manifest, problems: Iterable[dict[str, str]]) -> dict[str, str]:
+        """Return which issuers have no list, and why: their URLs can't be fetched, or what there is was refused."""
+        found: dict[str, str] = {}
+        for name, source in self._sources.items():
+            if not all(held.is_delta for held in manifest.get(name, ())):
+                continue
+            refused = most_specific(*(Reason(one["reason"]) for one in problems if one["issuer"] == name))
+            if any(map(self._urls.is_failing, source.urls)):
+                found[name] = str(Reason.UNREACHABLE)
+            elif refused is not Reason.NOT_LOADED:
+                found[name] = str(refused)
+        return found
 
     def _next_update(self, url: str) -> float | None:
         ends = [held.next_update for lists in self._manifest.values() for held in lists if held.source == url]
@@ -227,7 +232,7 @@ class EvidenceKeeper:
         self._attempted = time.time()
         manifest = manifest_from_rows(report["manifest"]) if "manifest" in report else self._kept()
         is_new = manifest != self._manifest
-        outages = self._current_outages(manifest)
+        outages = self._current_outages(manifest, report.get("problems", self._problems))
         if bundle is not None or is_new or outages != self._outages:
             await self._swap(bundle, evidence_text(manifest, outages))
         self._manifest, self._outages = manifest, outages
@@ -312,6 +317,10 @@ class EvidenceKeeper:
         found.update(self._urls.samples())
         for name, source in self._sources.items():
             labels = (name, "crl")
+            for problem in self._problems:
+                if problem["issuer"] == name:
+                    key = ("revocation_problems", (*labels, problem["reason"]))
+                    found[key] = found.get(key, 0) + 1
             lists = self._manifest.get(name, ())
             current, _ = state_of_lists(source, lists, now, self._outages.get(name, ""))
             for state in _STATES:

@@ -137,6 +137,18 @@ METRICS: Final = (
         "Requests let pass although a source gave no assurance about revocation.",
         ("issuer", "source"),
     ),
+    Metric(
+        "revocation_failures_total",
+        "counter",
+        "Judgements without enough evidence about a certificate, by why; a remembered answer counts once.",
+        ("issuer", "state", "reason"),
+    ),
+    Metric(
+        "revocation_problems",
+        "gauge",
+        "Revocation lists that the last load found and refused, by why.",
+        ("issuer", "source", "reason"),
+    ),
     Metric("revocation_state", "gauge", "1 for the state that a source is in.", ("issuer", "source", "state")),
     Metric(
         "revocation_age_seconds",

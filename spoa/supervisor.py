@@ -158,7 +158,7 @@ class Supervisor:
         ocsp = self._ocsp.describe(now, partial(_soft_fails, counts, "ocsp"))
         return {
             **policy,
-            "issuers": {**policy.get("issuers", {}), **_checked(crl, ocsp)},
+            "issuers": {**policy.get("issuers", {}), **_checked(crl, ocsp, counts)},
             "version": __version__,
             "pid": os.getpid(),
             "ready": self._crew.is_complete,
@@ -373,13 +373,29 @@ def _soft_fails(counts: Samples, source: str, issuer: str) -> float:
     return counts.get(("revocation_soft_fails_total", (issuer, source)), 0)
 
 
-def _checked(crl: dict[str, Any], ocsp: dict[str, Any]) -> dict[str, Any]:
+def _failures(counts: Samples, issuer: str) -> dict[str, int]:
+    """Return how often no source could say enough of a certificate of this issuer, by the reason."""
+    found: dict[str, int] = {}
+    for (name, labels), count in counts.items():
+        if name == "revocation_failures_total" and labels[0] == issuer:
+            found[labels[2]] = found.get(labels[2], 0) + int(count)
+    return found
+
+
+def _checked(crl: dict[str, Any], ocsp: dict[str, Any], counts: Samples) -> dict[str, Any]:
     """Return what `status` shows of each issuer whose certificates are checked: its sources, and the worst of them."""
     found: dict[str, Any] = {}
     for name in sorted({*crl, *ocsp}):
         sources = {source: rows[name] for source, rows in (("ocsp", ocsp), ("crl", crl)) if name in rows}
         worst = max(sources.values(), key=lambda row: row["state"] != State.GOOD)
-        found[name] = {"revocation": {"state": worst["state"], "reason": worst["reason"], "sources": sources}}
+        found[name] = {
+            "revocation": {
+                "state": worst["state"],
+                "reason": worst["reason"],
+                "failures": _failures(counts, name),
+                "sources": sources,
+            }
+        }
     return found
 
 

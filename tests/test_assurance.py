@@ -263,6 +263,10 @@ def test_why_there_is_no_list_is_said_where_there_is_none() -> None:
     issuers = Issuers({"corp": [CORP.der]})
     own = Assurance(Authorities(issuers), {}, {"corp": Reason.UNREACHABLE})
     assert judged(own) == ("unreachable", "revocation_unreachable")
+    refused = Assurance(Authorities(issuers), {}, {"corp": Reason.BAD_SIGNATURE})
+    found = refused.of(ALICE.der, CORP.der, Issuer("corp", (), revocation=STRICT), NOW)
+    assert found is not None
+    assert (found.state, found.denial, found.detail) == ("not_loaded", "revocation_not_loaded", "bad_signature")
     listed = Assurance(Authorities(issuers), {"corp": (read_crl(CORP.crl()),)}, {"corp": Reason.UNREACHABLE})
     assert judged(listed) == ("good", "")
 

@@ -24,6 +24,7 @@ from spoa.state import StateDirectory
 from tests.agents import OPEN, running_agent, start, until
 from tests.httpservers import Background, close_halfway, drip, endless, hang, lying, plain
 from tests.pki import CA, DAY, HOUR
+from tests.revocation.lists import crl, idp, uri
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -142,6 +143,34 @@ def test_without_any_list_the_agent_serves_and_denies(rig: Rig, tmp_path: Path) 
         assert (crl_of(agent)["state"], problems_of(agent)) == ("not_loaded", ["not_loaded"])
         rig.publish()
         until(lambda: reason(haproxy, rig.alice) == "ok")
+
+
+@pytest.mark.parametrize(
+    ("problem", "state"),
+    [("bad_signature", "not_loaded"), ("parse_error", "not_loaded"), ("wrong_scope", "undetermined")],
+)
+def test_why_nothing_can_be_said_is_shown_counted_and_logged(
+    rig: Rig, tmp_path: Path, problem: str, state: str
+) -> None:
+    point = idp(full_name=[uri("http://crl.example/1")])
+    now = rig.ca.now
+    offers = {
+        "bad_signature": CA("corp").crl(),
+        "parse_error": b"<html>maintenance</html>",
+        "wrong_scope": crl(rig.ca, this_update=now - HOUR, next_update=now + DAY, extensions=[point]),
+    }
+    rig.publish(offers[problem])
+    log = tmp_path / "decisions"
+    with running_agent(tmp_path, "--decision-log", str(log), policy=POLICY % "") as agent, agent.connect() as haproxy:
+        assert reason(haproxy, rig.alice) == f"revocation_{state}"
+        line = until(lambda: json.loads(log.read_text()) if log.exists() and log.read_text() else None)
+        assert (line["revocation"], line["detail"]) == (state, problem)
+        shown = agent.status()["issuers"]["corp"]["revocation"]
+        assert shown["failures"] == {problem: 1}
+        assert agent.metric(f'revocation_failures_total{{issuer="corp",reason="{problem}",state="{state}"}}') == 1
+        if state == "not_loaded":
+            assert (shown["state"], shown["reason"], problems_of(agent)) == (state, problem, [problem])
+            assert agent.metric(f'revocation_problems{{issuer="corp",reason="{problem}",source="crl"}}') == 1
 
 
 def test_a_failure_that_the_policy_lets_pass_is_counted_logged_and_shown(rig: Rig, tmp_path: Path) -> None:
