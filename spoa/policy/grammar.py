@@ -202,7 +202,10 @@ _CRL: Final = Record(
         "urls": Field(OneOrMany(_URL), doc="Where CRLs are fetched from."),
         "refresh": Field(Duration(min=1), doc="Longest time between looks at a URL."),
         "max_stale": Field(Duration(), doc="How long past nextUpdate a CRL still counts."),
-        "idp": Field(Choice(("strict", "trust-config")), doc="How a distribution point's name is judged."),
+        "idp": Field(
+            Choice(("strict", "trust-config")),
+            doc="Whether its distribution point must fit; `trust-config` suits a CA with one CRL.",
+        ),
         **_SOURCE_KEYS,
     },
     at_least_one=("files", "urls"),
