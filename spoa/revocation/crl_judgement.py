@@ -98,6 +98,10 @@ class CrlJudge:
         if crl.is_weak(self._now, rules):
             return Reason.WEAK_SIGNATURE
         until = self._signed_until(crl, issuer, judged, is_direct=is_direct)
+        problem = self._problem(crl)
+        if until is Reason.SIGNER_UNDETERMINED:
+            # Nothing speaks against whoever signed it: what it lists is revoked, and its silence proves nothing.
+            problem, until = until, FOREVER
         if isinstance(until, Reason):
             return until
         freshness = crl.freshness(self._now, rules)
@@ -105,7 +109,7 @@ class CrlJudge:
             crl=crl,
             reasons=reasons,
             entry=crl.lookup(subject.issuer, subject.serial),
-            problem=self._problem(crl),
+            problem=problem,
             freshness=freshness._replace(valid_until=min(freshness.valid_until, until)),
         )
 

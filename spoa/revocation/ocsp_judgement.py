@@ -98,8 +98,9 @@ class OcspJudge:
 
     def _single(self, single: SingleResponse, problem: Reason | None, until: int) -> _Answer:
         freshness = self._freshness(single)
-        if problem is None and single.status is Status.REVOKED:
-            # As with CRLs: a revocation that was signed stands, whatever the dates.
+        if problem in {None, Reason.SIGNER_UNDETERMINED} and single.status is Status.REVOKED:
+            # As with CRLs: a revocation that was signed stands, whatever the dates, and while nothing speaks against
+            # the signer.
             is_on_hold = single.reason == _HOLD
             result = Result(Status.REVOKED, single.reason, is_on_hold=is_on_hold)
             return _Answer(result, single.this_update, is_fresh=freshness.problem is None)

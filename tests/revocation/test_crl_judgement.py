@@ -279,6 +279,17 @@ class TestSeparateSigner:
         unproven = run(issuing.issue(), (crl(second),), **arguments)
         assert said(unproven) == ("undetermined", "signer_undetermined")
 
+    def test_what_a_signer_lists_that_nothing_speaks_against_is_revoked(
+        self, root: CA, issuing: CA, second: CA
+    ) -> None:
+        """Whatever other lists say; a revoked signer may have lost its key, and its word counts for nothing."""
+        arguments = {"issuers": [issuing.der], "anchors": [root.der], "extra": [second.der]}
+        alice = issuing.issue()
+        lists = crl(issuing), crl(second, at(alice, "keyCompromise"))
+        assert said(run(alice, lists, **arguments)) == ("revoked", "keyCompromise")
+        serial = second.authority.issued.certificate.serial_number
+        assert run(alice, (*lists, crl(root, Entry(serial))), **arguments).status == "good"
+
     def test_in_a_chain_whoever_vouches_for_the_signer_is_asked_about_too(self, root: CA, issuing: CA) -> None:
         middle = root.intermediate("Middle CA")
         lister = middle.intermediate("List CA")

@@ -289,6 +289,15 @@ class TestDelegatesOwnRevocation:
         assert by_ocsp() == ("good", "ok")
         assert by_ocsp(is_required=True) == ("undetermined", "signer_undetermined")
 
+    def test_revoked_by_a_responder_that_nothing_speaks_against_outweighs_good(
+        self, ca: CA, alice: Issued, unmarked: Issued
+    ) -> None:
+        responses = answer(alice, ca), answer(alice, ca, "REVOKED", signer=unmarked)
+        for entries, expected in (((), "revoked"), ((Entry(unmarked.certificate.serial_number),), "good")):
+            stale = crl(ca, *entries, next_update=NOW)
+            arguments = {"anchors": [ca.der], "crls": [stale], "ocsp_responses": responses, "now": instant()}
+            assert check(alice.der, (), **arguments).status == expected  # type: ignore[arg-type]
+
 
 class TestContent:
     @pytest.mark.parametrize("field", ["response", "single"])
