@@ -160,7 +160,11 @@ def path_patterns(
         return regular_expression(text, generous=generous, ignores_case=ignores_case)
     if match in {"end", "sub", "dir"}:
         _refuse_escapes(text)
-        return [_regex(_WITHIN[match](_quoted(text.strip("/") if match == "dir" else text)))]
+        if match == "dir":
+            text = text.strip("/")
+            if not text:
+                raise ValueError("a directory without a name, which HAProxy finds nowhere")
+        return [_regex(_WITHIN[match](_quoted(text)))]
     if match == "found":
         return ["/**"]
     raise ValueError(f"`-m {match}` of a path")

@@ -71,8 +71,8 @@ def test_a_restricting_pattern_matches_whatever_haproxy_matched_and_a_granting_o
 
 @given(st.sampled_from(sorted(WAYS)), PATHS.filter(lambda path: len(path) > 1), PATHS)
 def test_paths_keep_the_same_promise(match: str, text: str, value: str) -> None:
-    if canonical_path(value) is None:
-        return  # refused before any rule is asked
+    if canonical_path(value) is None or not text.strip("/"):
+        return  # refused before any rule is asked, or while drafting
     did = WAYS[match](value, text)
     if did:
         assert path_holds(path_patterns(match, text, generous=True, ignores_case=False), value, generous=True)
@@ -210,3 +210,9 @@ def test_the_complement_is_every_other_address(texts: list[str]) -> None:
     for text in ("10.1.2.3", "10.200.0.1", "192.168.1.7", "192.168.1.8", "fd00::1", "2001:db8::1"):
         address = ipaddress.ip_address(text)
         assert any(address in one for one in rest) is not any(address in one for one in taken)
+
+
+@pytest.mark.parametrize("text", ["/", "//", ""])
+def test_a_directory_without_a_name_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="without a name"):
+        path_patterns("dir", text, generous=True, ignores_case=False)
