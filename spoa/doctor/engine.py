@@ -50,7 +50,8 @@ def engine_findings(engine: Engine, frontend: Proxy, configuration: Configuratio
     if not messages:
         yield found("message-missing", engine.line, f"{engine.agent} sends no message {MESSAGE}")
     for message in messages:
-        yield from _event(message, frontend)
+        if not _is_sent_by_rule(engine, frontend):
+            yield from _event(message, frontend)
         yield from _arguments(message)
         yield from _sizes(engine, message, frontend, configuration, is_legacy=is_legacy)
     yield from _times(engine, frontend)
@@ -58,6 +59,15 @@ def engine_findings(engine: Engine, frontend: Proxy, configuration: Configuratio
         yield found("no-error-variable", engine.line, f"{engine.agent} has no `option set-on-error`")
     if is_legacy:
         yield from _legacy(engine)
+
+
+def _is_sent_by_rule(engine: Engine, frontend: Proxy) -> bool:
+    """Tell whether a rule of the frontend sends the message, whatever events there are."""
+    groups = {group for group in engine.words("groups") if MESSAGE in engine.groups.get(group, ())}
+    sending = (
+        rule for rule in frontend.rules("http-request", "tcp-request content") if rule.action == "send-spoe-group"
+    )
+    return any(rule.words[:1] == (engine.name,) and groups.intersection(rule.words[1:2]) for rule in sending)
 
 
 def _event(message: Message, frontend: Proxy) -> Iterator[Finding]:

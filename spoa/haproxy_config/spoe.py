@@ -43,6 +43,7 @@ class Engine:
         line: the agent's line, or None.
         settings: lines of the agent's section.
         messages: all messages by name.
+        groups: group → its messages; a rule sends them, by `send-spoe-group`.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Engine:
     line: Line | None = None
     settings: list[Line] = field(default_factory=list)
     messages: dict[str, Message] = field(default_factory=dict)
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def setting(self, *keyword: str) -> Line | None:
         """Return the last line of the agent's section that begins with these words."""
@@ -69,8 +71,10 @@ class Engine:
 
     @property
     def sent(self) -> list[Message]:
-        """The messages that the agent's section names and the file has."""
-        return [self.messages[name] for name in self.words("messages") if name in self.messages]
+        """The messages that the agent's section names, by themselves or in a group, and the file has."""
+        grouped = (name for group in self.words("groups") for name in self.groups.get(group, ()))
+        names = dict.fromkeys((*self.words("messages"), *grouped))
+        return [self.messages[name] for name in names if name in self.messages]
 
 
 def read_engine(
@@ -85,27 +89,39 @@ def read_engine(
         environment: variables that HAProxy has set.
         problems: takes what can't be read.
     """
-    scope, found, part = "", None if name else Engine(""), ""
+    scope, found = "", None if name else Engine("")
+    part = ("", "")
     for line in read_lines(file, text, environment, problems):
         words = line.texts
         if words[0].startswith("[") and words[0].endswith("]"):
-            scope, part = words[0][1:-1], ""
+            scope, part = words[0][1:-1], ("", "")
             if scope == name:
                 found = Engine(name)
-            continue
-        if scope != name or found is None:
-            continue
-        if words[0] in _BEGINNINGS:
-            part = words[0]
-            if part == "spoe-agent":
-                found.agent, found.line = "".join(words[1:2]), line
-            elif part == "spoe-message":
-                found.messages["".join(words[1:2])] = message = Message(line)
-        elif part == "spoe-agent":
-            found.settings.append(line)
-        elif part == "spoe-message":
-            _read_message(message, line)
+        elif scope == name and found is not None:
+            if words[0] in _BEGINNINGS:
+                part = (words[0], "".join(words[1:2]))
+                _begin(found, part[1], line)
+            else:
+                _read(found, *part, line)
     return found
+
+
+def _begin(engine: Engine, name: str, line: Line) -> None:
+    if line.texts[0] == "spoe-agent":
+        engine.agent, engine.line = name, line
+    elif line.texts[0] == "spoe-message":
+        engine.messages[name] = Message(line)
+
+
+def _read(engine: Engine, part: str, name: str, line: Line) -> None:
+    """Read a line of a part of an engine."""
+    words = line.texts
+    if part == "spoe-agent":
+        engine.settings.append(line)
+    elif part == "spoe-message":
+        _read_message(engine.messages[name], line)
+    elif part == "spoe-group" and words[0] == "messages":
+        engine.groups[name] = (*engine.groups.get(name, ()), *words[1:])
 
 
 def _read_message(message: Message, line: Line) -> None:

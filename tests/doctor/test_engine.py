@@ -59,6 +59,22 @@ def test_an_engine_for_tcp_does_not_fit_a_frontend_for_http() -> None:
     assert "event-wrong" in codes("", file="spoe-authz-tcp.conf")
 
 
+def test_a_message_may_be_sent_by_a_rule_instead_of_an_event() -> None:
+    groups = "    groups g\n"
+    file = "spoe-authz-tcp.conf"
+    sending = "    http-request send-spoe-group authz g\n"
+    assert "event-wrong" in codes(groups, sending.replace(" g\n", " other\n"), file=file)
+    text = (CONFIGURATION / file).read_text().replace("    messages authorize\n", groups)
+    text = text.replace('"${AUTHZ_TIMEOUT_PROCESSING}"', "100ms").replace("    event on-frontend-tcp-request\n", "")
+    engine = read_engine("x.conf", f"{text}spoe-group g\n    messages authorize\n", "authz", {}, [])
+    assert engine is not None
+    configuration = read_configuration(
+        [("a.cfg", f"frontend f\n    mode http\n{sending}")], version="3.2", environment={}
+    )
+    frontend = read_proxies(configuration).frontends[0]
+    assert list(engine_findings(engine, frontend, configuration, "3.2")) == []
+
+
 def test_old_engines_have_settings_of_their_own() -> None:
     assert codes("    maxerrrate 5\n", version="3.0") == ["events-skipped"]
     assert codes("    maxerrrate 5\n", version="3.1") == []

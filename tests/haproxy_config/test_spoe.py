@@ -48,3 +48,11 @@ def test_a_file_without_scopes_has_one_engine_without_a_name() -> None:
     assert engine.words("messages") == ("m", "n")
     assert [str(line) for line in engine.settings] == ["messages m", "messages n"]
     assert engine.setting("timeout") is None
+    assert engine.groups == {"g": ("m",)}
+
+
+def test_a_group_sends_its_messages_where_the_agent_names_it() -> None:
+    text = "spoe-agent one\n groups g\nspoe-message m\n args src\nspoe-message n\nspoe-group g\n messages m\n log x\n"
+    engine = read(text, "")
+    assert engine is not None
+    assert engine.sent == [engine.messages["m"]]
