@@ -217,7 +217,8 @@ def _revocation(views: Iterable[_View], deltas: Iterable[_Finding]) -> CrlEntry 
     ]
 
     def is_lifted(crl: Crl, entry: CrlEntry, number: int | None) -> bool:
-        return entry.reason == _HOLD and any(
+        # Of a complete list only a delta lifts it: whoever keeps lists keeps the newest, and who gives both means both.
+        return (crl.is_delta and entry.reason == _HOLD) and any(
             view.crl.slot == crl.slot and view.number is not None and number is not None and view.number >= number
             for view in standing
         )
