@@ -135,9 +135,9 @@ def test_an_answer_too_large_for_the_connection_becomes_a_deny() -> None:
 def test_requests_past_the_deadline_are_denied_unjudged(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk()
     monkeypatch.setattr(desk.policy, "judge", raising(AssertionError("must not be asked")))
-    answers = desk.ask(*[authorize()] * 20, ago=0.1)
+    answers = desk.ask(*[authorize()] * 16, ago=0.1)  # as many as one turn takes on the slowest machine
     assert {answer["reason"] for answer in answers} == {"internal_error"}
-    assert desk.count("internal_errors_total", "deadline") == 20
+    assert desk.count("internal_errors_total", "deadline") == 16
 
 
 def test_a_disconnect_among_late_requests_is_answered_too() -> None:
