@@ -104,12 +104,14 @@ class Reloader:
     async def reload(self, cause: str) -> Outcome:
         """Try to activate what is on disk now; one that is under way is waited for first."""
         async with self._lock:
-            started = time.monotonic()
+            began, started = time.time(), time.monotonic()
             try:
                 outcome = await self._attempt(cause)
             except (WorkerError, StateError, OSError) as error:
                 outcome = self._outcome("failed", cause, ({"message": str(error)},))
-            outcome = replace(outcome, seconds=time.monotonic() - started)
+            seconds = time.monotonic() - started
+            # Whoever asked for it tells by these two when it began, and whether that was before he asked.
+            outcome = replace(outcome, at=began + seconds, seconds=seconds)
             self._results[outcome.result] = self._results.get(outcome.result, 0) + 1
             self._seconds.observe(outcome.seconds)
             self.last = outcome

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -82,6 +83,13 @@ class TestReloader:
 
         assert rig.run(work) == ["activated", "unchanged"]
         assert len(rig.swaps.bundles) == 1
+
+    def test_when_a_reload_began_can_be_told_from_when_it_ended(self, rig: Rig) -> None:
+        async def work() -> list[tuple[float, Outcome]]:
+            return [(time.time(), await rig.reloader.reload("signal")) for _ in range(2)]
+
+        for asked, outcome in rig.run(work):
+            assert outcome.at - outcome.seconds >= asked, "whoever asked would wait for ever"
 
     def test_a_bad_policy_leaves_the_good_one(self, rig: Rig, policies: Path) -> None:
         async def work() -> tuple[Outcome, Outcome]:
