@@ -23,6 +23,7 @@ MARK: Final = "git:"
 _DEFAULT: Final = "policies"
 #: Seconds that git may take.
 _PATIENCE: Final = 60
+_NO_REPOSITORY: Final = "not a git repository"
 
 
 class RevisionError(SpoaError):
@@ -48,7 +49,8 @@ def directory_of(text: str, beside: str) -> Iterator[Path]:
 
     Args:
         text: as on a command line. DIR counts from the top of the repository.
-        beside: the other side of the comparison; `git:REV` is the same directory of the same repository.
+        beside: the other side of the comparison; `git:REV` is the same directory of the same repository. Where it lies
+            in none, the repository is that of the working directory.
 
     Raises:
         RevisionError: there is no such directory, revision or repository.
@@ -62,9 +64,11 @@ def directory_of(text: str, beside: str) -> Iterator[Path]:
     where = Path.cwd() if beside.startswith(MARK) else Path(beside)
     if not where.is_dir():
         raise RevisionError(beside, "there is no such directory")
+    is_inside = not beside.startswith(MARK) and _is_in_repository(text, where)
     if not folder:
-        other = beside.removeprefix(MARK).partition(":")[2]
-        folder = (other or _DEFAULT) if beside.startswith(MARK) else _git(text, where, "rev-parse", "--show-prefix")
+        other = beside.removeprefix(MARK).partition(":")[2] if beside.startswith(MARK) else ""
+        folder = _git(text, where, "rev-parse", "--show-prefix") if is_inside else other or _DEFAULT
+    where = where if is_inside else Path.cwd()
     commit = _git(text, where, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     top = Path(_git(text, where, "rev-parse", "--show-toplevel"))
     archive = _run(text, top, "archive", "--format=tar", f"{commit}:{folder.strip('/')}")
@@ -72,6 +76,15 @@ def directory_of(text: str, beside: str) -> Iterator[Path]:
         with tarfile.open(fileobj=io.BytesIO(archive)) as files:
             files.extractall(temporary, filter="data")
         yield Path(temporary)
+
+
+def _is_in_repository(text: str, where: Path) -> bool:
+    try:
+        return bool(_git(text, where, "rev-parse", "--show-toplevel"))
+    except RevisionError as error:
+        if _NO_REPOSITORY in error.detail:
+            return False
+        raise
 
 
 def _git(text: str, where: Path, *arguments: str) -> str:

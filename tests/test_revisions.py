@@ -81,7 +81,18 @@ def test_what_is_not_there_is_told(repository: Path, text: str, beside: str, say
     assert says in str(error.value)
 
 
-def test_a_directory_outside_any_repository_is_told(tmp_path: Path) -> None:
+def test_beside_a_directory_of_no_repository_that_of_the_working_directory_is_meant(
+    repository: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repository)
+    elsewhere = str(tmp_path_factory.mktemp("elsewhere"))
+    for text in ("git:main", "git:main:policies"):
+        with directory_of(text, elsewhere) as found:
+            assert list(found.iterdir())
+
+
+def test_a_directory_outside_any_repository_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(RevisionError, match="not a git repository"), directory_of("git:main", str(tmp_path)):
         pass
 
