@@ -130,8 +130,8 @@ class Supervisor:
             self._handle_signals()
             await self._fetcher.start()
             if self._admin_listener is not None:
-                self._state.write_admin_address(str(address_of(self._admin_listener)))
                 await self._admin.start(self._admin_listener)
+                self._state.write_admin_address(str(address_of(self._admin_listener)))  # whoever finds it may ask
             stopping = asyncio.create_task(self._stop.wait())
             beginning = asyncio.create_task(self._begin())
             await asyncio.wait([stopping, beginning], return_when=asyncio.FIRST_COMPLETED)
