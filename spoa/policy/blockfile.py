@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from spoa.policy.conditions import digest_pattern, serial_pattern
-from spoa.policy.document import read_document
-from spoa.policy.reading import INVALID, Reading, Report
+from spoa.policy.entryfile import read_entries
 from spoa.policy.scalars import Choice, Parsed, Text, Timestamp
 from spoa.policy.shapes import Field, ListOf, Record
+
+if TYPE_CHECKING:
+    from spoa.policy.reading import Reading, Report
 
 __all__ = ["BLOCK_FILE", "MAX_BLOCKS_SIZE", "read_block_entries"]
 
@@ -48,14 +50,7 @@ def read_block_entries(text: bytes, file: str, report: Report) -> tuple[Reading,
         file: its name, for problems.
         report: takes every problem.
     """
-    node, problems = read_document(text, file, max_size=MAX_BLOCKS_SIZE)
-    report.add(*problems)
-    if node is None:
-        return ()
-    reading = BLOCK_FILE.read(node, report, "")
-    if reading is INVALID or not isinstance(reading, Reading):
-        return ()
-    entries: tuple[Reading, ...] = reading.value.get("entries", ())
+    entries = read_entries(BLOCK_FILE, text, file, report, max_size=MAX_BLOCKS_SIZE)
     for entry in entries:
         if ("issuer" in entry.keys) is not ("serial" in entry.keys):
             message = "`serial` and `issuer` stand together or not at all"

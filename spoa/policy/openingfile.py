@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from spoa.policy.document import read_document
-from spoa.policy.reading import INVALID, Reading, Report
+from spoa.policy.entryfile import read_entries
 from spoa.policy.scalars import Choice, Text, Timestamp
 from spoa.policy.shapes import Field, ListOf, Record
+
+if TYPE_CHECKING:
+    from spoa.policy.reading import Reading, Report
 
 __all__ = ["MAX_OPENINGS_SIZE", "OPENING_FILE", "read_opening_entries"]
 
@@ -42,12 +44,4 @@ def read_opening_entries(text: bytes, file: str, report: Report) -> tuple[Readin
         file: its name, for problems.
         report: takes every problem.
     """
-    node, problems = read_document(text, file, max_size=MAX_OPENINGS_SIZE)
-    report.add(*problems)
-    if node is None:
-        return ()
-    reading = OPENING_FILE.read(node, report, "")
-    if reading is INVALID or not isinstance(reading, Reading):
-        return ()
-    entries: tuple[Reading, ...] = reading.value.get("entries", ())
-    return entries
+    return read_entries(OPENING_FILE, text, file, report, max_size=MAX_OPENINGS_SIZE)
