@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from typing import Final
@@ -10,13 +9,13 @@ from typing import Final
 import click
 
 from spoa.cli.asking import UnreachableError, change, find_admin, find_state_dir, read_token
+from spoa.cli.outcome import conclude
 from spoa.exceptions import SettingsError
 
 __all__ = ["command"]
 
 _BAD: Final = 1
 _USAGE: Final = 2
-_INVALID: Final = 3
 
 _EPILOG: Final = """
 \b
@@ -50,11 +49,4 @@ def command(admin: str | None, state_dir: str | None, token_file: str | None, *,
     except UnreachableError as error:
         click.echo(f"spoa-authz promote: {error}", err=True)
         sys.exit(_BAD)
-    if as_json:
-        click.echo(json.dumps(outcome, indent=1))
-    else:
-        click.echo(f"{outcome['result']}: revision {outcome['revision'] or 'none'}")
-        for line in (*outcome["problems"], *outcome["warnings"]):
-            click.echo(line, err=True)
-    is_fine = outcome["result"] in {"activated", "unchanged"}
-    sys.exit(0 if is_fine else _INVALID if outcome["result"] == "rejected" else _BAD)
+    conclude(outcome, f"revision {outcome['revision'] or 'none'}", as_json=as_json)

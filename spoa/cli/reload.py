@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from spoa.cli.asking import UnreachableError, ask, change, find_admin, find_state_dir, read_token
+from spoa.cli.outcome import conclude
 from spoa.exceptions import SettingsError
 from spoa.state import read_pid
 
@@ -24,8 +24,6 @@ __all__ = ["command"]
 
 _BAD: Final = 1
 _USAGE: Final = 2
-_INVALID: Final = 3
-_FINE: Final = frozenset({"activated", "unchanged"})
 _WAIT: Final = 150.0  # seconds for a reload that was asked for by a signal
 _LOOK_INTERVAL: Final = 0.05
 
@@ -86,10 +84,4 @@ def command(admin: str | None, state_dir: str | None, token_file: str | None, *,
     except UnreachableError as error:
         click.echo(f"spoa-authz reload: {error}", err=True)
         sys.exit(_BAD)
-    if as_json:
-        click.echo(json.dumps(outcome, indent=1))
-    else:
-        click.echo(f"{outcome['result']}: revision {outcome['revision']}, {outcome['seconds']:.2f} s")
-        for line in (*outcome["problems"], *outcome["warnings"]):
-            click.echo(line, err=True)
-    sys.exit(0 if outcome["result"] in _FINE else _INVALID if outcome["result"] == "rejected" else _BAD)
+    conclude(outcome, f"revision {outcome['revision']}, {outcome['seconds']:.2f} s", as_json=as_json)
