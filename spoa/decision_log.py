@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import structlog
 
 from spoa.assurance import NOT_CHECKED
-from spoa.facts import Missing
+from spoa.facts import ABSENT, Missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -85,6 +85,11 @@ def _instant(seconds: int) -> str | None:
         return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
     except (OverflowError, ValueError, OSError):
         return None
+
+
+def _path(entry: Entry) -> str | None:
+    """Return the path; that of `OPTIONS *`, which HAProxy does not send, is told from one that nobody could see."""
+    return "*" if entry.path is ABSENT and entry.method == "OPTIONS" else _text(entry.path)
 
 
 def _text(value: str | Missing) -> str | None:
@@ -154,7 +159,7 @@ def line_of(entry: Entry) -> bytes:
         "src": None if isinstance(source, Missing) else str(ipaddress.ip_address(source)),
         "method": _text(entry.method),
         "host": _text(entry.host),
-        "path": _text(entry.path),
+        "path": _path(entry),
         "latency_us": round(entry.latency * 1e6),
         "detail": entry.detail,
         "break_glass": list(entry.switches),

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 from spoa.facts import ABSENT, UNAVAILABLE, Request
 from spoa.identity import subject_from_text
 from spoa.policy.cases import BLANK
+from spoa.policy.model import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from spoa.facts import Certificate, Missing, Unavailable
 
-__all__ = ["Sighting", "Sightings", "certificate_of", "read_decision", "request_of", "time_of"]
+__all__ = ["Sighting", "Sightings", "certificate_of", "path_of", "read_decision", "request_of", "time_of"]
 
 _SHA256_SIZE: Final = 32
 
@@ -110,20 +111,29 @@ def _digest(certificate: object) -> bytes | None:
 def request_of(decision: dict[str, Any]) -> Request:
     """Return the request of a decision as far as the log tells; without its certificate."""
     method, path = _text(decision.get("method")), _text(decision.get("path"))
-    where: str | Missing = UNAVAILABLE if path is None else path
-    if path is None and method == "OPTIONS":
-        where = ABSENT  # what the log calls null is `*` there; nothing else has a method and no path
     is_malformed = decision.get("reason") == "malformed_message"
     return Request(
         cert=ABSENT,
         used=decision.get("reason") == "certificate_unavailable",
         source=_address(decision.get("src")),
         method=UNAVAILABLE if method is None else method,
-        path=where,
+        path=path_of(method, path, decision.get("reason")),
         host=_text(decision.get("host")) or UNAVAILABLE,
         id=_text(decision.get("id")) or "",
         malformed=(_text(decision.get("detail")) or "malformed_message") if is_malformed else "",
     )
+
+
+def path_of(method: str | None, path: str | None, reason: object) -> str | Missing:
+    """Return the path of a line: `*` is that of `OPTIONS *`, which HAProxy sends as no path at all.
+
+    One that HAProxy should have sent and did not was refused for it; any other that isn't there could not be seen.
+    """
+    if reason == Reason.PATH_NOT_CANONICAL:
+        return ABSENT if path is None else path
+    if path is None:
+        return UNAVAILABLE
+    return ABSENT if path == "*" and method == "OPTIONS" else path
 
 
 def certificate_of(decision: dict[str, Any], now: int) -> tuple[Certificate, str] | None:

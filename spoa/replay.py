@@ -24,6 +24,7 @@ from spoa.policy.conditions import bearer_values
 from spoa.policy.gates import request_values
 from spoa.policy.model import SOFT_REASONS, Bearer, Reason
 from spoa.policy.sans import packed_address
+from spoa.recorded import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -246,14 +247,14 @@ def _tag(before: str, worst: str, best: str) -> Tag:
 
 
 def _request(row: Mapping[str, Any]) -> Request:
-    """Return the request of a line; a path that is missing beside OPTIONS is the asterisk."""
+    """Return the request of a line."""
     method, path, host, source = row["method"], row["path"], row["host"], row["src"]
     return Request(
         cert=ABSENT,
         used=False,
         source=UNAVAILABLE if source is None else _packed(source),
         method=UNAVAILABLE if method is None else method,
-        path=(ABSENT if method == "OPTIONS" or row["reason"] in _GATES else UNAVAILABLE) if path is None else path,
+        path=path_of(method, path, row["reason"]),
         host=UNAVAILABLE if host is None else host,
     )
 

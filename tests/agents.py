@@ -64,7 +64,7 @@ __all__ = [
 ]
 
 ROOT: Final = Path(__file__).parent.parent
-PATIENCE: Final = 30.0
+PATIENCE: Final = 60.0
 
 #: Policies without certificates: what is below /open is allowed to everybody, or to nobody.
 OPEN: Final = """\

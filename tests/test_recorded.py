@@ -78,7 +78,13 @@ def test_a_request_is_what_the_log_tells() -> None:
 def test_what_the_log_doesn_t_tell_is_unavailable() -> None:
     found = request_of(decision(src=None, method=None, path=None, host=None))
     assert (found.source, found.method, found.path, found.host) == (UNAVAILABLE,) * 4
-    assert request_of(decision(method="OPTIONS", path=None)).path is ABSENT
+
+
+def test_the_asterisk_of_options_is_told_from_a_path_that_was_not_sent() -> None:
+    assert request_of(decision(method="OPTIONS", path="*")).path is ABSENT
+    assert request_of(decision(method="OPTIONS", path=None)).path is UNAVAILABLE
+    assert request_of(decision(method="GET", path=None, reason="path_not_canonical")).path is ABSENT
+    assert request_of(decision(method="OPTIONS", path="*", reason="path_not_canonical")).path == "*"
 
 
 def test_a_certificate_that_was_there_and_a_broken_message_stay_what_they_were() -> None:

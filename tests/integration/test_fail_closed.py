@@ -245,7 +245,7 @@ def test_a_late_answer_is_not_taken_for_that_of_a_later_request(healthy: tuple[E
     with edge.client().http1() as connection:
         assert connection.request("GET", "/slow").status == 503
         denied = 0
-        while not answered.is_set() or denied < 20:  # noqa: PLR2004 -- enough to meet the late answer
+        while not answered.is_set() or denied < 20:
             # On a busy machine a quick answer may come too late itself, which denies as well: it is never an allow.
             reason = connection.request("GET", "/quick").reason
             assert reason in {"denied_by_rule", "not_ready"}
