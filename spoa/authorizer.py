@@ -275,6 +275,22 @@ class Policy:
                     judgement.revocation = revocation if _is_checked(standing) or reason else NOT_CHECKED
         return judgement
 
+    def judge_but_path(self, request: Request, standing: Standing, now: int) -> int | Decision | None:
+        """Return what is settled about a request whatever canonical path it names: conjunctions, or a gate's decision.
+
+        Args:
+            request: one that came past the gates that ask for no certificate; None where it did not.
+            standing: of its certificate.
+            now: seconds since the epoch.
+        """
+        values = request_values(request, self.model.defaults, now if self.clock_usable else None)
+        if isinstance(values, Reason):
+            return None
+        reason = self._refusal(standing, now, "")
+        if reason is not None:
+            return self.evaluator.gate(reason)
+        return standing.who & self.evaluator.table.request_but_path(values)
+
     def evaluate(self, request: Request, now: float) -> Judgement:
         """Return the answer to a request that an embedding program made; one with a wrong type in it is malformed.
 

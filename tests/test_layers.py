@@ -27,7 +27,7 @@ LAYERS: Mapping[int, str] = {
         "openings recorded"
     ),
     3: (
-        "doctor. lint. migration. assurance authorizer adapter comparison recall transcript questions nearest "
+        "doctor. lint. migration. assurance authorizer adapter comparison cutting recall transcript questions nearest "
         "explanation coverage solver memberships calls callers verdicts difference invariants reach rehearsal replay"
     ),
     4: (
@@ -57,7 +57,8 @@ ARROWS: Mapping[str, str] = {
     "authorizer": "assurance",
     "adapter": "authorizer",
     "comparison": "assurance authorizer",
-    "recall": "adapter authorizer",
+    "cutting": "adapter",
+    "recall": "adapter authorizer cutting",
     "transcript": "authorizer",
     "questions": "transcript",
     "nearest": "questions",
