@@ -186,6 +186,9 @@ class PathPattern:
     def __str__(self) -> str:
         return self.source
 
+    def __reduce__(self) -> tuple[type[PathPattern], tuple[str]]:
+        return PathPattern, (self.source,)  # a compiled class can't be pickled otherwise
+
 
 def _segment(segment: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return a segment's pieces for strict and for generous matching."""
