@@ -9,7 +9,7 @@ JOBS ?= 2
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$python; break; fi; done)
 
-.PHONY: help venv demo test lint types unit coverage integration interop proofs bench bench-quick bench-revocation docs format clean
+.PHONY: help venv demo test lint types unit coverage compiled compiled-test integration interop proofs bench bench-quick bench-revocation docs format clean
 
 help:  ## This list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -27,7 +27,7 @@ venv: $(VENV)/.installed  ## Install everything into .venv.
 demo: venv  ## A real HAProxy, real certificates, every kind of answer. KEEP=1 leaves it running.
 	@$(BIN)/python -m haproxy.demo $(if $(KEEP),--keep)
 
-test: venv lint types unit coverage integration  ## All that must hold before anything is merged.
+test: venv lint types unit coverage compiled-test integration  ## All that must hold before anything is merged.
 
 lint: venv
 	@$(BIN)/ruff check
@@ -42,6 +42,23 @@ unit: venv  ## Everything but HAProxy.
 
 coverage: venv  ## Lines and branches that the last `make unit` left out; agents in processes of their own aren't counted.
 	@$(BIN)/coverage report
+
+# What is compiled can't be told from what isn't by any test of what it does.
+COMPILED := build/compiled
+COMPILED_TESTS := tests/spop tests/policy/test_path.py tests/policy/test_table.py tests/policy/test_evaluator.py \
+	tests/policy/test_properties.py tests/test_agent.py tests/test_answering.py tests/test_bundle.py tests/test_cache.py \
+	tests/test_peer.py tests/test_recall.py
+
+compiled: venv  ## A copy of this tree in build/compiled whose hot path is compiled to C.
+	@rm -rf $(COMPILED) && mkdir -p $(COMPILED)
+	@cp -r pyproject.toml README.md CHANGELOG.md LICENSE spoa policies haproxy docs tests benchmarks $(COMPILED)
+	@cd $(COMPILED) && find . -name '*.so' -delete && \
+		HATCH_BUILD_HOOK_ENABLE_MYPYC=true $(CURDIR)/$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w dist .
+	@ls $(COMPILED)/dist/*.whl
+
+compiled-test: compiled  ## The tests of the hot path, over what was compiled.
+	@cd $(COMPILED) && $(CURDIR)/$(BIN)/python -c 'import spoa.recall; assert spoa.recall.__file__.endswith(".so"), spoa.recall.__file__'
+	@cd $(COMPILED) && $(CURDIR)/$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m 'not interpreted and not integration' $(COMPILED_TESTS)
 
 integration: venv  ## The shipped configuration on real HAProxies, old engine and new.
 	@$(BIN)/python tests/haproxy_builds.py 2.8 3.2

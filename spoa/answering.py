@@ -146,7 +146,7 @@ class Answering:
         started: float,
         client: Client | None = None,
     ) -> tuple[int, bool]:
-        """Answer the events from index `at` on, as many as one turn allows, with one call of `write`.
+        """Answer the events from index `at` on, of which there is one, as many as one turn allows, with one `write`.
 
         `started` says when they were read, by `perf_counter`. A `client` may be owed answers that have to wait.
         Returns the index to go on from, and whether the connection's last word was written.
@@ -156,15 +156,19 @@ class Answering:
         revision = self._policy.revision
         answers: list[bytes] = []
         judged: list[tuple[Request, Judgement]] = []
-        is_last = False
-        while at < len(events) and not is_last and passed - begun <= _TURN:
-            portion = events[at : at + _LOOK] if len(events) > _LOOK else events
+        total = len(events)
+        while True:
+            portion = events if total <= _LOOK else events[at : at + _LOOK]
             if passed - started > self._deadline:
                 is_last = self._refuse_all(connection, portion, answers, judged)
             else:
                 is_last = self._judge(connection, portion, now, answers, judged, client, started)
             at += len(portion)
+            if is_last or at >= total:
+                break
             passed = perf_counter()
+            if passed - begun > _TURN:
+                break
         write(b"".join(answers))
         count = len(judged) + self._unlogged
         if self._policy.switches:

@@ -15,7 +15,7 @@ from typing import Final
 
 from spoa.adapter import MESSAGE
 from spoa.exceptions import ProtocolError
-from spoa.spop import FOLLOWED, read_messages, read_varint, write_varint
+from spoa.spop import CONTINUED, FOLLOWED, read_messages, read_varint, write_varint
 
 __all__ = ["COUNT", "certificate_bounds", "head_of", "is_cut_at_id", "is_cut_at_path", "path_bounds", "question_end"]
 
@@ -33,16 +33,20 @@ _ID_LENGTH: Final = len(_ID)
 # Hot path: these three are asked for every request. Benchmark: benchmarks/hotpath.py.
 def certificate_bounds(payload: bytes) -> tuple[int, int] | None:
     """Return where the certificate begins and ends, or None for a payload of another form."""
-    if payload[:COUNT] != _HEAD or payload[COUNT + 1 : _LENGTH] != _CERT or len(payload) < _SHORTEST:
+    # The size comes first: compiled, a slice that begins behind the end is an error.
+    if len(payload) < _SHORTEST or payload[:COUNT] != _HEAD or payload[COUNT + 1 : _LENGTH] != _CERT:
         return None
-    return _string_bounds(payload, _LENGTH)
+    bounds = _string_bounds(payload, _LENGTH)
+    return None if bounds is None or bounds[1] > len(payload) else bounds
 
 
 def _string_bounds(payload: bytes, position: int) -> tuple[int, int] | None:
-    """Return where a string begins and ends whose length is at *position*; its end may be beyond the payload's."""
+    """Return where a string whose length is at *position* begins, and where it ends, be it beyond the payload."""
     length = payload[position]
     if length < FOLLOWED:
         return position + 1, position + 1 + length
+    if position + 1 < len(payload) and payload[position + 1] < CONTINUED:  # two bytes, as for most certificates
+        return position + 2, position + 2 + length + (payload[position + 1] << 4)
     try:
         length, start = read_varint(payload, position)
     except ProtocolError:

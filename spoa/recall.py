@@ -167,6 +167,8 @@ class Recall:
         if bounds is None:
             return None
         start, end = bounds
+        if end - start < _TAIL:
+            return None
         # A certificate ends with its signature, a few bytes of which find it; that it is the same is seen in place.
         # Hashing all of it, as a key, costs 1 us more. Benchmark: benchmarks/hotpath.py.
         known = self._known.get(payload[end - _TAIL : end])
@@ -224,7 +226,7 @@ class Recall:
         """Keep the answer to *payload*, as judged just now, if it was asked before and is cut as it must be."""
         self.misses += 1
         standing, der, days = judgement.standing, request.cert, judgement.days_left
-        if standing is None or days is None or not isinstance(der, bytes) or request.malformed:
+        if standing is None or days is None or not isinstance(der, bytes) or request.malformed or len(der) < _TAIL:
             return
         if not standing.not_before <= now <= standing.not_after or standing.soft_fails or standing.questions:
             return  # soft fails are counted one by one, and whoever has a question must get to ask it

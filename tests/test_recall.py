@@ -252,6 +252,7 @@ def test_a_gate_answers_for_every_path_that_is_canonical(asker: Asker, people: S
     assert asker.from_memory(http(people[5].der, "/a/\x01", "x")) is None
 
 
+@pytest.mark.interpreted
 def test_answers_for_different_paths_are_bounded(
     asker: Asker, people: Sequence[Issued], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -376,6 +377,7 @@ def test_a_list_entry_that_expires_is_not_outlived(ca: CA, tmp_path: object) -> 
     assert b"no_rule_allows" in asker.fresh(asked, NOW + 100)
 
 
+@pytest.mark.interpreted
 def test_questions_asked_once_leave_nothing_but_a_hash(
     asker: Asker, people: Sequence[Issued], monkeypatch: pytest.MonkeyPatch
 ) -> None:
