@@ -74,7 +74,11 @@ def draft_tests(found: Draft, read: Callable[[str], str | None], now: int, stamp
     chosen = sorted(kinds.values(), key=lambda one: not (one[3].verdict and one[3].verdict != one[2].verdict))[:_MOST]
     chosen.sort(key=lambda one: int(one[0].name.rpartition("-")[2]) if one[0].name[-1].isdigit() else 0)
     issuer = next(iter(found.issuers))
-    certs = {client.name: _certificate(client, issuer) for client, *_ in chosen if client.subject is not None}
+    certs = {
+        client.name: _certificate(client, issuer, has_lists=bool(found.lists))
+        for client, *_ in chosen
+        if client.subject is not None
+    }
     tests = [
         (_comment(decision, outcome), _test(client, sample, decision)) for client, sample, decision, outcome in chosen
     ]
@@ -91,7 +95,8 @@ def _comment(decision: Decision, outcome: Outcome) -> str:
     return ""
 
 
-def _certificate(client: Client, issuer: str) -> Mapping[str, Any]:
+def _certificate(client: Client, issuer: str, *, has_lists: bool) -> Mapping[str, Any]:
+    """Return what a certificate says; where there are lists also that it is on none, or it might be on any."""
     assert client.subject is not None
     keys: dict[str, Any] = {"issuer": issuer}
     for name, values in client.subject.items():
@@ -100,7 +105,7 @@ def _certificate(client: Client, issuer: str) -> Mapping[str, Any]:
             keys[name.lower()] = value
         else:
             keys.setdefault("subject", {})[name] = value
-    if client.lists:
+    if has_lists:
         keys["in_list"] = list(client.lists)
     return keys
 

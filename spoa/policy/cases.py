@@ -262,10 +262,12 @@ class _CaseReader:
         if issuer is not None and issuer not in {*self._issuers, UNKNOWN_ISSUER}:
             known = [*self._issuers, UNKNOWN_ISSUER]
             self._unknown(reading.at("issuer"), reading.path_of("issuer"), "issuer", issuer, known)
-        for one in value.get("in_list", ()):
+        named = _tuple(value.get("in_list", ()))
+        for one in named:
             if one not in self._lists:
                 self._unknown(reading.at("in_list"), reading.path_of("in_list"), "list", one, self._lists)
-        lists: dict[str, bool | Missing] = dict.fromkeys(value.get("in_list", ()), True)
+        # Whoever names lists says of all of them whether it is on one; else they are asked by what else is known.
+        lists: dict[str, bool | Missing] = {one: one in named for one in self._lists if "in_list" in value}
         known_issuer = issuer if issuer in self._issuers else ""
         self._specimens[name] = Specimen("", _certificate(reading), known_issuer, lists, place)
 
