@@ -56,6 +56,31 @@ def test_it_drafts_a_policy_that_check_and_test_accept(edge: Path, tmp_path: Pat
     assert CliRunner().invoke(rehearse, [str(out)]).exit_code == 0
 
 
+def test_a_draft_that_denies_by_a_list_passes_its_own_tests(edge: Path, tmp_path: Path) -> None:
+    (tmp_path / "denied.txt").write_text("CD" * 20 + "\n")
+    lines = ("http-request deny if { ssl_c_sha1,hex -f denied.txt }", "http-request deny if { path /x } !listed")
+    edge.write_text(frontend(LINES[1], *lines, "default_backend a"))
+    assert run(edge, "--out", tmp_path / "p").exit_code == 0
+    tested = CliRunner().invoke(rehearse, [str(tmp_path / "p")])
+    assert (tested.exit_code, ", 0 failed" in tested.output) == (0, True), tested.output
+
+
+def test_a_draft_of_prefixes_and_of_routes_by_name_has_no_warnings(edge: Path, tmp_path: Path) -> None:
+    lines = ("acl boss ssl_c_s_dn(cn) -i boss", "http-request deny unless boss", "use_backend b if boss")
+    edge.write_text(frontend(*lines, "use_backend c if { path_beg /x/ }", "default_backend a"))
+    assert run(edge, "--out", tmp_path / "p").exit_code == 0
+    assert "boss-in-doubt" in (tmp_path / "p" / "policy.yaml").read_text()
+    checked = CliRunner().invoke(check, [str(tmp_path / "p"), "--strict"])
+    assert checked.exit_code == 0, checked.output
+
+
+def test_a_backend_whose_name_is_made_up_in_part_stays_in_haproxy(edge: Path, tmp_path: Path) -> None:
+    edge.write_text(frontend("use_backend b%[ssl_c_s_dn(ou)] if { path /x }", "default_backend a"))
+    result = run(edge, "--out", tmp_path / "p")
+    assert result.exit_code == 0, result.output
+    assert ": kept: use_backend b%[ssl_c_s_dn(ou)]" in result.stdout
+
+
 def test_json_has_files_and_notes(edge: Path, tmp_path: Path) -> None:
     answer = json.loads(run(edge, "--out", tmp_path / "p", "--json").stdout)
     assert set(answer) == {"frontend", "out", "files", "notes", "verified"}
