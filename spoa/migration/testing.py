@@ -35,7 +35,14 @@ def verdicts(
     With `is_test` a header that a request doesn't have is empty: a test has no other way to say that it is absent.
     """
     policy = policy_of(found, now)
-    trials = trials_of(found.refusals, found.switches, found.lists, read, allows_anonymous=found.allows_anonymous)
+    trials = trials_of(
+        found.refusals,
+        found.switches,
+        found.lists,
+        read,
+        allows_anonymous=found.allows_anonymous,
+        is_tcp=found.is_tcp,
+    )
     issuer = next(iter(found.issuers))
     for client, sample in trials.pairs():
         subject = subject_of(client, issuer, tuple(found.lists), now)
@@ -111,19 +118,17 @@ def _certificate(client: Client, issuer: str, *, has_lists: bool) -> Mapping[str
 
 
 def _test(client: Client, sample: Sample, decision: Decision) -> Mapping[str, Any]:
-    line = f"{sample.method} {sample.path}"
     further = [
         *([f"from {sample.source}"] if sample.source != "203.0.113.9" else []),
-        *([f"to {sample.host}"] if sample.host != "localhost" else []),
+        *([f"to {name}"] if (name := sample.host or sample.sni) not in {"localhost", ""} else []),
         *(f"with {name} {value}" for name, value in sample.headers.items() if value),
     ]
-    name = " ".join([client.name, line, *further])[:190]
-    found: dict[str, Any] = {
-        "name": name,
-        "cert": client.name if client.subject is not None else "none",
-        "request": line,
-    }
-    found |= {"source": sample.source, "host": sample.host}
+    name = " ".join([client.name, sample.line, *further])[:190]
+    found: dict[str, Any] = {"name": name, "cert": client.name if client.subject is not None else "none"}
+    if sample.method:
+        found |= {"request": sample.line, "source": sample.source, "host": sample.host}
+    else:
+        found |= {"source": sample.source, **({"sni": sample.sni} if sample.sni else {})}
     if sample.headers:
         found["headers"] = dict(sample.headers)
     found |= {"tls": "TLSv1.3", "expect": decision.verdict}

@@ -81,6 +81,18 @@ def test_a_backend_whose_name_is_made_up_in_part_stays_in_haproxy(edge: Path, tm
     assert ": kept: use_backend b%[ssl_c_s_dn(ou)]" in result.stdout
 
 
+def test_tests_of_a_draft_in_tcp_mode_state_connections(edge: Path, tmp_path: Path) -> None:
+    lines = ("tcp-request content reject unless { ssl_c_s_dn(ou) dba } { ssl_fc_sni db.example }", "default_backend a")
+    edge.write_text(frontend(*lines).replace("mode http", "mode tcp"))
+    assert run(edge, "--out", tmp_path / "p").exit_code == 0
+    text = (tmp_path / "p/tests/import.yaml").read_text()
+    assert "sni: db.example, tls: TLSv1.3, expect: allow" in text
+    assert "request:" not in text
+    assert "host:" not in text
+    tested = CliRunner().invoke(rehearse, [str(tmp_path / "p")])
+    assert tested.exit_code == 0, tested.output
+
+
 def test_json_has_files_and_notes(edge: Path, tmp_path: Path) -> None:
     answer = json.loads(run(edge, "--out", tmp_path / "p", "--json").stdout)
     assert set(answer) == {"frontend", "out", "files", "notes", "verified"}
@@ -123,6 +135,7 @@ def test_verified_with_a_real_haproxy_it_says_where_they_differ(edge: Path, tmp_
         "request",
         "source",
         "host",
+        "sni",
         "headers",
         "haproxy",
         "draft",
