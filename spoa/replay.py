@@ -24,6 +24,7 @@ from spoa.policy.conditions import bearer_values
 from spoa.policy.gates import request_values
 from spoa.policy.model import SOFT_REASONS, Bearer, Reason
 from spoa.policy.sans import packed_address
+from spoa.recorded import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +53,7 @@ _FINAL: Final = frozenset(map(str, Reason)) - _ASKED_AGAIN
 #: Those of them that are gates.
 _GATES: Final = _ASKED_AGAIN - SOFT_REASONS - {Reason.OK}
 #: Attributes of certificates that the log holds.
-_LOGGED: Final = frozenset({"sha256", "serial", "issuer", "lists"})
+_LOGGED: Final = frozenset({"sha256", "spki_sha256", "serial", "issuer", "lists"})
 
 
 class Replayed(NamedTuple):
@@ -228,7 +229,14 @@ class Replay:
         except ValueError:
             subject = None  # not to be read back, and so unavailable
         serial = UNAVAILABLE if cert["serial"] is None else int(cert["serial"], 16)
-        certificate = replace(BLANK, sha256=bytes.fromhex(cert["sha256"]), serial=serial, subject=subject or {})
+        certificate = replace(
+            BLANK,
+            sha256=bytes.fromhex(cert["sha256"]),
+            spki_sha256=digest_of(cert, "spki_sha256") or UNAVAILABLE,
+            sha1=digest_of(cert, "sha1") or UNAVAILABLE,
+            serial=serial,
+            subject=subject or {},
+        )
         memberships = {name: one.membership(certificate, issuer, now) for name, one in self._policy.lists.items()}
         lists = {name: found.answer for name, found in memberships.items()}
         values = bearer_values(self._evaluator.attributes, certificate, issuer, lists)

@@ -138,6 +138,15 @@ def test_switches_are_as_the_log_tells_and_may_have_been_open_where_it_does_not(
     assert replayed(f"{head}rules: [{STAFF[:-1]}, active_during: b}}]", **told).tag == tag
 
 
+def test_a_key_counts_where_the_log_names_it() -> None:
+    key = "ab" * 32
+    rules = f"rules: [{{id: a, effect: allow, who: {{issuer: corp, spki: {key}}}}}]"
+    assert replayed(rules).tag == "undetermined"
+    given = line()["cert"]
+    assert replayed(rules, cert={**given, "spki_sha256": key}).tag == "same"
+    assert replayed(rules, cert={**given, "spki_sha256": "cd" * 32}).tag == "newly_denied"
+
+
 def test_the_same_request_while_a_switch_was_open_and_shut_is_judged_twice() -> None:
     head = "break_glass: {b: {max_duration: 1h, ticket: x}}\n"
     replay = Replay(judge(f"{head}rules: [{STAFF[:-1]}, active_during: b}}]"))
