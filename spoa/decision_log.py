@@ -117,10 +117,12 @@ def _detail(judgement: Judgement) -> str:
     return standing.assured.detail
 
 
-def _certificate(certificate: Certificate | None, sha256: bytes) -> dict[str, Any] | None:
+_UNREAD: Final = ("subject", "issuer", "serial", "not_after", "spki_sha256", "sha1", "issuer_name")
+
+
+def _certificate(certificate: Certificate | None, sha256: bytes, issuer: str | None) -> dict[str, Any] | None:
     if certificate is None:
-        unknown = dict.fromkeys(("subject", "issuer", "serial", "not_after"))
-        return {"sha256": sha256.hex(), **unknown} if sha256 else None
+        return {"sha256": sha256.hex(), **dict.fromkeys(_UNREAD)} if sha256 else None
     serial = certificate.serial
     return {
         "sha256": _digits(certificate.sha256),
@@ -128,6 +130,10 @@ def _certificate(certificate: Certificate | None, sha256: bytes) -> dict[str, An
         "issuer": certificate.issuer_text,
         "serial": None if isinstance(serial, Missing) else f"{serial:x}",
         "not_after": _instant(certificate.not_after),
+        # By these lists find it, too.
+        "spki_sha256": _digits(certificate.spki_sha256),
+        "sha1": _digits(certificate.sha1),
+        "issuer_name": issuer or "",
     }
 
 
@@ -141,7 +147,8 @@ def line_of(entry: Entry) -> bytes:
     """
     decision = entry.judgement.decision
     difference = entry.judgement.difference
-    source = entry.source
+    source, standing = entry.source, entry.judgement.standing
+    issuer = None if standing is None else standing.issuer
     line = {
         "time": _timestamp(entry.now),
         "id": entry.id,
@@ -155,7 +162,7 @@ def line_of(entry: Entry) -> bytes:
         "revision": entry.revision,
         "shadow": decision.shadow,
         "revocation": entry.judgement.revocation,
-        "cert": _certificate(entry.judgement.certificate, entry.sha256),
+        "cert": _certificate(entry.judgement.certificate, entry.sha256, issuer),
         "src": None if isinstance(source, Missing) else str(ipaddress.ip_address(source)),
         "method": _text(entry.method),
         "host": _text(entry.host),

@@ -50,11 +50,9 @@ class Finding(NamedTuple):
 def sighting_of(key: Key, sightings: Sightings | None) -> Sighting | None:
     """Return when the certificate of a key was seen; None where it wasn't, or where logs can't tell.
 
-    Decision logs name certificates by their SHA-256 alone.
+    Older decision logs name certificates by their SHA-256 alone.
     """
-    if sightings is None or key.kind is not Kind.SHA256:
-        return None
-    return sightings.by_sha256.get(key.digest)
+    return None if sightings is None else sightings.by_key.get((key.kind, key.digest))
 
 
 def audit(
@@ -117,7 +115,7 @@ def _unseen(lists: Sequence[ListText], now: int, unused: int, sightings: Sightin
     assert since is not None
     for file, entry in _entries(lists):
         place = (file, entry.first + 1)
-        if entry.key.kind is not Kind.SHA256:
+        if entry.key.kind not in sightings.kinds:
             continue
         own = sighting_of(entry.key, sightings)
         successor = sighting_of(entry.keys[-1], sightings) if entry.next else None

@@ -14,17 +14,27 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spoa.facts import ABSENT, UNAVAILABLE, Request
 from spoa.identity import subject_from_text
+from spoa.listindex import Kind, serial_key
 from spoa.policy.cases import BLANK
 from spoa.policy.model import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
     from spoa.facts import Certificate, Missing, Unavailable
 
-__all__ = ["Sighting", "Sightings", "certificate_of", "path_of", "read_decision", "request_of", "time_of"]
+__all__ = [
+    "Sighting",
+    "Sightings",
+    "certificate_of",
+    "digest_of",
+    "path_of",
+    "read_decision",
+    "request_of",
+    "time_of",
+]
 
-_SHA256_SIZE: Final = 32
+_SIZES: Final = {"sha256": 32, "spki_sha256": 32, "sha1": 20}
 
 
 def read_decision(line: bytes) -> dict[str, Any] | None:
@@ -60,13 +70,15 @@ class Sightings:
     """What decision logs tell of certificates.
 
     Attributes:
-        by_sha256: fingerprint → its sighting; also a certificate that was denied was seen.
+        by_key: kind and digest, as lists hold them → the sighting; also a certificate that was denied was seen.
+        kinds: what certificates are named by in the logs; older ones have the SHA-256 alone.
         since, until: the first and last time in the logs, seconds since the epoch; None without any line.
         allows: how many allows the logs hold: without any, nobody can tell who is unused.
         unreadable: how many lines were none.
     """
 
-    by_sha256: dict[bytes, Sighting] = field(default_factory=dict)
+    by_key: dict[tuple[Kind, bytes], Sighting] = field(default_factory=dict)
+    kinds: set[Kind] = field(default_factory=set)
     since: float | None = None
     until: float | None = None
     allows: int = 0
@@ -87,22 +99,42 @@ class Sightings:
         self.until = when if self.until is None else max(self.until, when)
         is_allow = decision["verdict"] == "allow"
         self.allows += is_allow
-        digest = _digest(decision.get("cert"))
-        if digest is None:
+        for key in _keys(decision.get("cert")):
+            self.kinds.add(key[0])
+            sighting = self.by_key.setdefault(key, Sighting(when, when))
+            sighting.first, sighting.last = min(sighting.first, when), max(sighting.last, when)
+            if is_allow:
+                sighting.allowed = max(sighting.allowed, when)
+
+
+#: Key of a certificate in the log → what it is in lists.
+_DIGESTS: Final = {"sha256": Kind.SHA256, "spki_sha256": Kind.SPKI_SHA256, "sha1": Kind.SHA1}
+
+
+def _keys(certificate: object) -> Iterator[tuple[Kind, bytes]]:
+    """Yield all by which lists may name a certificate, as far as the log tells; nothing without its SHA-256."""
+    if not isinstance(certificate, dict) or digest_of(certificate) is None:
+        return
+    for name, kind in _DIGESTS.items():
+        digest = digest_of(certificate, name)
+        if digest is not None:
+            yield kind, digest
+    issuer, serial = certificate.get("issuer_name"), certificate.get("serial")
+    if isinstance(issuer, str) and issuer and isinstance(serial, str):
+        try:
+            yield Kind.SERIAL, serial_key(issuer, int(serial, 16))
+        except ValueError:
             return
-        sighting = self.by_sha256.setdefault(digest, Sighting(when, when))
-        sighting.first, sighting.last = min(sighting.first, when), max(sighting.last, when)
-        if is_allow:
-            sighting.allowed = max(sighting.allowed, when)
 
 
-def _digest(certificate: object) -> bytes | None:
-    text = certificate.get("sha256") if isinstance(certificate, dict) else None
+def digest_of(certificate: Mapping[str, object], name: str = "sha256") -> bytes | None:
+    """Return a digest that a line holds of its certificate; None where it doesn't."""
+    text = certificate.get(name)
     try:
         digest = bytes.fromhex(text) if isinstance(text, str) else b""
     except ValueError:
         return None
-    return digest if len(digest) == _SHA256_SIZE else None
+    return digest if len(digest) == _SIZES[name] else None
 
 
 # -- judged again -----------------------------------------------------------------------------------------------
@@ -142,7 +174,7 @@ def certificate_of(decision: dict[str, Any], now: int) -> tuple[Certificate, str
     It begins at *now*, seconds since the epoch: the log tells only when it ends.
     """
     said = decision.get("cert")
-    digest = _digest(said)
+    digest = digest_of(said) if isinstance(said, dict) else None
     if digest is None or not isinstance(said, dict) or not isinstance(said.get("subject"), str):
         return None
     ends = time_of({"time": said.get("not_after")})
@@ -154,6 +186,8 @@ def certificate_of(decision: dict[str, Any], now: int) -> tuple[Certificate, str
     certificate = replace(
         BLANK,
         sha256=digest,
+        spki_sha256=digest_of(said, "spki_sha256") or UNAVAILABLE,
+        sha1=digest_of(said, "sha1") or UNAVAILABLE,
         serial=serial,
         subject=subject,
         subject_text=said["subject"],

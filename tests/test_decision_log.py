@@ -32,6 +32,7 @@ NOW = 1_800_000_000.25
 class _Standing:
     def __init__(self, certificate: Certificate) -> None:
         self.certificate = certificate
+        self.issuer = "corp"
 
 
 def judgement(verdict: str = "deny", certificate: Certificate | None = None, **changes: Any) -> Judgement:
@@ -105,6 +106,9 @@ class TestLine:
                 "issuer": "CN=CA",
                 "serial": "ff",
                 "not_after": "1970-01-02T00:00:00Z",
+                "spki_sha256": "03" * 32,
+                "sha1": "02" * 20,
+                "issuer_name": "corp",
             },
             "src": "10.0.0.1",
             "method": "GET",

@@ -161,7 +161,7 @@ def test_every_field_of_the_decision_log_is_described() -> None:
     judgement = Judgement(policy.deny(Reason.NO_CERTIFICATE).decision)
     entry = Entry(0, 0, "", UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, judgement, policy.revision)
     described = _first_column(PAGES["docs/reference/decision-log.md"], "# Decision log")
-    parts = {"sha256", "subject", "issuer", "serial", "not_after", "none"}
+    parts = {"sha256", "subject", "issuer", "serial", "not_after", "spki_sha256", "sha1", "issuer_name", "none"}
     assert set(described) - parts == set(json.loads(line_of(entry)))
 
 

@@ -28,7 +28,8 @@ LAYERS: Mapping[int, str] = {
     ),
     3: (
         "doctor. lint. migration. assurance authorizer adapter comparison cutting recall transcript questions nearest "
-        "explanation coverage solver memberships calls callers verdicts difference invariants reach rehearsal replay"
+        "explanation coverage solver memberships calls callers circumstances verdicts difference invariants reach "
+        "rehearsal replay"
     ),
     4: (
         "admin agent agentprobe answering blocker builder bundle candidate connector control crew crl_builder "
@@ -66,9 +67,10 @@ ARROWS: Mapping[str, str] = {
     "reach": "authorizer",
     "coverage": "authorizer explanation transcript",
     "calls": "authorizer solver",
-    "callers": "assurance authorizer calls solver memberships",
+    "circumstances": "assurance",
+    "callers": "assurance authorizer calls circumstances solver memberships",
     "verdicts": "authorizer callers calls solver memberships",
-    "difference": "authorizer solver memberships transcript verdicts",
+    "difference": "authorizer circumstances solver memberships transcript verdicts",
     "invariants": "authorizer solver transcript verdicts",
     "replay": "authorizer",
     "rehearsal": "authorizer coverage invariants",

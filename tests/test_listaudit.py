@@ -83,6 +83,18 @@ def test_sha1_is_told() -> None:
     assert codes(ListText(b"12" * 20, "x.txt")) == [(1, "sha1")]
 
 
+def test_entries_by_key_and_serial_number_are_never_seen_where_logs_name_such_and_not_theirs() -> None:
+    text = rich(f"spki_sha256: {A}", f"spki_sha256: {B}", "issuer: corp, serial: 'ff'")
+    cert = {"sha256": C, "spki_sha256": A}
+    sightings = Sightings()
+    row = {"time": instant(NOW), "verdict": "allow", "cert": cert}
+    sightings.read([json.dumps(row).encode()])
+    assert codes(text, sightings=sightings) == [(6, "never-seen")]
+    row["cert"] = {**cert, "issuer_name": "corp", "serial": "1"}
+    sightings.read([json.dumps(row).encode()])
+    assert codes(text, sightings=sightings) == [(6, "never-seen"), (7, "never-seen")]
+
+
 def test_a_key_that_logs_don_t_name_was_seen_by_nobody() -> None:
     assert sighting_of(read_key(f"spki:{A}"), seen(a=1)) is None
     assert sighting_of(read_key(A), None) is None

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from spoa.facts import ABSENT, UNAVAILABLE
+from spoa.listindex import Kind, serial_key
 from spoa.policy import oids
 from spoa.recorded import Sightings, certificate_of, read_decision, request_of, time_of
 
@@ -21,7 +22,7 @@ def line(verdict: str = "allow", time: Any = "2026-11-20T09:00:00.5Z", sha256: A
 def test_a_certificate_is_seen_first_and_last_and_last_allowed() -> None:
     found = Sightings()
     found.read([line(time="2026-11-20T09:00:02Z"), line(), line("deny", "2026-11-20T09:00:09Z")])
-    sighting = found.by_sha256[bytes.fromhex(DIGEST)]
+    sighting = found.by_key[Kind.SHA256, bytes.fromhex(DIGEST)]
     assert (sighting.first, sighting.last, sighting.allowed) == (1795165200.5, 1795165209, 1795165202)
     assert (found.since, found.until, found.allows, found.unreadable) == (1795165200.5, 1795165209, 2, 0)
 
@@ -29,7 +30,27 @@ def test_a_certificate_is_seen_first_and_last_and_last_allowed() -> None:
 def test_a_certificate_that_was_only_denied_was_never_allowed() -> None:
     found = Sightings()
     found.read([line("deny")])
-    assert (found.by_sha256[bytes.fromhex(DIGEST)].allowed, found.allows) == (0, 0)
+    assert (found.by_key[Kind.SHA256, bytes.fromhex(DIGEST)].allowed, found.allows) == (0, 0)
+
+
+def test_a_certificate_is_seen_by_all_that_lists_may_name_it_by() -> None:
+    cert = {"sha256": DIGEST, "spki_sha256": "cd" * 32, "sha1": "ef" * 20, "issuer_name": "corp", "serial": "1f"}
+    row = {"time": "2026-11-20T09:00:00Z", "verdict": "allow", "cert": cert}
+    found = Sightings()
+    found.read([json.dumps(row).encode()])
+    assert set(found.by_key) == {
+        (Kind.SHA256, bytes.fromhex(DIGEST)),
+        (Kind.SPKI_SHA256, b"\xcd" * 32),
+        (Kind.SHA1, b"\xef" * 20),
+        (Kind.SERIAL, serial_key("corp", 0x1F)),
+    }
+    assert found.kinds == set(Kind)
+    older = Sightings()
+    for wrong in ({"serial": "xy"}, {"serial": None}, {"issuer_name": ""}, {"sha1": "ef"}, {"spki_sha256": None}):
+        older.read(
+            [json.dumps({**row, "cert": {**cert, "sha1": None, "spki_sha256": None, "serial": None, **wrong}}).encode()]
+        )
+    assert older.kinds == {Kind.SHA256}
 
 
 def test_requests_without_a_certificate_count_for_the_time_alone() -> None:
@@ -37,7 +58,7 @@ def test_requests_without_a_certificate_count_for_the_time_alone() -> None:
     found.read(
         [b'{"time": "2026-11-20T09:00:00Z", "verdict": "deny", "cert": null}', line(sha256="xy"), line(sha256=7)]
     )
-    assert (found.by_sha256, found.since) == ({}, 1795165200)
+    assert (found.by_key, found.since) == ({}, 1795165200)
 
 
 @pytest.mark.parametrize(

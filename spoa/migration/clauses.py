@@ -113,7 +113,7 @@ def switches(frontend: Proxy, notes: Notes) -> list[Switch]:
     resolved = _Samples(frontend)
     found = []
     for rule in frontend.rules("use_backend"):
-        if rule.action.startswith("%["):
+        if "%[" in rule.action:
             notes.add(rule.line, "kept", f"{rule}: a backend that is made up for each request; leave it in HAProxy")
             continue
         found.append(Switch(rule, rule.action, resolved.terms(rule.condition, notes, rule)))

@@ -64,6 +64,11 @@ class Draft:
     switches: list[Switch] = field(default_factory=list)
     allows_anonymous: bool = False
 
+    @property
+    def is_tcp(self) -> bool:
+        """The original says `mode tcp`: connections are judged, once each, and no requests."""
+        return self.frontend.setting("mode") is not None and self.frontend.mode == "tcp"
+
 
 def asks_for_certificates(frontend: Proxy) -> bool:
     """Tell whether a bind line asks clients for certificates."""
