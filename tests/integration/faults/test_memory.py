@@ -1,0 +1,72 @@
+"""Memory over millions of decisions, on more certificates and paths than any cache holds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from benchmarks.certificates import make_certificates
+from benchmarks.memory import anonymous_size
+from benchmarks.policies import write_policy, write_requests
+from benchmarks.programs import Agent, compile_programs
+from tests.integration.faults.conftest import MILLIONS, Row
+
+if TYPE_CHECKING:
+    from benchmarks.certificates import Certificates
+    from tests.integration.faults.conftest import Findings
+
+pytestmark = [pytest.mark.integration, pytest.mark.soak]
+
+DISTINCT: Final = 100_000
+RULES: Final = 50
+#: Decisions between two looks, and how many looks pass until caches are full and memory has settled.
+ROUND: Final = 250_000
+SETTLED: Final = 4
+#: What is promised: by how much memory may differ over all that follows.
+FLAT: Final = 1.05
+BUILD: Final = Path(__file__).parents[3] / "benchmarks" / "build"
+SECONDS_FOR_A_ROUND: Final = 600
+
+
+def decide(agent: Agent, certificates: Certificates, requests: Path) -> dict[str, Any]:
+    """Have a round of requests judged; each verdict is compared with what the request's line says."""
+    command = [
+        *(str(BUILD / "load"), agent.address, "--certificates", str(certificates.usual), "--requests", str(requests)),
+        *("-c", "4", "-w", "4", "--count", str(ROUND), "-t", str(SECONDS_FOR_A_ROUND)),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS_FOR_A_ROUND + 60)
+    assert done.stdout, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert found["errors"] == 0, found
+    assert found["acks"] == ROUND, found
+    return found
+
+
+def test_memory_stays_flat_over_millions_of_decisions(tmp_path: Path, findings: Findings) -> None:
+    compile_programs(BUILD)
+    certificates = make_certificates(BUILD, DISTINCT, 0)
+    write_policy(tmp_path / "policies", certificates, RULES, DISTINCT)
+    write_requests(tmp_path / "requests", DISTINCT, RULES, DISTINCT)
+    sizes, answers, began = [], 0, time.monotonic()
+    with Agent(tmp_path / "policies", tmp_path / "home") as agent:
+        (worker,) = agent.children("spoa.worker")
+        for _ in range(max(MILLIONS * 1_000_000 // ROUND, SETTLED + 2)):
+            found = decide(agent, certificates, tmp_path / "requests")
+            answers += found["acks"]
+            sizes.append((anonymous_size(worker), anonymous_size(agent.process.pid)))
+            print(  # noqa: T201  # whoever waits for hours wants to see that it goes on
+                f"{answers:>11,} decisions  {found['per_second']:>6} a second  overdue {found['overdue']}"
+                f"  worker {sizes[-1][0] >> 10:>7,} kB  supervisor {sizes[-1][1] >> 10:>7,} kB",
+                file=sys.stderr,
+                flush=True,
+            )
+    growth = [max(each[SETTLED:]) / each[SETTLED - 1] for each in zip(*sizes, strict=True)]
+    note = f"seconds; worker × {growth[0]:.3f}, supervisor × {growth[1]:.3f} since {SETTLED * ROUND:,}"
+    findings.put(Row(f"{answers:,} decisions", answers, 0, 0, time.monotonic() - began, float("inf"), note))
+    assert max(growth) <= FLAT, sizes
