@@ -116,3 +116,26 @@ def test_a_clock_a_day_behind_allows_no_certificate_at_all(scene: Scene, clock: 
         assert reason(agent, scene.ended) == "certificate_expired"
     assert load.count(Outcome.LOST) == 0, load.report()
     findings.add("clock a day behind, then right", load, recovery, SECONDS, f"noticed after {noticed:.2f} s")
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(400)
+def test_a_clock_that_stays_ahead_is_believed_and_the_right_time_denies_until_somebody_decides(
+    scene: Scene, clock: Clock, findings: Findings
+) -> None:
+    agent, address, kept = scene.agent, scene.agent.address(), scene.agent.state / "newest-time"
+    questions = [shown(scene.valid, is_allowed=True), shown(scene.ended, is_allowed=False)]
+    before = kept.read_text()
+    with Load.running(lambda: Spop(address), questions, rate=20) as load:
+        load.wait_for(20)
+        began = time.monotonic()
+        clock.set(DAY)
+        until(lambda: kept.read_text() != before, 200)
+        believed = time.monotonic() - began
+        assert load.count(Outcome.REFUSED, Outcome.LOST) == 0, load.report()
+        clock.set(0)
+        until(lambda: reason(agent, scene.valid) == "certificate_not_yet_valid")
+        load.wait_for(20)
+        assert "the clock can't be right" in agent.log.read_text()
+    assert int(kept.read_text()) > time.time() + DAY / 2
+    findings.add("clock a day ahead for minutes", load, 0, 0, f"believed after {believed:.0f} s; then all denied")
