@@ -51,7 +51,7 @@ interop: venv  ## The same on every HAProxy from 2.6 to 3.4.
 	@$(BIN)/python tests/haproxy_builds.py 2.6 2.8 3.0 3.2 3.4
 	@HAPROXY_VERSIONS=2.6,2.8,3.0,3.2,3.4 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m integration
 
-faults: venv  ## Whatever can go wrong, each under load: a table of wrong allows (none) and times to recover. Half an hour.
+faults: venv  ## Whatever can go wrong, each under load: a table of wrong allows (none) and times to recover. An hour.
 	@rm -f .faults.jsonl
 	@$(BIN)/python tests/haproxy_builds.py 2.8 3.2
 	@SPOA_AUTHZ_FAULTS=full SPOA_AUTHZ_FAULTS_REPORT=.faults.jsonl $(BIN)/python -m pytest -q --timeout 600 tests/integration/faults

@@ -65,6 +65,8 @@ __all__ = [
 
 ROOT: Final = Path(__file__).parent.parent
 PATIENCE: Final = 30.0
+#: Seconds that a start may take where the machine does much else.
+_STARTING: Final = 90.0
 
 #: Policies without certificates: what is below /open is allowed to everybody, or to nobody.
 OPEN: Final = """\
@@ -264,7 +266,7 @@ def running_agent(
     """Run `serve` until the block ends; it serves when the block begins."""
     agent = start(directory, *options, policy=policy, within=within, **environment)
     try:
-        until(lambda: agent.process.poll() is not None or "ready" in agent.log.read_text())
+        until(lambda: agent.process.poll() is not None or "ready" in agent.log.read_text(), _STARTING)
         assert agent.process.poll() is None, agent.log.read_text()
         yield agent
     finally:

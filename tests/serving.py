@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Agent"]
 
-SECONDS_TO_START: Final = 20
+#: A bound for machines that do much else; nothing is promised by it.
+SECONDS_TO_START: Final = 90
 SECONDS_TO_STOP: Final = 10
 
 
@@ -160,7 +161,7 @@ class Agent:
 
         return wait_until(replaced, seconds, f"worker {dead} is replaced", self.log)
 
-    def wait_for_change(self, revision: str, seconds: float = 10) -> float:
+    def wait_for_change(self, revision: str, seconds: float = 60) -> float:
         """Wait until another revision than this one is active; return the seconds it took."""
         return wait_until(lambda: self.revision() != revision, seconds, f"a revision after {revision}", self.log)
 

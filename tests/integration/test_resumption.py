@@ -58,7 +58,7 @@ class Pair:
         def found() -> list[dict[str, Any]]:
             return [line for line in self.agent.decisions() if line["path"] == self.path]
 
-        wait_until(found, 10, "the visit is logged", self.agent.log)
+        wait_until(found, 60, "the visit is logged", self.agent.log)
         return found()[-1]
 
 
@@ -80,7 +80,7 @@ def other_keys(binary: Path, pki: Pki, echoes: Mapping[str, Echo], agent: Agent,
     folder.mkdir()
     variables = environment(folder)
     with start_edge(binary, pki, echoes, folder, agent.address, variables, files=FILES, binds=[TICKET, ID]) as edge:
-        edge.proxy.wait_for_agent()
+        edge.proxy.wait_for_agent(seconds=60)
         yield edge
 
 
@@ -96,8 +96,8 @@ def pair(binary: Path, pki: Pki, echoes: Mapping[str, Echo], agent: Agent, tmp_p
         start_edge(binary, pki, echoes, folders[0], agent.address, variables, files=FILES, binds=[TICKET, ID]) as one,
         start_edge(binary, pki, echoes, folders[1], agent.address, variables, files=FILES, binds=[TICKET, ID]) as two,
     ):
-        one.proxy.wait_for_agent()
-        two.proxy.wait_for_agent()
+        one.proxy.wait_for_agent(seconds=60)
+        two.proxy.wait_for_agent(seconds=60)
         yield Pair((one, two), agent, pki)
 
 
@@ -118,7 +118,7 @@ def test_a_session_is_judged_by_its_certificate_wherever_it_goes_on(
         assert pair.logged()["cert"]["sha256"] == fingerprint(alice)
     blocks = pair.agent.status()["blocks"]["count"]
     pair.agent.run("block", f"sha256:{fingerprint(alice)}", "--reason", "a test")
-    wait_until(lambda: pair.agent.status()["blocks"]["count"] > blocks, 10, "the block is in force", pair.agent.log)
+    wait_until(lambda: pair.agent.status()["blocks"]["count"] > blocks, 60, "the block is in force", pair.agent.log)
     for edge, expected in zip(pair.edges, (True, elsewhere), strict=True):
         answer, resumed, _ = pair.visit(edge, port, context, session)
         assert (answer.status, answer.reason, resumed) == (403, "certificate_blocked", expected)

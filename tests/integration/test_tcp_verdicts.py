@@ -63,7 +63,7 @@ def edge(
     folder = tmp_path_factory.mktemp("edge")
     files = example_files("tcp")
     with start_edge(binary, pki, echoes, folder, agent.address, PATIENT, files=files, binds=["HTTPS"]) as edge:
-        edge.proxy.wait_for_agent()
+        edge.proxy.wait_for_agent(seconds=60)
         yield edge
 
 
@@ -81,7 +81,7 @@ def test_a_connection_is_judged_by_what_it_has(edge: Edge, agent: Agent, pki: Pk
     else:
         with pytest.raises((ConnectionError, ssl.SSLError)):
             client.get("/")
-    wait_until(lambda: len(connections(agent)) > before, 10, "the connection is logged", agent.log)
+    wait_until(lambda: len(connections(agent)) > before, 60, "the connection is logged", agent.log)
     (decision,) = connections(agent)[before:]
     assert (decision["reason"], decision["path"]) == (reason, None)
     assert edge.received() - served == (reason == "ok")

@@ -151,7 +151,7 @@ class Ways:
         def found() -> list[dict[str, Any]]:
             return [line for line in self.agent.decisions() if line["path"] == path]
 
-        wait_until(found, 10, f"the decision about {path} is logged", self.agent.log)
+        wait_until(found, 60, f"the decision about {path} is logged", self.agent.log)
         return found()[-1]
 
 
@@ -185,7 +185,7 @@ def ways(
             binary, pki, echoes, folder, agent.address, variables, files=files, binds=["HTTPS", "PROXIED", "OUTER"]
         ) as edge:
             edge.proxy.ask(f"set server inner/ways addr 127.0.0.1 port {edge.proxy.ports['PROXIED']}")
-            edge.proxy.wait_for_agent()
+            edge.proxy.wait_for_agent(seconds=60)
             yield Ways(edge, agent, tunnel, ipv6, unix)
     finally:
         tunnel.close()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: `make faults` has them at full size, and those too that are too long for `make test`.
 FULL: Final = os.environ.get("SPOA_AUTHZ_FAULTS") == "full"
+#: By how much `make test` lets a bound be exceeded: it runs on machines that do much else.
+LENIENCE: Final = 1 if FULL else 10
 #: Millions of decisions after which `make soak` looks whether memory has grown; 0 where it isn't run.
 MILLIONS: Final = int(os.environ.get("SPOA_AUTHZ_SOAK_MILLIONS", "0"))
 #: Where `make faults` writes what it found, one JSON object a scenario.
@@ -63,7 +65,7 @@ class Findings:
         self.rows.append(row)
         assert row.wrong_allows == 0, row
         assert row.answers > 0, row
-        assert row.recovery <= row.bound, row
+        assert row.recovery <= LENIENCE * row.bound, row
 
 
 @pytest.fixture

@@ -85,6 +85,7 @@ def test_a_crowd_of_connections_is_served_on_each(tmp_path: Path, findings: Find
     findings.add(f"{CROWD:,} connections", load, freed, SECONDS, "until all are forgotten")
 
 
+@pytest.mark.faults
 def test_a_crowd_beyond_the_limit_waits_and_those_inside_are_served(tmp_path: Path, findings: Findings) -> None:
     with running_agent(tmp_path, *PATIENT, "--max-connections", "50") as agent:
         address = agent.address()
@@ -106,6 +107,7 @@ def test_a_crowd_beyond_the_limit_waits_and_those_inside_are_served(tmp_path: Pa
     findings.add("more connections than --max-connections", load, recovery, SECONDS)
 
 
+@pytest.mark.faults
 def test_without_descriptors_the_connections_that_are_there_go_on(tmp_path: Path, findings: Findings) -> None:
     with running_agent(tmp_path, *PATIENT, within=("prlimit", "--nofile=64:64")) as agent:
         address = agent.address()
@@ -131,6 +133,7 @@ def verdict(agent: Agent, path: str) -> str:
         return str(haproxy.ask(path)["verdict"])
 
 
+@pytest.mark.faults
 def test_a_hello_that_comes_byte_by_byte_holds_nobody_up(tmp_path: Path, findings: Findings) -> None:
     seconds = 10 if FULL else 1
     with running_agent(tmp_path, *PATIENT, "--hello-timeout", str(seconds)) as agent:
