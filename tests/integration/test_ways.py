@@ -393,6 +393,16 @@ def test_a_web_socket_over_http_2_is_judged_by_its_path(ways: Ways) -> None:
     assert ways.tunnel.opened == before
 
 
+def test_a_web_socket_whose_client_has_already_said_all_is_not_opened(ways: Ways) -> None:
+    before = ways.tunnel.opened
+    with ways.connected("HTTPS", protocol="h2") as connection:
+        talk = Http2(connection, "localhost")
+        answer = talk.request("CONNECT", "/shut/socket", [(":protocol", "websocket"), ("sec-websocket-version", "13")])
+    # 3.4 lets go of the question to the agent when its client has closed its side.
+    assert outcome(answer) in {NO_RULE, (503, "not_ready")}
+    assert ways.tunnel.opened == before
+
+
 @pytest.mark.parametrize("target", ["localhost:443", "10.0.0.1:22", "/open/x", "http://localhost/open/x", "*"])
 def test_connect_makes_no_tunnel(ways: Ways, target: str) -> None:
     before = ways.edge.received()
