@@ -80,4 +80,4 @@ format: venv
 	@$(BIN)/ruff format --quiet
 
 clean:  ## Remove what was built here; leaves the cache of HAProxy builds.
-	rm -rf $(VENV) .demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* benchmarks/build
+	rm -rf $(VENV) .demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* .faults.jsonl benchmarks/build

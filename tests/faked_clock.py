@@ -7,46 +7,24 @@ clock.set(-86400)
 
 from __future__ import annotations
 
-import fcntl
-import subprocess
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from tests.haproxy_builds import cache_folder
+from tests.haproxy_builds import debian_package
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 __all__ = ["Clock", "library"]
-
-_PACKAGE: Final = "libfaketime"
-_SECONDS_FOR_APT: Final = 180
 
 
 def library() -> Path:
     """Return the library that answers for the system's clock, fetching it once if need be.
 
     Raises:
-        subprocess.CalledProcessError: apt can't be had, or doesn't have it.
+        BuildUnavailableError: it can't be had.
     """
-    home = cache_folder().parent / _PACKAGE
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with home.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        found = sorted(home.rglob("libfaketime.so.1"))
-        if not found:
-            with tempfile.TemporaryDirectory(dir=home.parent) as scratch:
-                _run("apt-get", "-o", "APT::Sandbox::User=root", "download", _PACKAGE, folder=scratch)
-                (package,) = Path(scratch).glob("*.deb")
-                _run("dpkg-deb", "-x", str(package), str(Path(scratch) / "root"), folder=scratch)
-                (Path(scratch) / "root").rename(home)
-            found = sorted(home.rglob("libfaketime.so.1"))
-    return found[0]
-
-
-def _run(*words: str, folder: str) -> None:
-    subprocess.run(words, cwd=folder, check=True, capture_output=True, timeout=_SECONDS_FOR_APT)
+    return next(debian_package("libfaketime").rglob("libfaketime.so.1"))
 
 
 class Clock:
