@@ -47,8 +47,8 @@ def decide(agent: Agent, certificates: Certificates, requests: Path) -> dict[str
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS_FOR_A_ROUND + 60)
     assert done.stdout, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
-    assert found["errors"] == found["wrong_verdict"], found
-    assert found["acks"] == ROUND, found
+    assert found["errors"] == found["wrong_verdict"], done.stdout
+    assert found["acks"] == ROUND, done.stdout
     return found
 
 
