@@ -113,7 +113,7 @@ def test_a_state_directory_without_room_keeps_the_old_policy_and_takes_the_new_o
             load.wait_for(100)
             with full(place):
                 agent.write_policy(WIDER)
-                until(lambda: agent.metric('reload_total{result="failed"}') >= 4)
+                until(lambda: agent.metric('reload_total{result="failed"}') >= 4, 120)
                 assert agent.status()["revision"] == before
                 blocking = block("sha256:" + "00" * 32, agent.state)
                 load.wait_for(100)
