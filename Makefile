@@ -9,7 +9,7 @@ JOBS ?= 2
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$python; break; fi; done)
 
-.PHONY: help venv demo test lint types unit coverage compiled compiled-test integration interop proofs bench bench-quick bench-revocation docs format clean
+.PHONY: help venv demo test lint types unit coverage compiled compiled-test integration interop proofs bench bench-quick bench-revocation docs format clean faults soak
 
 help:  ## This list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -68,6 +68,15 @@ interop: venv  ## The same on every HAProxy from 2.6 to 3.4.
 	@$(BIN)/python tests/haproxy_builds.py 2.6 2.8 3.0 3.2 3.4
 	@HAPROXY_VERSIONS=2.6,2.8,3.0,3.2,3.4 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m integration
 
+faults: venv  ## Whatever can go wrong, each under load: a table of wrong allows (none) and times to recover. An hour.
+	@rm -f .faults.jsonl
+	@$(BIN)/python tests/haproxy_builds.py 2.8 3.2
+	@SPOA_AUTHZ_FAULTS=full SPOA_AUTHZ_FAULTS_REPORT=.faults.jsonl $(BIN)/python -m pytest -q --timeout 600 tests/integration/faults
+
+MILLIONS ?= 20
+soak: venv  ## Memory over 20 million decisions on 100,000 certificates and paths, or MILLIONS=2. Some hours.
+	@SPOA_AUTHZ_SOAK_MILLIONS=$(MILLIONS) $(BIN)/python -m pytest -q -s --timeout 0 tests/integration/faults/test_memory.py
+
 proofs: venv  ## Ten thousand random pairs of policies, told apart by `diff` and by brute force. Half an hour.
 	@SPOA_AUTHZ_DIFF_PAIRS=10000 $(BIN)/python -m pytest -q --timeout 0 tests/test_difference.py
 
@@ -88,4 +97,4 @@ format: venv
 	@$(BIN)/ruff format --quiet
 
 clean:  ## Remove what was built here; leaves the cache of HAProxy builds.
-	rm -rf $(VENV) .demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* benchmarks/build
+	rm -rf $(VENV) .demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* .faults.jsonl benchmarks/build

@@ -84,6 +84,8 @@ class Answering:
         self._deadline = limits.deadline
         self._patience = limits.deadline - min(_RESERVE, limits.deadline / 4)
         self._clock = clock
+        self._floor = 0.0
+        self._turned: Callable[[], object] | None = None
         self._decision_log = decision_log
         self._hellos = 0
         self._notifies = 0
@@ -120,6 +122,11 @@ class Answering:
         if self._comparison is not None and self._comparison.candidate.blocks is not policy.blocks:
             self.compare_with(self._comparison.candidate)
 
+    def watch_clock(self, floor: float, turned: Callable[[], object]) -> None:
+        """Have `turned` called before anything is judged by a clock that has passed *floor*, whichever way it went."""
+        self._floor = floor
+        self._turned = turned
+
     def compare_with(self, candidate: Policy | None) -> None:
         """Judge every request under a candidate too, from the next read on; None ends that. What was counted is kept.
 
@@ -151,7 +158,7 @@ class Answering:
         `started` says when they were read, by `perf_counter`. A `client` may be owed answers that have to wait.
         Returns the index to go on from, and whether the connection's last word was written.
         """
-        now = self._clock()
+        now = self._time()
         begun = passed = perf_counter()
         revision = self._policy.revision
         answers: list[bytes] = []
@@ -210,6 +217,13 @@ class Answering:
             found["decision_log_lines_total", ()] = self._decision_log.written
             found["decision_log_dropped_total", ()] = self._decision_log.dropped
         return found
+
+    def _time(self) -> float:
+        now = self._clock()
+        # A clock that is set back must not make one expired certificate good again, also not until the next sweep.
+        if self._turned is not None and (now >= self._floor) != self._policy.clock_usable:
+            self._turned()
+        return now
 
     def _judge(
         self,
@@ -323,7 +337,7 @@ class Answering:
 
     def _resume(self, waiting: Sequence[Waiting]) -> None:
         """Judge requests that have waited; the answers for one client go out in one write."""
-        now = self._clock()
+        now = self._time()
         owed: dict[Client, list[bytes]] = {}
         for one in waiting:
             judged: list[tuple[Request, Judgement]] = []

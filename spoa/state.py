@@ -148,7 +148,7 @@ class StateDirectory:
         """Claim the directory for this process, and say so in the pid file, until `unlock` or the process ends.
 
         Raises:
-            StateError: another agent runs on it.
+            StateError: another agent runs on it, or the pid file can't be written.
         """
         path = self.path / "spoa-authz.pid"
         try:
@@ -161,8 +161,12 @@ class StateDirectory:
             raise StateError(
                 str(self.path), f"process {owner} runs on it; stop it, or give this one its own --state-dir"
             )
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        except OSError as error:
+            os.close(descriptor)
+            raise StateError(str(path), f"can't be written: {error.strerror}") from error
         self._lock = descriptor
 
     def unlock(self) -> None:
@@ -170,7 +174,10 @@ class StateDirectory:
         if self._lock is None:
             return
         for name in ("admin", "spoa-authz.pid"):
-            (self.path / name).unlink(missing_ok=True)
+            with contextlib.suppress(
+                OSError
+            ):  # a pid file without a lock names nobody, and the next agent replaces both
+                (self.path / name).unlink()
         os.close(self._lock)
         self._lock = None
 

@@ -52,8 +52,8 @@ __all__ = ["Supervisor"]
 _START_TIMEOUT: Final = 60.0
 _REPORT_TIMEOUT: Final = 0.5
 _CLOCK_INTERVAL: Final = 60.0
-_RETRIES: Final = 3  # of a reload that failed for another reason than the policy
-_RETRY_DELAY: Final = 1.0
+_RETRY_DELAY: Final = 1.0  # seconds until a reload that failed for another reason than the policy is tried again
+_MAX_RETRY_DELAY: Final = 8.0  # seconds between two tries, unless one itself takes longer
 _MAX_JUMP: Final = 5.0  # seconds by which the clock may differ from a steady one within a minute
 
 #: Exit status: the policy is invalid; anything else that keeps the agent from starting.
@@ -292,11 +292,11 @@ class Supervisor:
         self._watcher.watch(self._reloader.watched)
         await self._reloader.prepare_builder()
         async for _ in self._watcher.changes():
-            for _ in range(_RETRIES):
-                outcome = await self._reload("change")
-                if outcome.result != "failed":
-                    break
-                await asyncio.sleep(_RETRY_DELAY)
+            # A full disk or too few descriptors are nothing that whoever edited could mend by another edit.
+            delay = _RETRY_DELAY
+            while (outcome := await self._reload("change")).result == "failed":
+                await asyncio.sleep(max(delay, outcome.seconds))
+                delay = min(2 * delay, _MAX_RETRY_DELAY)
 
     async def _reload(self, cause: str) -> Outcome:
         outcome = await self._reloader.reload(cause)

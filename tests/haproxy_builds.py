@@ -26,7 +26,15 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["ENGINE", "VERSIONS", "BuildUnavailableError", "haproxy_binary", "is_installed", "version_of"]
+__all__ = [
+    "ENGINE",
+    "VERSIONS",
+    "BuildUnavailableError",
+    "debian_package",
+    "haproxy_binary",
+    "is_installed",
+    "version_of",
+]
 
 #: Which of HAProxy's two SPOE engines a version has: applets up to 3.0, a real multiplexer since 3.1.
 ENGINE: Final = {"2.6": "legacy", "2.8": "legacy", "3.0": "legacy", "3.2": "mux", "3.4": "mux"}
@@ -126,6 +134,7 @@ def _verify(binary: Path, version: str) -> None:
 
 
 def _cache() -> Path:
+    """Return where builds are kept."""
     home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(home) / "spoa-authz" / "haproxy"
 
@@ -156,6 +165,24 @@ def _from_debian(version: str) -> Path:
             _write_wrapper(root, cache / version)
             root.rename(cache / version)
     return wrapper
+
+
+def debian_package(name: str) -> Path:
+    """Return where a package of Debian 12's is unpacked, fetching it once if need be; its libraries are the machine's.
+
+    Raises:
+        BuildUnavailableError: apt can't be had, or doesn't have it.
+    """
+    home = _cache().parent / "packages" / name
+    if missing := [tool for tool in ("apt-get", "dpkg-deb") if shutil.which(tool) is None]:
+        raise BuildUnavailableError(name, f"no {', '.join(missing)} to fetch it with")
+    with _locked(home.with_name(f"{name}.lock")):
+        if not home.exists():
+            with tempfile.TemporaryDirectory(dir=home.parent) as scratch:
+                root = Path(scratch) / "root"
+                _Apt(Path(scratch) / "apt", "2.6").extract_alone(name, root)
+                root.rename(home)
+    return home
 
 
 def _write_wrapper(root: Path, home: Path) -> None:
@@ -205,7 +232,14 @@ class _Apt:
     def extract(self, root: Path) -> None:
         """Fetch HAProxy and the libraries it is linked with, and unpack them below `root`."""
         self._call("apt-get", "update")
-        packages = self._with_libraries(f"haproxy={self._haproxy_version()}")
+        self._unpack(self._with_libraries(f"haproxy={self._haproxy_version()}"), root)
+
+    def extract_alone(self, package: str, root: Path) -> None:
+        """Fetch a package without what it depends on, and unpack it below `root`."""
+        self._call("apt-get", "update")
+        self._unpack([package], root)
+
+    def _unpack(self, packages: Sequence[str], root: Path) -> None:
         self._call("apt-get", "download", *packages)
         root.mkdir()
         for deb in sorted(self._debs.glob("*.deb")):

@@ -90,6 +90,11 @@ class TestLock:
             timer.join()
         state.unlock()
 
+    def test_a_pid_file_that_can_not_be_written_is_an_error(self, state: StateDirectory) -> None:
+        (state.path / "spoa-authz.pid").symlink_to("/dev/full")
+        with pytest.raises(StateError, match="can't be written"):
+            state.lock()
+
     def test_a_pid_file_that_can_not_be_opened_is_an_error(self, state: StateDirectory) -> None:
         (state.path / "spoa-authz.pid").mkdir()
         with pytest.raises(StateError, match="can't be opened"):

@@ -224,6 +224,7 @@ class TestChange:
         self, rig: Rig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(spoa.supervisor, "_RETRY_DELAY", 0.01)
+        monkeypatch.setattr(spoa.supervisor, "_MAX_RETRY_DELAY", 0.01)
 
         def script(running: Running) -> None:
             with pytest.MonkeyPatch.context() as patch:
@@ -231,10 +232,9 @@ class TestChange:
                 until(lambda: running.supervisor._reloader._spare is not None)
                 os.kill(running.supervisor._reloader._spare.process.pid, signal.SIGKILL)  # type: ignore[union-attr] # so it is
                 running.write(SHUT)
-                until(lambda: running.status()["last_reload"]["result"] == "failed")
+                until(lambda: running.supervisor._reloader.samples().get(("reload_total", ("failed",)), 0) > 5)
             until(lambda: running.verdict() == "deny")
 
-        monkeypatch.setattr(spoa.supervisor, "_RETRIES", 100)
         assert rig.run(script) == 0
 
     def test_files_elsewhere_that_the_policy_reads_are_watched(self, rig: Rig) -> None:

@@ -72,14 +72,13 @@ def _serve(**given: Any) -> None:
 
 async def _run(settings: Settings) -> int:
     try:
-        supervisor = Supervisor(settings, lambda line: click.echo(line, err=True))
+        return await Supervisor(settings, lambda line: click.echo(line, err=True)).run()
     except SettingsError as error:
         _complain(error)
         return _USAGE
     except StateError as error:
         _complain(error)
         return _FAILED
-    return await supervisor.run()
 
 
 def _complain(error: Exception) -> None:
