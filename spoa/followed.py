@@ -66,6 +66,11 @@ class Followed(Generic[T]):
         self.told(is_first=is_first)
         return True
 
+    @property
+    def name(self) -> str:
+        """The file's name in the state directory."""
+        return self._path.name
+
     def told(self, *, is_first: bool) -> None:
         """Tell the log what is in force now."""
         if not is_first:

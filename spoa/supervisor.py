@@ -362,10 +362,16 @@ class Supervisor:
         found["build_info", (__version__,)] = 1
         found["clock_usable", ()] = self._is_clock_usable()
         found["blocks", ()] = len(self._blocker.blocks)
+        found["request_deadline_seconds", ()] = self._settings.deadline / 1000
+        found["workers_wanted", ()] = self._settings.workers
+        found["policy_directory_in_force", ()] = self._reloader.last is not None and self._reloader.last.is_fine
+        for followed in (self._blocker, self._glass):
+            found["state_file_in_force", (followed.name,)] = not followed.problem
         if self._revision:
             found["policy_info", (self._revision,)] = 1
             found["policy_active_since_timestamp_seconds", ()] = self._reloader.since
-        found.update(_list_samples(self._crew.policy))
+        found.update(_policy_samples(self._crew.policy))
+        found.update(_first_soft_fails(found))
         return exposition(found)
 
 
@@ -399,8 +405,18 @@ def _checked(crl: dict[str, Any], ocsp: dict[str, Any], counts: Samples) -> dict
     return found
 
 
-def _list_samples(policy: dict[str, Any]) -> Samples:
+def _first_soft_fails(counts: Samples) -> Samples:
+    """Return a zero for each source that has let nobody pass unchecked yet, so that the first time is a rise."""
+    sources = {labels[:2] for name, labels in counts if name == "revocation_state"}
+    keys = (("revocation_soft_fails_total", source) for source in sorted(sources))
+    return {key: 0 for key in keys if key not in counts}
+
+
+def _policy_samples(policy: dict[str, Any]) -> Samples:
     found: Samples = {}
+    for name, entry in policy.get("authorities", {}).items():
+        if entry["soonest_expiry"] is not None:
+            found["issuer_certificate_expiry_timestamp_seconds", (name,)] = entry["soonest_expiry"]
     for name, entry in policy.get("lists", {}).items():
         found["list_entries", (name,)] = entry["entries"]
         if entry.get("soonest_expiry") is not None:
