@@ -9,7 +9,7 @@ JOBS ?= 2
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$python; break; fi; done)
 
-.PHONY: help venv demo test lint types unit coverage integration interop proofs bench bench-quick bench-revocation docs format clean
+.PHONY: help venv demo test lint types unit coverage integration interop monitoring console proofs bench bench-quick bench-revocation docs format clean
 
 help:  ## This list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -38,7 +38,7 @@ types: venv
 
 unit: venv  ## Everything but HAProxy.
 	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m 'not integration' --cov --cov-report=
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m 'not integration and not browser and not monitoring' --cov --cov-report=
 
 coverage: venv  ## Lines and branches that the last `make unit` left out; agents in processes of their own aren't counted.
 	@$(BIN)/coverage report
@@ -50,6 +50,12 @@ integration: venv  ## The shipped configuration on real HAProxies, old engine an
 interop: venv  ## The same on every HAProxy from 2.6 to 3.4.
 	@$(BIN)/python tests/haproxy_builds.py 2.6 2.8 3.0 3.2 3.4
 	@HAPROXY_VERSIONS=2.6,2.8,3.0,3.2,3.4 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m integration
+
+monitoring: venv  ## Cause each alert on real agents, and have a real Prometheus notice. A minute or two.
+	@$(BIN)/python -m pytest -q -m monitoring
+
+console: venv  ## Drive the console in a headless Chromium from Debian, with hostile names. A minute.
+	@$(BIN)/python -m pytest -q -m browser
 
 proofs: venv  ## Ten thousand random pairs of policies, told apart by `diff` and by brute force. Half an hour.
 	@SPOA_AUTHZ_DIFF_PAIRS=10000 $(BIN)/python -m pytest -q --timeout 0 tests/test_difference.py

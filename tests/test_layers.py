@@ -32,9 +32,9 @@ LAYERS: Mapping[int, str] = {
     ),
     4: (
         "admin agent agentprobe answering blocker builder bundle candidate connector control crew crl_builder "
-        "crl_fetcher decision_log diagnostics download enquiries evidence_keeper evidence_store fetch followed "
-        "glass jobs listeners liststore loading lookup metrics ocsp_keeper ocsp_records ocsp_store peer pki_directory "
-        "promotion reenactment reload revisions state statefile supervisor watcher worker"
+        "crl_fetcher decision_log diagnostics download enquiries evidence_keeper evidence_store expiries fetch "
+        "followed glass jobs listeners liststore loading lookup metrics monitoring. ocsp_keeper ocsp_records "
+        "ocsp_store peer pki_directory promotion reenactment reload revisions state statefile supervisor watcher worker"
     ),
     5: "settings cli. __main__",
 }
@@ -78,6 +78,7 @@ ARROWS: Mapping[str, str] = {
     "blocker": "followed",
     "statefile": "state",
     "builder": "bundle",
+    "monitoring.": "metrics",
     "followed": "control statefile watcher",
     "glass": "followed metrics",
     "bundle": "evidence_store loading ocsp_store",
@@ -89,6 +90,7 @@ ARROWS: Mapping[str, str] = {
     "enquiries": "metrics",
     "evidence_keeper": "control crl_fetcher evidence_store fetch jobs metrics watcher",
     "evidence_store": "assurance state",
+    "expiries": "metrics",
     "fetch": "connector lookup",
     "liststore": "state",
     "loading": "crl_builder evidence_store",
@@ -100,7 +102,7 @@ ARROWS: Mapping[str, str] = {
         "admin answering blocker bundle candidate control crew evidence_keeper fetch glass listeners metrics "
         "ocsp_keeper ocsp_store reload state watcher worker"
     ),
-    "worker": "agent answering bundle control decision_log diagnostics evidence_store metrics",
+    "worker": "agent answering bundle control decision_log diagnostics evidence_store expiries metrics",
     "cli.": "settings",
     "__main__": "cli.",
 }

@@ -20,6 +20,7 @@ ELSEWHERE: Mapping[str, tuple[str, str]] = {
     "cli/__init__.py": ("cli/test_init.py", "the table of verbs"),
     "lint/__init__.py": ("lint/test_linter.py", "it is empty"),
     "migration/__init__.py": ("migration/test_drafting.py", "it only gives names"),
+    "monitoring/__init__.py": ("monitoring/test_rules.py", "it only gives names"),
     "policy/__init__.py": ("policy/test_model.py", "it is empty"),
     "spop/__init__.py": ("spop/test_exports.py", "it only gives names"),
     "doctor/__init__.py": ("doctor/test_examination.py", "it only gives names"),
