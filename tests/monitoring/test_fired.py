@@ -16,6 +16,7 @@ import time
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -208,15 +209,28 @@ def cause(watched: Watched, authorities: dict[str, CA]) -> None:
             judged(haproxy, corp.issue(f"for-{days}-days", not_after=int(time.time()) + days * DAY))
 
 
+def serving_workers(agent: Agent) -> list[int]:
+    """Wait until all workers serve, and return their process ids."""
+
+    def found() -> list[int]:
+        workers = agent.status()["workers"]
+        return [worker["pid"] for worker in workers] if all(worker["serving"] for worker in workers) else []
+
+    pids: list[int] = until(found)
+    return pids
+
+
+def is_gone(agent: Agent, pid: int) -> bool:
+    return pid not in serving_workers(agent)
+
+
 def stop_workers(agent: Agent) -> None:
-    """Kill a worker three times, as soon as its successor serves."""
+    """Kill a worker three times, as soon as its successor serves; then let one hang."""
     for _ in range(3):
-        workers = until(lambda: (found := agent.status()["workers"]) and all(w["serving"] for w in found) and found)
-        os.kill(workers[0]["pid"], signal.SIGKILL)
-        gone = workers[0]["pid"]
-        until(lambda gone=gone: gone not in {worker["pid"] for worker in agent.status()["workers"]})
-    workers = until(lambda: (found := agent.status()["workers"]) and all(w["serving"] for w in found) and found)
-    os.kill(workers[0]["pid"], signal.SIGSTOP)  # hangs until it is noticed and replaced
+        gone = serving_workers(agent)[0]
+        os.kill(gone, signal.SIGKILL)
+        until(partial(is_gone, agent, gone))
+    os.kill(serving_workers(agent)[0], signal.SIGSTOP)  # until it is noticed and replaced
 
 
 CAUSED: Final = {
