@@ -202,6 +202,14 @@ OPTIONS: Final = (
         is_switch=True,
     ),
     Option(
+        "console",
+        _read_boolean,
+        "false",
+        "",
+        "Show what happens, and why, on a page below `/console` of the admin address.",
+        is_switch=True,
+    ),
+    Option(
         "max-connections", _whole(1, 1_000_000), "4096", "connections per worker", "More than this wait to be accepted."
     ),
     Option(
@@ -242,6 +250,7 @@ class Settings:
     last_good: bool
     admin_token_file: Path | None
     admin_remote: bool
+    console: bool
     max_connections: int
     hello_timeout: float
     idle_timeout: float

@@ -23,6 +23,10 @@ from spoa.authorizer import joint_revision
 from spoa.blocker import Blocker
 from spoa.bundle import read_switches
 from spoa.candidate import Candidate
+from spoa.console import Console, Ground
+from spoa.console.changing import Changing
+from spoa.console.chronicle import Chronicle
+from spoa.console.explaining import Explaining
 from spoa.control import WorkerError
 from spoa.crew import Crew
 from spoa.evidence_keeper import EvidenceKeeper
@@ -122,7 +126,9 @@ class Supervisor:
             lambda: self._reload("request"),
             self._promote,
         )
-        self._admin = Admin(sources, settings.admin.host if settings.admin else "", settings.admin_token_file)
+        self._chronicle = Chronicle(self._state.path)
+        host = settings.admin.host if settings.admin else ""
+        self._admin = Admin(sources, host, settings.admin_token_file, self._console() if settings.console else None)
 
     async def run(self) -> int:
         """Serve until told to stop; return the exit status: 0, 3 for a bad policy, 1 for anything else."""
@@ -201,6 +207,18 @@ class Supervisor:
             raise
         self._glass.use(switches)
 
+    def _console(self) -> Console:
+        log = self._settings.decision_log
+        return Console(
+            Ground(
+                decision_log=None if log in {"", "-"} else Path(log).absolute(),
+                explaining=Explaining(lambda: {**self._crew.content, "state": str(self._state.path)}),
+                changing=Changing(self._state.path, lambda: self._glass.switches),
+                chronicle=self._chronicle,
+                needs_token_to_look=self._settings.admin_remote,
+            )
+        )
+
     def _orders(self) -> Orders:
         settings = self._settings
         return Orders(
@@ -235,6 +253,7 @@ class Supervisor:
             return _FAILED
         await self._glass.update()  # a file that can't be read opens nothing, which keeps nobody from starting
         outcome = await self._reloader.reload("start")
+        await asyncio.to_thread(self._chronicle.tell_of, outcome, self._reloader.files)
         if outcome.is_fine:
             tell(outcome)
         else:
@@ -301,6 +320,7 @@ class Supervisor:
     async def _reload(self, cause: str) -> Outcome:
         outcome = await self._reloader.reload(cause)
         tell(outcome)
+        await asyncio.to_thread(self._chronicle.tell_of, outcome, self._reloader.files)
         self._watcher.watch(self._reloader.watched)
         await self._reloader.prepare_builder()
         return outcome

@@ -31,12 +31,12 @@ LAYERS: Mapping[int, str] = {
         "explanation coverage solver memberships calls callers verdicts difference invariants reach rehearsal replay"
     ),
     4: (
-        "admin agent agentprobe answering blocker builder bundle candidate connector control crew crl_builder "
-        "crl_fetcher decision_log diagnostics download enquiries evidence_keeper evidence_store expiries fetch "
-        "followed glass jobs listeners liststore loading lookup metrics monitoring. ocsp_keeper ocsp_records "
+        "admin agent agentprobe answering blocker builder bundle candidate connector console. control crew "
+        "crl_builder crl_fetcher decision_log diagnostics download enquiries evidence_keeper evidence_store expiries "
+        "fetch followed glass jobs listeners liststore loading lookup metrics monitoring. ocsp_keeper ocsp_records "
         "ocsp_store peer pki_directory promotion reenactment reload revisions state statefile supervisor watcher worker"
     ),
-    5: "settings cli. __main__",
+    5: "settings cli. explainer __main__",
 }
 #: The arrows inside a layer: who may import whom.
 ARROWS: Mapping[str, str] = {
@@ -74,7 +74,8 @@ ARROWS: Mapping[str, str] = {
     "migration.": "authorizer",
     "agent": "answering decision_log metrics peer",
     "answering": "decision_log enquiries metrics",
-    "admin": "reload",
+    "admin": "console. reload",
+    "console.": "jobs reload state statefile",
     "blocker": "followed",
     "statefile": "state",
     "builder": "bundle",
@@ -99,11 +100,12 @@ ARROWS: Mapping[str, str] = {
     "peer": "answering",
     "reload": "control jobs metrics state watcher",
     "supervisor": (
-        "admin answering blocker bundle candidate control crew evidence_keeper fetch glass listeners metrics "
+        "admin answering blocker bundle candidate console. control crew evidence_keeper fetch glass listeners metrics "
         "ocsp_keeper ocsp_store reload state watcher worker"
     ),
     "worker": "agent answering bundle control decision_log diagnostics evidence_store expiries metrics",
     "cli.": "settings",
+    "explainer": "cli.",
     "__main__": "cli.",
 }
 #: Upward, with the reason.
@@ -117,16 +119,15 @@ HOMES: Mapping[str, str] = {
     "cryptography": "identity issuers signatures revocation. pki pki_directory ocsp_responder",
     "yaml": "policy.document policy.comments policy.layout",
     "pysat": "solver",
-    "aiohttp": "admin connector fetch",
+    "aiohttp": "admin connector console. fetch",
     "yarl": "fetch",
     "watchfiles": "watcher",
     "prometheus_client": "metrics admin",
     "structlog": (
-        "agent answering candidate crew crl_fetcher decision_log diagnostics evidence_keeper followed glass "
-        "ocsp_keeper reload "
-        "supervisor worker"
+        "admin agent answering candidate console. crew crl_fetcher decision_log diagnostics evidence_keeper followed "
+        "glass ocsp_keeper reload supervisor worker"
     ),
-    "click": "cli.",
+    "click": "cli. explainer",
     "rich": "cli.",
     "uvloop": "worker",
 }

@@ -23,6 +23,7 @@ ELSEWHERE: Mapping[str, tuple[str, str]] = {
     "monitoring/__init__.py": ("monitoring/test_rules.py", "it only gives names"),
     "policy/__init__.py": ("policy/test_model.py", "it is empty"),
     "spop/__init__.py": ("spop/test_exports.py", "it only gives names"),
+    "console/__init__.py": ("console/test_routes.py", "it only gives names"),
     "doctor/__init__.py": ("doctor/test_examination.py", "it only gives names"),
     "haproxy_config/__init__.py": ("haproxy_config/test_rendering.py", "it only gives names"),
     "revocation/__init__.py": ("revocation/test_check.py", "it only gives names"),
