@@ -94,6 +94,12 @@ def _read_share(text: str) -> float:
     return float(match[1]) / _WHOLE
 
 
+def _read_endpoint(text: str) -> str:
+    if text and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", text):
+        raise ValueError(f"write a URL such as http://127.0.0.1:4318, not {text!r}")
+    return text
+
+
 def _whole(minimum: int, maximum: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         if not text.isascii() or not text.isdigit() or not minimum <= int(text) <= maximum:
@@ -222,6 +228,13 @@ OPTIONS: Final = (
         "seconds",
         "A connection without a frame is closed after this time.",
     ),
+    Option(
+        "otlp-endpoint",
+        _read_endpoint,
+        "",
+        "URL",
+        "Send traces of what is slow to this OpenTelemetry collector, by OTLP over HTTP; nothing is traced otherwise.",
+    ),
     Option("log-format", _one_of("text", "json"), "text", "text or json", "How the agent's own log looks."),
     Option(
         "log-level",
@@ -254,6 +267,7 @@ class Settings:
     max_connections: int
     hello_timeout: float
     idle_timeout: float
+    otlp_endpoint: str
     log_format: str
     log_level: str
 

@@ -40,6 +40,7 @@ from spoa.ocsp_store import read_responders
 from spoa.reload import Reloader, sentence, tell
 from spoa.revocation.combine import State
 from spoa.state import StateDirectory
+from spoa.tracing import Tracing
 from spoa.watcher import Watcher
 from spoa.worker import Orders
 
@@ -86,10 +87,12 @@ class Supervisor:
         self._listeners: list[socket.socket] = []
         self._admin_listener: socket.socket | None = None
         self._stop = asyncio.Event()
+        self._tracing = Tracing()
         self._tasks: set[asyncio.Task[None]] = set()
         try:
             self._state.sweep()
             self._floor = self._state.clock_floor()
+            self._tracing = Tracing(settings.otlp_endpoint)
             _try_decision_log(settings.decision_log)
             _try_token_file(settings.admin_token_file)
             self._listeners = bind_all(settings.listen)
@@ -99,7 +102,7 @@ class Supervisor:
             close_all(self._listeners)
             self._state.unlock()
             raise
-        self._fetcher = Fetcher()
+        self._fetcher = Fetcher(tracing=self._tracing)
         self._ocsp = OcspKeeper(
             self._state.path / "ocsp.sqlite", self._fetcher, lambda rows: self._crew.tell("learn", rows=rows)
         )
@@ -237,6 +240,7 @@ class Supervisor:
             log_format=settings.log_format,
             log_level=settings.log_level,
             evidence=str(self._state.evidence),
+            otlp_endpoint=settings.otlp_endpoint,
         )
 
     def _handle_signals(self) -> None:
@@ -253,7 +257,7 @@ class Supervisor:
             return _FAILED
         await self._glass.update()  # a file that can't be read opens nothing, which keeps nobody from starting
         outcome = await self._reloader.reload("start")
-        await asyncio.to_thread(self._chronicle.tell_of, outcome, self._reloader.files)
+        await self._remember(outcome)
         if outcome.is_fine:
             tell(outcome)
         else:
@@ -294,6 +298,7 @@ class Supervisor:
             await self._candidate.close()
         await self._ocsp.close()
         await self._fetcher.close()
+        await asyncio.to_thread(self._tracing.close)
         if self._admin_listener is not None:
             address = address_of(self._admin_listener)
             await self._admin.close()
@@ -320,10 +325,17 @@ class Supervisor:
     async def _reload(self, cause: str) -> Outcome:
         outcome = await self._reloader.reload(cause)
         tell(outcome)
-        await asyncio.to_thread(self._chronicle.tell_of, outcome, self._reloader.files)
+        await self._remember(outcome)
         self._watcher.watch(self._reloader.watched)
         await self._reloader.prepare_builder()
         return outcome
+
+    async def _remember(self, outcome: Outcome) -> None:
+        """Let the history and the traces tell of a reload."""
+        said = {"result": outcome.result, "cause": outcome.cause, "revision": outcome.revision}
+        told = {f"spoa_authz.{key}": value for key, value in said.items()}
+        self._tracing.ended("reload", outcome.seconds, told, "" if outcome.is_fine else outcome.result)
+        await asyncio.to_thread(self._chronicle.tell_of, outcome, self._reloader.files)
 
     async def _promote(self) -> Outcome:
         """Put the candidate in the place of the active policy, and activate it."""

@@ -34,6 +34,7 @@ from spoa.expiries import census
 from spoa.metrics import samples_to_json
 from spoa.openings import Openings
 from spoa.revocation.ocsp_memory import OcspMemory
+from spoa.tracing import Tracing
 
 if TYPE_CHECKING:
     from spoa.authorizer import Policy
@@ -63,6 +64,7 @@ class Orders:
     log_format: str
     log_level: str
     evidence: str = ""
+    otlp_endpoint: str = ""
 
     def to_json(self) -> str:
         """Write the orders as one argument of a command line."""
@@ -93,6 +95,7 @@ class Worker:
         self._opening = self._active = ""
         self._crls: dict[str, dict[str, Crl]] = {}
         self._memory = OcspMemory()
+        self._tracing = Tracing(orders.otlp_endpoint)
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining: asyncio.Task[None] | None = None
         self._certificates: Samples = {}
@@ -122,6 +125,7 @@ class Worker:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(self.stop()), _ORPHAN_PATIENCE)
         self._close()
+        await asyncio.to_thread(self._tracing.close)
 
     def stop(self) -> asyncio.Task[None]:
         """Begin to drain, once."""
@@ -191,7 +195,9 @@ class Worker:
         gc.freeze()
         gc.enable()
         if self._agent is None:
-            self._agent = Agent(policy, self._orders.limits, self._floor, self._decision_log, send=self._ask)
+            self._agent = Agent(
+                policy, self._orders.limits, self._floor, self._decision_log, send=self._ask, tracing=self._tracing
+            )
             self._agent.set_openings(self._openings)
             if self._draining is None:
                 self._agent.serve(self._listeners)

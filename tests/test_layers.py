@@ -34,7 +34,8 @@ LAYERS: Mapping[int, str] = {
         "admin agent agentprobe answering blocker builder bundle candidate connector console. control crew "
         "crl_builder crl_fetcher decision_log diagnostics download enquiries evidence_keeper evidence_store expiries "
         "fetch followed glass jobs listeners liststore loading lookup metrics monitoring. ocsp_keeper ocsp_records "
-        "ocsp_store peer pki_directory promotion reenactment reload revisions state statefile supervisor watcher worker"
+        "ocsp_store peer pki_directory promotion reenactment reload revisions state statefile supervisor tracing "
+        "watcher worker"
     ),
     5: "settings cli. explainer __main__",
 }
@@ -72,8 +73,8 @@ ARROWS: Mapping[str, str] = {
     "replay": "authorizer",
     "rehearsal": "authorizer coverage invariants",
     "migration.": "authorizer",
-    "agent": "answering decision_log metrics peer",
-    "answering": "decision_log enquiries metrics",
+    "agent": "answering decision_log metrics peer tracing",
+    "answering": "decision_log enquiries metrics tracing",
     "admin": "console. reload",
     "console.": "jobs reload state statefile",
     "blocker": "followed",
@@ -92,7 +93,7 @@ ARROWS: Mapping[str, str] = {
     "evidence_keeper": "control crl_fetcher evidence_store fetch jobs metrics watcher",
     "evidence_store": "assurance state",
     "expiries": "metrics",
-    "fetch": "connector lookup",
+    "fetch": "connector lookup tracing",
     "liststore": "state",
     "loading": "crl_builder evidence_store",
     "ocsp_keeper": "enquiries fetch metrics ocsp_records ocsp_store",
@@ -101,9 +102,9 @@ ARROWS: Mapping[str, str] = {
     "reload": "control jobs metrics state watcher",
     "supervisor": (
         "admin answering blocker bundle candidate console. control crew evidence_keeper fetch glass listeners metrics "
-        "ocsp_keeper ocsp_store reload state watcher worker"
+        "ocsp_keeper ocsp_store reload state tracing watcher worker"
     ),
-    "worker": "agent answering bundle control decision_log diagnostics evidence_store expiries metrics",
+    "worker": "agent answering bundle control decision_log diagnostics evidence_store expiries metrics tracing",
     "cli.": "settings",
     "explainer": "cli.",
     "__main__": "cli.",
@@ -128,6 +129,7 @@ HOMES: Mapping[str, str] = {
         "glass ocsp_keeper reload supervisor worker"
     ),
     "click": "cli. explainer",
+    "opentelemetry": "tracing",
     "rich": "cli.",
     "uvloop": "worker",
 }

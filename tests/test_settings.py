@@ -68,6 +68,9 @@ def test_other_kinds_of_value_are_read() -> None:
     assert settings.admin is None
     assert settings.decision_log == "-"
     assert settings.admin_token_file == Path("/t")
+    assert settings.otlp_endpoint == ""
+    for url in ("http://127.0.0.1:4318", "https://collector.example/otlp"):
+        assert read_settings({"otlp-endpoint": url}, {}).otlp_endpoint == url
 
 
 @pytest.mark.parametrize(
@@ -91,6 +94,9 @@ def test_other_kinds_of_value_are_read() -> None:
         ("hello-timeout", "inf"),
         ("idle-timeout", "1e9"),
         ("log-format", "xml"),
+        ("otlp-endpoint", "127.0.0.1:4318"),
+        ("otlp-endpoint", "file:///etc/passwd"),
+        ("otlp-endpoint", "http://user@collector"),
     ],
 )
 def test_a_value_that_can_not_be_used_names_its_option(option: str, text: str) -> None:
