@@ -2,7 +2,7 @@
 
 A request that changes something needs the unix socket, whose file mode decides who gets in, or the bearer token. One
 that only looks is answered where its `Host` is an address or a name of this machine: a web page that has its own name
-resolve to loopback gets nothing.
+resolve to loopback gets nothing, also where the unix socket was forwarded to a port of whoever browses.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ class Admin:
 
     @web.middleware
     async def _check_host(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        if not _is_unix(request) and not self._is_our_name(request.headers.get("Host", "")):
+        is_checked = not _is_unix(request) or _is_browser(request)  # a browser that a forwarded socket is open to
+        if is_checked and not self._is_our_name(request.headers.get("Host", "")):
             raise web.HTTPMisdirectedRequest(text="this host name is not served here\n")
         response: web.StreamResponse = await handler(request)
         return response
@@ -122,6 +123,8 @@ class Admin:
         """Return what answers a request that changes something by how that ended."""
 
         async def handle(request: web.Request) -> web.Response:
+            if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
+                raise web.HTTPForbidden(text="not from another site\n")
             if not await self._may_change(request):
                 raise web.HTTPUnauthorized(
                     headers={"WWW-Authenticate": "Bearer"},
@@ -150,6 +153,10 @@ class Admin:
 
 def _dumps(value: object) -> str:
     return json.dumps(value, indent=1) + "\n"
+
+
+def _is_browser(request: web.Request) -> bool:
+    return "Origin" in request.headers or "Sec-Fetch-Site" in request.headers
 
 
 def _is_unix(request: web.Request) -> bool:

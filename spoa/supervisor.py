@@ -115,8 +115,9 @@ class Supervisor:
         )
         self._reloader = Reloader(settings.policies.absolute(), self._state, self._swap)
         self._watcher = Watcher(self._reloader.watched)
-        self._blocker = Blocker(self._state.path, partial(self._crew.impose, "block"))
-        self._glass = Glass(self._state.path, partial(self._crew.impose, "open"))
+        self._chronicle = Chronicle(self._state.path)
+        self._blocker = Blocker(self._state.path, partial(self._crew.impose, "block"), self._file_changed)
+        self._glass = Glass(self._state.path, partial(self._crew.impose, "open"), self._file_changed)
         self._candidate: Candidate | None = None
         if settings.candidate is not None:
             self._candidate = Candidate(
@@ -129,7 +130,6 @@ class Supervisor:
             lambda: self._reload("request"),
             self._promote,
         )
-        self._chronicle = Chronicle(self._state.path)
         host = settings.admin.host if settings.admin else ""
         self._admin = Admin(sources, host, settings.admin_token_file, self._console() if settings.console else None)
 
@@ -336,6 +336,11 @@ class Supervisor:
         told = {f"spoa_authz.{key}": value for key, value in said.items()}
         self._tracing.ended("reload", outcome.seconds, told, "" if outcome.is_fine else outcome.result)
         await asyncio.to_thread(self._chronicle.tell_of, outcome, self._reloader.files)
+
+    def _file_changed(self, name: str, came: set[str], went: set[str]) -> None:
+        """Let the history tell of blocks or openings that are in force now, or no longer, whoever wrote them."""
+        told = {"file": name, "came": sorted(came), "went": sorted(went)}
+        self._spawn(asyncio.to_thread(self._chronicle.tell_of_file, self._state.path / name, told))
 
     async def _promote(self) -> Outcome:
         """Put the candidate in the place of the active policy, and activate it."""

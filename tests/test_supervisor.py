@@ -343,6 +343,11 @@ class TestConsole:
             assert (newest["cause"], newest["revision"]) == ("change", running.status()["revision"])
             assert [file["file"] for file in newest["files"]] == [str(rig.policies / "policy.yaml")]
             assert oldest["cause"] == "start"
+            blocks = "apiVersion: authz/v1\nkind: blocks\nentries: [{issuer: corp, serial: 7}]\n"
+            (rig.directory / "state" / "blocks.yaml").write_text(blocks)
+            until(lambda: json.loads(running.get("/console/history"))["entries"][0]["what"] == "in force")
+            newest = json.loads(running.get("/console/history"))["entries"][0]
+            assert (newest["file"], newest["came"], newest["went"]) == ("blocks.yaml", ["corp/7"], [])
 
         assert rig.run(script, console="true", decision_log=str(rig.directory / "log")) == 0
 

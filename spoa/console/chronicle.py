@@ -28,7 +28,7 @@ FILE: Final = "history.jsonl"
 """Name of the file in the state directory."""
 
 _MOST: Final = 200  # entries that are kept
-_MOST_FILES: Final = 20  # changed files that an entry names
+_MOST_FILES: Final = 20  # changed files, or blocks, that an entry names
 
 _log = structlog.get_logger()
 
@@ -76,6 +76,15 @@ class Chronicle:
             by=sorted({file["owner"] for file in changed}),
             problems=len(outcome.problems),
         )
+
+    def tell_of_file(self, path: Path, told: dict[str, Any]) -> None:
+        """Add what came into a file and went from it, and who owns it now."""
+        try:
+            owner = _owner(path.stat().st_uid)
+        except OSError:
+            owner = ""  # it is gone
+        cut = {key: value[:_MOST_FILES] if isinstance(value, list) else value for key, value in told.items()}
+        self.tell("in force", by=[owner] if owner else [], **cut)
 
     def _changed(self, files: Iterable[Path]) -> list[dict[str, Any]]:
         found: dict[str, tuple[int, int]] = {}

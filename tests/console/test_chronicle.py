@@ -89,3 +89,15 @@ def test_a_disk_that_takes_nothing_is_a_line_in_the_log(tmp_path: Path) -> None:
     chronicle = Chronicle(tmp_path)
     chronicle.tell("block", blocked="a")
     assert len(chronicle.entries) == 1
+
+
+def test_a_file_that_people_edit_is_told_of_with_its_owner(tmp_path: Path) -> None:
+    path = tmp_path / "blocks.yaml"
+    path.write_text("1")
+    chronicle = Chronicle(tmp_path)
+    chronicle.tell_of_file(path, {"file": "blocks.yaml", "came": [str(number) for number in range(30)], "went": []})
+    path.unlink()
+    chronicle.tell_of_file(path, {"file": "blocks.yaml", "came": [], "went": ["0"]})
+    gone, written = chronicle.entries
+    assert (written["by"], len(written["came"])) == ([pwd.getpwuid(os.getuid()).pw_name], 20)
+    assert (gone["by"], gone["went"]) == ([], ["0"])
