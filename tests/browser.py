@@ -48,7 +48,7 @@ OPTIONS: Final = (
     "--remote-debugging-port=0",
 )
 #: What the machine has anyway, in a version that goes with its loader.
-OF_THE_MACHINE: Final = ("libc6", "libgcc-s1", "libstdc++6")
+OF_THE_MACHINE: Final = ("libc6",)
 FONTS: Final = """<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd">
 <fontconfig><dir>{fonts}</dir><cachedir>{cache}</cachedir></fontconfig>
 """
@@ -70,7 +70,7 @@ def chromium() -> tuple[Path, dict[str, str]]:
         ],
         [suite],
     )
-    places = {path.parent for path in home.rglob("lib*.so.*") if "share" not in path.parts}
+    places = {path.parent for path in home.rglob("lib*.so*") if "share" not in path.parts}
     (home / "fonts.conf").write_text(FONTS.format(fonts=home / "usr/share/fonts", cache=home / "fonts-cache"))
     return home / "usr/lib/chromium/chromium", {
         "LD_LIBRARY_PATH": ":".join(map(str, sorted(places))),

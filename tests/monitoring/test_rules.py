@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from spoa.metrics import exposition
 from spoa.monitoring.alerts import ALERTS
 from spoa.monitoring.rules import write_rules
 from tests.prometheus import promtool
@@ -169,6 +170,12 @@ def test_prometheus_reads_the_rules(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text(write_rules())
     assert f"{len(ALERTS) + 6} rules found" in run("check", "rules", str(path))
+
+
+def test_prometheus_finds_nothing_to_mend_in_the_metrics() -> None:
+    page = exposition({})
+    done = subprocess.run([promtool(), "check", "metrics"], input=page, capture_output=True, timeout=60, check=True)
+    assert done.stdout + done.stderr == b""
 
 
 def test_each_alert_has_its_condition() -> None:

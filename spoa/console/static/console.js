@@ -122,6 +122,7 @@ function latelyCard() {
   const isFiltered = Object.values(values(at("filter"))).some(Boolean);
   const open = made("button", { type: "button" }, "Look at them");
   open.addEventListener("click", () => { at("filter").elements.verdict.value = "deny"; show("decisions", true); restart(); });
+  if (!lately.length) return card("Lately", null, made("p", { class: "quiet" }, "No decisions yet."));
   return card("Lately", pill(count ? "denies" : "no denies", count ? "" : "good"), made("p", { class: "big" }, count + " of " + lately.length), isFiltered ? made("p", { class: "quiet" }, "of those that the filter lets through") : null,
     facts(rows.map(([reason, one]) => [plain(reason), String(one)])), count ? made("p", { class: "actions" }, open) : null);
 }
@@ -131,6 +132,7 @@ function showNow() {
   const last = status.last_reload;
   const isFine = last && ["activated", "unchanged"].includes(last.result);
   at("wrong").replaceChildren(...wrongs());
+  if (at("cards").contains(document.activeElement)) return; // whoever is there with the keyboard stays there
   at("cards").replaceChildren(...[
     card("Policy", pill(status.mode ?? "", status.mode === "shadow" ? "" : "good"), made("p", { class: "big mono" }, status.revision || "none"),
       facts([["active", when(status.since)], ["rules", status.rules], ["identities", status.identities], ["routes", status.routes], ["from", status.policies]])),
@@ -321,7 +323,9 @@ function place(decisions) {
 }
 
 function heard({ decisions, skipped, unread }) {
+  const isFirst = !lately.length;
   add(decisions);
+  if (isFirst && status) showNow();
   if (isPaused) return;
   at("stream").textContent = skipped || unread > 1 ? "Live; more comes than can be shown, the newest is." : "Live.";
 }
