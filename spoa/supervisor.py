@@ -211,10 +211,10 @@ class Supervisor:
         self._glass.use(switches)
 
     def _console(self) -> Console:
-        log = self._settings.decision_log
+        place = _place_of_log(self._settings.decision_log)
         return Console(
             Ground(
-                decision_log=None if log in {"", "-"} else Path(log).absolute(),
+                decision_log=Path(place) if place is not None and place.startswith("/") else None,
                 explaining=Explaining(lambda: {**self._crew.content, "state": str(self._state.path)}),
                 changing=Changing(self._state.path, lambda: self._glass.switches),
                 chronicle=self._chronicle,

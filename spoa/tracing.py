@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Tracing", "trace_id_of"]
 
 _NANOSECONDS: Final = 1_000_000_000
-_PATIENCE: Final = 2.0  # seconds for what is left to be sent at the end
+_PATIENCE: Final = 0.5  # seconds for what is left to be sent at the end: nobody waits for a collector that is away
 _TIMEOUT: Final = 5.0  # seconds for one delivery
 _TRACE_ID: Final = re.compile(r"[0-9a-fA-F]{32}")
 _PATH: Final = "/v1/traces"
@@ -127,10 +128,11 @@ class Tracing:
             self.ended(name, time.perf_counter() - began, attributes, failure)
 
     def close(self) -> None:
-        """Send what is left; blocks for two seconds at most."""
+        """Send what is left; blocks for half a second at most, and leaves the rest to a thread."""
         if self._provider is not None:
-            self._provider.force_flush(int(_PATIENCE * 1000))
-            self._provider.shutdown()
+            ending = threading.Thread(target=self._provider.shutdown, name="tracing-end", daemon=True)
+            ending.start()
+            ending.join(_PATIENCE)
 
     def _put(self, name: str, seconds: float, attributes: Mapping[str, Any], failure: str) -> None:
         from opentelemetry.trace import Status, StatusCode  # noqa: PLC0415 -- as above

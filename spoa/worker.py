@@ -95,7 +95,7 @@ class Worker:
         self._opening = self._active = ""
         self._crls: dict[str, dict[str, Crl]] = {}
         self._memory = OcspMemory()
-        self._tracing = Tracing(orders.otlp_endpoint)
+        self.tracing = Tracing(orders.otlp_endpoint)
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining: asyncio.Task[None] | None = None
         self._certificates: Samples = {}
@@ -125,7 +125,6 @@ class Worker:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(self.stop()), _ORPHAN_PATIENCE)
         self._close()
-        await asyncio.to_thread(self._tracing.close)
 
     def stop(self) -> asyncio.Task[None]:
         """Begin to drain, once."""
@@ -196,7 +195,7 @@ class Worker:
         gc.enable()
         if self._agent is None:
             self._agent = Agent(
-                policy, self._orders.limits, self._floor, self._decision_log, send=self._ask, tracing=self._tracing
+                policy, self._orders.limits, self._floor, self._decision_log, send=self._ask, tracing=self.tracing
             )
             self._agent.set_openings(self._openings)
             if self._draining is None:
@@ -301,6 +300,7 @@ async def _run(orders: Orders) -> None:
     finally:
         if decision_log is not None:
             await asyncio.to_thread(decision_log.close)
+        await asyncio.to_thread(worker.tracing.close)
         await channel.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -48,6 +49,12 @@ def spans(collector: Background) -> list[Any]:
     return found
 
 
+def sent(collector: Background, count: int) -> list[Any]:
+    """Wait for so many spans, and return them."""
+    until(lambda: len(spans(collector)) >= count)
+    return spans(collector)
+
+
 def attributes(span: Any) -> dict[str, str]:
     return {one.key: one.value.string_value for one in span.attributes}
 
@@ -77,7 +84,7 @@ def test_a_request_that_waited_is_one_span_under_its_own_trace(collector: Backgr
     tracing.waited(UUID, 0.25, judgement)
     tracing.waited("id-2", 0.5, None)
     tracing.close()
-    first, second = spans(collector)
+    first, second = sent(collector, 2)
     assert first.name == second.name == "wait for revocation"
     assert int.from_bytes(first.trace_id) == trace_id_of(UUID)
     assert attributes(first) == {
@@ -103,9 +110,21 @@ def test_a_block_is_traced_with_what_went_wrong_in_it(collector: Background) -> 
         raise KeyboardInterrupt
     tracing.ended("reload", 0.1, {"spoa_authz.result": "rejected"}, "rejected")
     tracing.close()
-    found = spans(collector)
+    found = sent(collector, 4)
     assert [span.status.message for span in found] == ["", "no route", "KeyboardInterrupt", "rejected"]
     assert len({span.trace_id for span in found}) == 4
+
+
+def test_nobody_waits_for_a_collector_that_is_away() -> None:
+    class Away:
+        """Ends never."""
+
+        def shutdown(self) -> None:
+            threading.Event().wait()
+
+    tracing = Tracing()
+    tracing._provider = Away()
+    tracing.close()  # comes back, which is all that is asked
 
 
 def test_without_the_library_whoever_asks_for_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

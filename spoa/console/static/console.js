@@ -274,7 +274,7 @@ function details(decision) {
   const { cert } = decision;
   const why = made("button", { type: "button", "data-why": "" }, "Why? (w)");
   why.addEventListener("click", () => explain({ decision }));
-  const block = right.may_change && cert?.sha256 && made("button", { type: "button", class: "danger" }, "Block this certificate");
+  const block = right.may_change && /^[0-9a-f]{64}$/.test(cert?.sha256) && made("button", { type: "button", class: "danger" }, "Block this certificate");
   if (block) block.addEventListener("click", () => { show("blocks"); at("block").elements.target.value = "sha256:" + cert.sha256; at("block").elements.reason.focus(); });
   return made("div", { class: "details" }, facts([
     ["id", decision.id], ["time", decision.time], ["request", [decision.method, decision.host, decision.path].map(plain).filter(Boolean).join(" ")], ["source", decision.src],
