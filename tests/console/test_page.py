@@ -60,6 +60,10 @@ HANDLERS: Final = """[...document.querySelectorAll('#rows *')]
   .filter((e) => [...e.attributes].some((a) => a.name.startsWith('on'))).length"""
 
 
+#: Whether the browser refuses to make markup from a text, whoever tries, as the page's policy has it.
+REFUSED: Final = "(() => { try { document.body.innerHTML = '<b>'; return false; } catch { return true; } })()"
+
+
 class Edge:
     """A running agent with a console, and whoever asks it."""
 
@@ -127,6 +131,10 @@ def test_hostile_names_are_text_and_nothing_else(edge: Edge) -> None:
             made = "document.querySelectorAll('#rows img, #rows script, #rows svg, #rows base, #rows a').length"
             assert await page.run(made) == 0
             assert await page.run(HANDLERS) == 0
+            assert await page.run(REFUSED) is True
+            while not page.complaints:  # the browser tells of it a little later
+                await page.run("0")
+            assert "TrustedHTML" in page.complaints.pop()
             await page.press("k")
             await page.press("w")
             await page.until("document.querySelector('#explanation .explained, #explanation .wrong')")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
+import click
 import pytest
 
+from spoa.cli import verbs
 from spoa.monitoring.alerts import ALERTS, RECORDINGS, Alert, alerts, recordings
 
 RUNBOOKS = Path(__file__).parents[2] / "docs" / "how-to" / "runbooks"
@@ -24,6 +27,28 @@ def test_each_alert_has_its_runbook(alert: Alert) -> None:
 def test_no_runbook_is_left_over() -> None:
     pages = {path.stem for path in RUNBOOKS.glob("*.md")} - {"README"}
     assert pages == {alert.runbook for alert in ALERTS}
+
+
+def command_of(words: list[str]) -> click.Command:
+    """Return what a command line calls, as far as it names verbs."""
+    command: click.Command = verbs
+    for word in words:
+        below = command.get_command(click.Context(command), word) if isinstance(command, click.Group) else None
+        if below is None:
+            break
+        command = below
+    return command
+
+
+def test_runbooks_name_verbs_and_options_that_are_there() -> None:
+    """Nobody has the patience at night for a command that is a usage error."""
+    for page in sorted(RUNBOOKS.glob("*.md")):
+        for line in re.findall(r"`(spoa-authz [a-z][^`]*)`", page.read_text()):
+            words = shlex.split(line.partition("|")[0])[1:]
+            command = command_of(words)
+            assert command is not verbs, f"{page.name}: {line}"
+            known = {name for parameter in command.params for name in parameter.opts}
+            assert {word for word in words if word.startswith("--")} <= known, f"{page.name}: {line}"
 
 
 def test_names_are_unique_and_severities_known() -> None:
