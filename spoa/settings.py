@@ -323,6 +323,12 @@ def _check_together(values: dict[str, Any], problems: list[SettingsError]) -> No
                 "admin", f"{admin} can be reached from elsewhere; use loopback, unix:/PATH, or add --admin-remote"
             )
         )
+    if values.get("console") and "admin" in values:
+        if admin is None:
+            problems.append(SettingsError("console", "is a page on the admin address, and there is none"))
+        elif not admin.is_local and not values.get("admin_token_file"):
+            why = f"others reach {admin}, so looking takes the token of --admin-token-file"
+            problems.append(SettingsError("console", why))
 
 
 def _read_file(path: Path, problems: list[SettingsError]) -> dict[str, tuple[str, str]]:

@@ -211,6 +211,7 @@ class Supervisor:
         self._glass.use(switches)
 
     def _console(self) -> Console:
+        admin = self._settings.admin
         place = _place_of_log(self._settings.decision_log)
         return Console(
             Ground(
@@ -218,7 +219,7 @@ class Supervisor:
                 explaining=Explaining(lambda: {**self._crew.content, "state": str(self._state.path)}),
                 changing=Changing(self._state.path, lambda: self._glass.switches),
                 chronicle=self._chronicle,
-                needs_token_to_look=self._settings.admin_remote,
+                needs_token_to_look=admin is not None and not admin.is_local,
             )
         )
 
