@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from spoa._version import __version__
+from spoa.accounts import checked, first_soft_fails, policy_samples, soft_fails
 from spoa.admin import Admin, Sources
 from spoa.answering import Limits
 from spoa.authorizer import joint_revision
@@ -38,7 +39,6 @@ from spoa.metrics import exposition
 from spoa.ocsp_keeper import OcspKeeper
 from spoa.ocsp_store import read_responders
 from spoa.reload import Reloader, sentence, tell
-from spoa.revocation.combine import State
 from spoa.state import StateDirectory
 from spoa.tracing import Tracing
 from spoa.watcher import Watcher
@@ -163,11 +163,11 @@ class Supervisor:
         last = self._reloader.last
         policy = self._crew.policy
         now = time.time()
-        crl = self._evidence.describe(now, partial(_soft_fails, counts, "crl"))
-        ocsp = self._ocsp.describe(now, partial(_soft_fails, counts, "ocsp"))
+        crl = self._evidence.describe(now, partial(soft_fails, counts, "crl"))
+        ocsp = self._ocsp.describe(now, partial(soft_fails, counts, "ocsp"))
         return {
             **policy,
-            "issuers": {**policy.get("issuers", {}), **_checked(crl, ocsp, counts)},
+            "issuers": {**policy.get("issuers", {}), **checked(crl, ocsp, counts)},
             "version": __version__,
             "pid": os.getpid(),
             "ready": self._crew.is_complete,
@@ -408,58 +408,9 @@ class Supervisor:
         if self._revision:
             found["policy_info", (self._revision,)] = 1
             found["policy_active_since_timestamp_seconds", ()] = self._reloader.since
-        found.update(_policy_samples(self._crew.policy))
-        found.update(_first_soft_fails(found))
+        found.update(policy_samples(self._crew.policy))
+        found.update(first_soft_fails(found))
         return exposition(found)
-
-
-def _soft_fails(counts: Samples, source: str, issuer: str) -> float:
-    return counts.get(("revocation_soft_fails_total", (issuer, source)), 0)
-
-
-def _failures(counts: Samples, issuer: str) -> dict[str, int]:
-    """Return how often no source could say enough of a certificate of this issuer, by the reason."""
-    found: dict[str, int] = {}
-    for (name, labels), count in counts.items():
-        if name == "revocation_failures_total" and labels[0] == issuer:
-            found[labels[2]] = found.get(labels[2], 0) + int(count)
-    return found
-
-
-def _checked(crl: dict[str, Any], ocsp: dict[str, Any], counts: Samples) -> dict[str, Any]:
-    """Return what `status` shows of each issuer whose certificates are checked: its sources, and the worst of them."""
-    found: dict[str, Any] = {}
-    for name in sorted({*crl, *ocsp}):
-        sources = {source: rows[name] for source, rows in (("ocsp", ocsp), ("crl", crl)) if name in rows}
-        worst = max(sources.values(), key=lambda row: row["state"] != State.GOOD)
-        found[name] = {
-            "revocation": {
-                "state": worst["state"],
-                "reason": worst["reason"],
-                "failures": _failures(counts, name),
-                "sources": sources,
-            }
-        }
-    return found
-
-
-def _first_soft_fails(counts: Samples) -> Samples:
-    """Return a zero for each source that has let nobody pass unchecked yet, so that the first time is a rise."""
-    sources = {labels[:2] for name, labels in counts if name == "revocation_state"}
-    keys = (("revocation_soft_fails_total", source) for source in sorted(sources))
-    return {key: 0 for key in keys if key not in counts}
-
-
-def _policy_samples(policy: dict[str, Any]) -> Samples:
-    found: Samples = {}
-    for name, entry in policy.get("authorities", {}).items():
-        if entry["soonest_expiry"] is not None:
-            found["issuer_certificate_expiry_timestamp_seconds", (name,)] = entry["soonest_expiry"]
-    for name, entry in policy.get("lists", {}).items():
-        found["list_entries", (name,)] = entry["entries"]
-        if entry.get("soonest_expiry") is not None:
-            found["list_soonest_expiry_timestamp_seconds", (name,)] = entry["soonest_expiry"]
-    return found
 
 
 def _try_token_file(path: Path | None) -> None:

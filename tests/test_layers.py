@@ -31,7 +31,7 @@ LAYERS: Mapping[int, str] = {
         "explanation coverage solver memberships calls callers verdicts difference invariants reach rehearsal replay"
     ),
     4: (
-        "admin agent agentprobe answering blocker builder bundle candidate connector console. control crew "
+        "accounts admin agent agentprobe answering blocker builder bundle candidate connector console. control crew "
         "crl_builder crl_fetcher decision_log diagnostics download enquiries evidence_keeper evidence_store expiries "
         "fetch followed glass jobs listeners liststore loading lookup metrics monitoring. ocsp_keeper ocsp_records "
         "ocsp_store peer pki_directory promotion reenactment reload revisions state statefile supervisor tracing "
@@ -75,6 +75,7 @@ ARROWS: Mapping[str, str] = {
     "migration.": "authorizer",
     "agent": "answering decision_log metrics peer tracing",
     "answering": "decision_log enquiries metrics tracing",
+    "accounts": "metrics",
     "admin": "console. reload",
     "console.": "jobs reload state statefile",
     "blocker": "followed",
@@ -101,8 +102,8 @@ ARROWS: Mapping[str, str] = {
     "peer": "answering",
     "reload": "control jobs metrics state watcher",
     "supervisor": (
-        "admin answering blocker bundle candidate console. control crew evidence_keeper fetch glass listeners metrics "
-        "ocsp_keeper ocsp_store reload state tracing watcher worker"
+        "accounts admin answering blocker bundle candidate console. control crew evidence_keeper fetch glass "
+        "listeners metrics ocsp_keeper ocsp_store reload state tracing watcher worker"
     ),
     "worker": "agent answering bundle control decision_log diagnostics evidence_store expiries metrics tracing",
     "cli.": "settings",
