@@ -9,7 +9,7 @@ JOBS ?= 2
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$python; break; fi; done)
 
-.PHONY: help venv demo test lint types unit coverage compiled compiled-test integration interop proofs bench bench-quick bench-revocation docs format clean faults soak
+.PHONY: help venv demo test lint types unit coverage compiled compiled-test integration interop proofs bench bench-quick bench-revocation docs format clean faults soak monitoring console
 
 help:  ## This list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml
 	@echo "Installing spoa-authz and its tools into $(VENV) with $(PYTHON) …"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); $(PYTHON) -m virtualenv -q $(VENV); } \
 		|| { echo "This Python makes no virtual environments; on Debian: apt-get install python3-venv."; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fast,dev,haproxy]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fast,otel,dev,haproxy]'
 	@touch $@
 
 venv: $(VENV)/.installed  ## Install everything into .venv.
@@ -38,7 +38,7 @@ types: venv
 
 unit: venv  ## Everything but HAProxy.
 	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m 'not integration' --cov --cov-report=
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m 'not integration and not browser and not monitoring' --cov --cov-report=
 
 coverage: venv  ## Lines and branches that the last `make unit` left out; agents in processes of their own aren't counted.
 	@$(BIN)/coverage report
@@ -76,6 +76,12 @@ faults: venv  ## Whatever can go wrong, each under load: a table of wrong allows
 MILLIONS ?= 20
 soak: venv  ## Memory over 20 million decisions on 100,000 certificates and paths, or MILLIONS=2. Some hours.
 	@SPOA_AUTHZ_SOAK_MILLIONS=$(MILLIONS) $(BIN)/python -m pytest -q -s --timeout 0 tests/integration/faults/test_memory.py
+
+monitoring: venv  ## Cause each alert on real agents, and have a real Prometheus notice. A minute or two.
+	@$(BIN)/python -m pytest -q -m monitoring
+
+console: venv  ## Drive the console in a headless Chromium from Debian, with hostile names. A minute.
+	@$(BIN)/python -m pytest -q -m browser
 
 proofs: venv  ## Ten thousand random pairs of policies, told apart by `diff` and by brute force. Half an hour.
 	@SPOA_AUTHZ_DIFF_PAIRS=10000 $(BIN)/python -m pytest -q --timeout 0 tests/test_difference.py

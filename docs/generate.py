@@ -1,4 +1,4 @@
-"""Fills the generated blocks of the documentation from the tables that the agent itself runs on.
+"""Fills the generated blocks of the documentation, and generated files, from the tables that the agent runs on.
 
 A page holds `<!-- generated: NAME -->` and `<!-- end of generated -->`; what stands between them is replaced by what
 `BLOCKS[NAME]` returns, and all else is written by hand. Run `python -m docs.generate` after a change of a table;
@@ -23,6 +23,7 @@ from spoa.facts import Missing
 from spoa.haproxy_config import ALWAYS_SENT, SAMPLES
 from spoa.lint.catalogue import ERRORS, WARNINGS, Advice
 from spoa.metrics import METRICS
+from spoa.monitoring import ALERTS, write_dashboard, write_rules
 from spoa.policy import grammar, oids
 from spoa.policy.casegrammar import TESTS
 from spoa.policy.listfile import LIST_FILE
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["BLOCKS", "PAGES", "main", "outdated", "rendered", "slug"]
 
 PAGES: Final = Path(__file__).parent
+_ROOT: Final = PAGES.parent
 _BLOCK: Final = re.compile(
     r"(?P<open>^<!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<close>^<!-- end of generated -->)",
     re.DOTALL | re.MULTILINE,
@@ -288,7 +290,21 @@ def _findings(table: Mapping[str, Advice]) -> str:
     return "\n\n".join(f"### {code}\n\n{advice.meaning}\n\n{advice.remedy}" for code, advice in table.items())
 
 
+def _alerts() -> str:
+    rows = (
+        (f"[`{alert.name}`]({alert.runbook}.md)", alert.severity, alert.lasts, f"`{alert.expr}`") for alert in ALERTS
+    )
+    return _table(("alert", "severity", "lasts", "while"), rows)
+
+
+#: Files that are generated whole.
+FILES: Final[Mapping[str, Callable[[], str]]] = {
+    "deploy/monitoring/spoa-authz.rules.yaml": write_rules,
+    "deploy/monitoring/spoa-authz.dashboard.json": write_dashboard,
+}
+
 BLOCKS: Final[Mapping[str, Callable[[], str]]] = {
+    "alerts": _alerts,
     "arguments": _arguments,
     "command-line": _command_line,
     "data-types": _data_types,
@@ -338,9 +354,14 @@ def rendered(text: str) -> str:
 
 
 def outdated() -> dict[Path, str]:
-    """Return page → what it must be, of the pages that are not."""
+    """Return page or file → what it must be, of those that are not."""
     texts = {page: page.read_text(encoding="utf-8") for page in sorted(PAGES.rglob("*.md"))}
-    return {page: new for page, old in texts.items() if (new := rendered(old)) != old}
+    found = {page: new for page, old in texts.items() if (new := rendered(old)) != old}
+    for name, write in FILES.items():
+        path, new = _ROOT / name, write()
+        if not path.exists() or path.read_text(encoding="utf-8") != new:
+            found[path] = new
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -352,7 +373,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for page, text in pages.items():
         if not is_check:
             page.write_text(text, encoding="utf-8")
-        sys.stdout.write(f"{page.relative_to(PAGES)} {'is out of date' if is_check else 'written'}\n")
+        name = page.relative_to(PAGES if page.is_relative_to(PAGES) else _ROOT)
+        sys.stdout.write(f"{name} {'is out of date' if is_check else 'written'}\n")
     return 1 if is_check and pages else 0
 
 

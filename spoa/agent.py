@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from spoa.authorizer import Policy
     from spoa.decision_log import DecisionLog
     from spoa.metrics import Samples
+    from spoa.tracing import Tracing
 
 __all__ = ["Agent"]
 
@@ -48,6 +49,7 @@ class Agent:
         decision_log: where decisions go, or None.
         clock: seconds since the epoch.
         send: passes questions about certificates on, whose answers come to `take`; None where nobody can be asked.
+        tracing: is told of requests that waited.
     """
 
     def __init__(
@@ -58,11 +60,12 @@ class Agent:
         decision_log: DecisionLog | None = None,
         clock: Callable[[], float] = time.time,
         send: Callable[[list[dict[str, str]]], None] | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._limits = limits
         self._clock = clock
         self._floor = clock_floor
-        self._answering = Answering(policy, limits, clock, decision_log, send)
+        self._answering = Answering(policy, limits, clock, decision_log, send, tracing)
         self._peers: set[Peer] = set()
         self._listeners: Sequence[socket.socket] = ()
         self._accepting: set[socket.socket] = set()

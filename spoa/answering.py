@@ -21,6 +21,7 @@ from spoa.metrics import REQUEST_BUCKETS, Histogram
 from spoa.policy.model import Reason
 from spoa.recall import Recall
 from spoa.spop import ConnectionBroken, HealthCheckReceived, HelloReceived, Status
+from spoa.tracing import Tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -68,6 +69,7 @@ class Answering:
         decision_log: where decisions go after their answer is out; None for nowhere.
         send: passes questions about certificates on, whose answers come to `take`; None where there is nobody to ask,
             and requests are judged by what is known.
+        tracing: is told of requests that waited.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Answering:
         clock: Callable[[], float],
         decision_log: DecisionLog | None,
         send: Callable[[list[dict[str, str]]], None] | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._policy = policy
         self._answers = Answers(policy.revision)
@@ -87,6 +90,7 @@ class Answering:
         self._floor = 0.0
         self._turned: Callable[[], object] | None = None
         self._decision_log = decision_log
+        self._tracing = tracing or Tracing()
         self._hellos = 0
         self._notifies = 0
         self._without_verdict = 0
@@ -355,6 +359,7 @@ class Answering:
             latency = perf_counter() - one.started
             self._notifies += 1
             self._seconds.observe(latency)
+            self._tracing.waited(one.request.id, latency, judged[0][1] if judged else None)
             if self._decision_log is not None:
                 self._decision_log.record(now, latency, judged, self._policy.revision, self._policy.switches)
         for client, answers in owed.items():

@@ -333,6 +333,10 @@ class Policy:
             self._standings.put(der, standing)
         return standing
 
+    def standings(self) -> list[Standing]:
+        """Return what is in memory of certificates, each once."""
+        return list({**self._standings.older, **self._standings.younger}.values())
+
     def forget(self, der: bytes) -> bool:
         """Judge a certificate anew, since more is known of it now. A CA's concerns all; False where that was so."""
         if der in self.assurance.authorities:
@@ -448,6 +452,7 @@ class Policy:
                 name: {"entries": len(index), "soonest_expiry": None if soonest[name] >= NEVER else soonest[name]}
                 for name, index in self.lists.items()
             },
+            "authorities": {name: {"soonest_expiry": self.issuers.soonest_expiry(name)} for name in self.issuers.names},
             "issuers": {
                 issuer.name: {"revocation": {"state": NOT_CHECKED, "reason": issuer.revocation.none}}
                 for issuer in self.model.issuers

@@ -94,6 +94,12 @@ def _read_share(text: str) -> float:
     return float(match[1]) / _WHOLE
 
 
+def _read_endpoint(text: str) -> str:
+    if text and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", text):
+        raise ValueError(f"write a URL such as http://127.0.0.1:4318, not {text!r}")
+    return text
+
+
 def _whole(minimum: int, maximum: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         if not text.isascii() or not text.isdigit() or not minimum <= int(text) <= maximum:
@@ -202,6 +208,14 @@ OPTIONS: Final = (
         is_switch=True,
     ),
     Option(
+        "console",
+        _read_boolean,
+        "false",
+        "",
+        "Show what happens, and why, on a page below `/console` of the admin address.",
+        is_switch=True,
+    ),
+    Option(
         "max-connections", _whole(1, 1_000_000), "4096", "connections per worker", "More than this wait to be accepted."
     ),
     Option(
@@ -213,6 +227,13 @@ OPTIONS: Final = (
         "300",
         "seconds",
         "A connection without a frame is closed after this time.",
+    ),
+    Option(
+        "otlp-endpoint",
+        _read_endpoint,
+        "",
+        "URL",
+        "Send traces of what is slow to this OpenTelemetry collector, by OTLP over HTTP; nothing is traced otherwise.",
     ),
     Option("log-format", _one_of("text", "json"), "text", "text or json", "How the agent's own log looks."),
     Option(
@@ -242,9 +263,11 @@ class Settings:
     last_good: bool
     admin_token_file: Path | None
     admin_remote: bool
+    console: bool
     max_connections: int
     hello_timeout: float
     idle_timeout: float
+    otlp_endpoint: str
     log_format: str
     log_level: str
 
@@ -300,6 +323,12 @@ def _check_together(values: dict[str, Any], problems: list[SettingsError]) -> No
                 "admin", f"{admin} can be reached from elsewhere; use loopback, unix:/PATH, or add --admin-remote"
             )
         )
+    if values.get("console") and "admin" in values:
+        if admin is None:
+            problems.append(SettingsError("console", "is a page on the admin address, and there is none"))
+        elif not admin.is_local and not values.get("admin_token_file"):
+            why = f"others reach {admin}, so looking takes the token of --admin-token-file"
+            problems.append(SettingsError("console", why))
 
 
 def _read_file(path: Path, problems: list[SettingsError]) -> dict[str, tuple[str, str]]:

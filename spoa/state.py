@@ -8,6 +8,7 @@
     bundles/N-REVISION  built policies, the newest five
     active              symbolic link to the bundle in use: what `--last-good` starts with
     evidence/           revocation lists in force; see `spoa.evidence_store`
+    history.jsonl       what changed, when and by whom; see `spoa.console.chronicle`
     downloads/          copies of what was fetched last; see `spoa.download`
 """
 

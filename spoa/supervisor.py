@@ -17,12 +17,17 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from spoa._version import __version__
+from spoa.accounts import checked, first_soft_fails, policy_samples, soft_fails
 from spoa.admin import Admin, Sources
 from spoa.answering import Limits
 from spoa.authorizer import joint_revision
 from spoa.blocker import Blocker
 from spoa.bundle import read_switches
 from spoa.candidate import Candidate
+from spoa.console import Console, Ground
+from spoa.console.changing import Changing
+from spoa.console.chronicle import Chronicle
+from spoa.console.explaining import Explaining
 from spoa.control import WorkerError
 from spoa.crew import Crew
 from spoa.evidence_keeper import EvidenceKeeper
@@ -34,8 +39,8 @@ from spoa.metrics import exposition
 from spoa.ocsp_keeper import OcspKeeper
 from spoa.ocsp_store import read_responders
 from spoa.reload import Reloader, sentence, tell
-from spoa.revocation.combine import State
 from spoa.state import StateDirectory
+from spoa.tracing import Tracing
 from spoa.watcher import Watcher
 from spoa.worker import Orders
 
@@ -82,10 +87,12 @@ class Supervisor:
         self._listeners: list[socket.socket] = []
         self._admin_listener: socket.socket | None = None
         self._stop = asyncio.Event()
+        self._tracing = Tracing()
         self._tasks: set[asyncio.Task[None]] = set()
         try:
             self._state.sweep()
             self._floor = self._state.clock_floor()
+            self._tracing = Tracing(settings.otlp_endpoint)
             _try_decision_log(settings.decision_log)
             _try_token_file(settings.admin_token_file)
             self._listeners = bind_all(settings.listen)
@@ -95,7 +102,7 @@ class Supervisor:
             close_all(self._listeners)
             self._state.unlock()
             raise
-        self._fetcher = Fetcher()
+        self._fetcher = Fetcher(tracing=self._tracing)
         self._ocsp = OcspKeeper(
             self._state.path / "ocsp.sqlite", self._fetcher, lambda rows: self._crew.tell("learn", rows=rows)
         )
@@ -108,8 +115,9 @@ class Supervisor:
         )
         self._reloader = Reloader(settings.policies.absolute(), self._state, self._swap)
         self._watcher = Watcher(self._reloader.watched)
-        self._blocker = Blocker(self._state.path, partial(self._crew.impose, "block"))
-        self._glass = Glass(self._state.path, partial(self._crew.impose, "open"))
+        self._chronicle = Chronicle(self._state.path)
+        self._blocker = Blocker(self._state.path, partial(self._crew.impose, "block"), self._file_changed)
+        self._glass = Glass(self._state.path, partial(self._crew.impose, "open"), self._file_changed)
         self._candidate: Candidate | None = None
         if settings.candidate is not None:
             self._candidate = Candidate(
@@ -122,7 +130,8 @@ class Supervisor:
             lambda: self._reload("request"),
             self._promote,
         )
-        self._admin = Admin(sources, settings.admin.host if settings.admin else "", settings.admin_token_file)
+        host = settings.admin.host if settings.admin else ""
+        self._admin = Admin(sources, host, settings.admin_token_file, self._console() if settings.console else None)
 
     async def run(self) -> int:
         """Serve until told to stop; return the exit status: 0, 3 for a bad policy, 1 for anything else."""
@@ -154,11 +163,11 @@ class Supervisor:
         last = self._reloader.last
         policy = self._crew.policy
         now = time.time()
-        crl = self._evidence.describe(now, partial(_soft_fails, counts, "crl"))
-        ocsp = self._ocsp.describe(now, partial(_soft_fails, counts, "ocsp"))
+        crl = self._evidence.describe(now, partial(soft_fails, counts, "crl"))
+        ocsp = self._ocsp.describe(now, partial(soft_fails, counts, "ocsp"))
         return {
             **policy,
-            "issuers": {**policy.get("issuers", {}), **_checked(crl, ocsp, counts)},
+            "issuers": {**policy.get("issuers", {}), **checked(crl, ocsp, counts)},
             "version": __version__,
             "pid": os.getpid(),
             "ready": self._crew.is_complete,
@@ -201,6 +210,19 @@ class Supervisor:
             raise
         self._glass.use(switches)
 
+    def _console(self) -> Console:
+        admin = self._settings.admin
+        place = _place_of_log(self._settings.decision_log)
+        return Console(
+            Ground(
+                decision_log=Path(place) if place is not None and place.startswith("/") else None,
+                explaining=Explaining(lambda: {**self._crew.content, "state": str(self._state.path)}),
+                changing=Changing(self._state.path, lambda: self._glass.switches),
+                chronicle=self._chronicle,
+                needs_token_to_look=admin is not None and not admin.is_local,
+            )
+        )
+
     def _orders(self) -> Orders:
         settings = self._settings
         return Orders(
@@ -219,6 +241,7 @@ class Supervisor:
             log_format=settings.log_format,
             log_level=settings.log_level,
             evidence=str(self._state.evidence),
+            otlp_endpoint=settings.otlp_endpoint,
         )
 
     def _handle_signals(self) -> None:
@@ -235,6 +258,7 @@ class Supervisor:
             return _FAILED
         await self._glass.update()  # a file that can't be read opens nothing, which keeps nobody from starting
         outcome = await self._reloader.reload("start")
+        await self._remember(outcome)
         if outcome.is_fine:
             tell(outcome)
         else:
@@ -275,6 +299,7 @@ class Supervisor:
             await self._candidate.close()
         await self._ocsp.close()
         await self._fetcher.close()
+        await asyncio.to_thread(self._tracing.close)
         if self._admin_listener is not None:
             address = address_of(self._admin_listener)
             await self._admin.close()
@@ -301,9 +326,22 @@ class Supervisor:
     async def _reload(self, cause: str) -> Outcome:
         outcome = await self._reloader.reload(cause)
         tell(outcome)
+        await self._remember(outcome)
         self._watcher.watch(self._reloader.watched)
         await self._reloader.prepare_builder()
         return outcome
+
+    async def _remember(self, outcome: Outcome) -> None:
+        """Let the history and the traces tell of a reload."""
+        said = {"result": outcome.result, "cause": outcome.cause, "revision": outcome.revision}
+        told = {f"spoa_authz.{key}": value for key, value in said.items()}
+        self._tracing.ended("reload", outcome.seconds, told, "" if outcome.is_fine else outcome.result)
+        await asyncio.to_thread(self._chronicle.tell_of, outcome, self._reloader.files)
+
+    def _file_changed(self, name: str, came: set[str], went: set[str]) -> None:
+        """Let the history tell of blocks or openings that are in force now, or no longer, whoever wrote them."""
+        told = {"file": name, "came": sorted(came), "went": sorted(went)}
+        self._spawn(asyncio.to_thread(self._chronicle.tell_of_file, self._state.path / name, told))
 
     async def _promote(self) -> Outcome:
         """Put the candidate in the place of the active policy, and activate it."""
@@ -362,50 +400,17 @@ class Supervisor:
         found["build_info", (__version__,)] = 1
         found["clock_usable", ()] = self._is_clock_usable()
         found["blocks", ()] = len(self._blocker.blocks)
+        found["request_deadline_seconds", ()] = self._settings.deadline / 1000
+        found["workers_wanted", ()] = self._settings.workers
+        found["policy_directory_in_force", ()] = self._reloader.last is not None and self._reloader.last.is_fine
+        for followed in (self._blocker, self._glass):
+            found["state_file_in_force", (followed.name,)] = not followed.problem
         if self._revision:
             found["policy_info", (self._revision,)] = 1
             found["policy_active_since_timestamp_seconds", ()] = self._reloader.since
-        found.update(_list_samples(self._crew.policy))
+        found.update(policy_samples(self._crew.policy))
+        found.update(first_soft_fails(found))
         return exposition(found)
-
-
-def _soft_fails(counts: Samples, source: str, issuer: str) -> float:
-    return counts.get(("revocation_soft_fails_total", (issuer, source)), 0)
-
-
-def _failures(counts: Samples, issuer: str) -> dict[str, int]:
-    """Return how often no source could say enough of a certificate of this issuer, by the reason."""
-    found: dict[str, int] = {}
-    for (name, labels), count in counts.items():
-        if name == "revocation_failures_total" and labels[0] == issuer:
-            found[labels[2]] = found.get(labels[2], 0) + int(count)
-    return found
-
-
-def _checked(crl: dict[str, Any], ocsp: dict[str, Any], counts: Samples) -> dict[str, Any]:
-    """Return what `status` shows of each issuer whose certificates are checked: its sources, and the worst of them."""
-    found: dict[str, Any] = {}
-    for name in sorted({*crl, *ocsp}):
-        sources = {source: rows[name] for source, rows in (("ocsp", ocsp), ("crl", crl)) if name in rows}
-        worst = max(sources.values(), key=lambda row: row["state"] != State.GOOD)
-        found[name] = {
-            "revocation": {
-                "state": worst["state"],
-                "reason": worst["reason"],
-                "failures": _failures(counts, name),
-                "sources": sources,
-            }
-        }
-    return found
-
-
-def _list_samples(policy: dict[str, Any]) -> Samples:
-    found: Samples = {}
-    for name, entry in policy.get("lists", {}).items():
-        found["list_entries", (name,)] = entry["entries"]
-        if entry.get("soonest_expiry") is not None:
-            found["list_soonest_expiry_timestamp_seconds", (name,)] = entry["soonest_expiry"]
-    return found
 
 
 def _try_token_file(path: Path | None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.haproxy_builds import debian_package
+from tests.debian_packages import own_suite, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,9 +22,10 @@ def library() -> Path:
     """Return the library that answers for the system's clock, fetching it once if need be.
 
     Raises:
-        BuildUnavailableError: it can't be had.
+        PackageUnavailableError: it can't be had.
     """
-    return next(debian_package("libfaketime").rglob("libfaketime.so.1"))
+    home = unpacked("libfaketime", lambda _: ["libfaketime"], [own_suite()])
+    return next(home.rglob("libfaketime.so.1"))
 
 
 class Clock:

@@ -188,3 +188,17 @@ def test_a_promotion_needs_the_right_to_change_as_a_reload_does(tmp_path: Path) 
         assert (status, json.loads(body)["cause"], agent.promotions) == (200, "promote", 1)
 
     serve(script, token_file=tmp_path / "token")
+
+
+def test_a_browser_that_a_forwarded_socket_is_open_to_is_kept_to_our_names(tmp_path: Path) -> None:
+    """Programs may say what they like as `Host` over the socket; a page that has its name resolve to us may not."""
+
+    async def script(ask: Any, agent: Agent) -> None:
+        assert (await ask("POST", "/reload", Host="whatever"))[0] == 200
+        for told in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "same-origin"}):
+            assert (await ask("POST", "/reload", Host="evil.example:9124", **told))[0] == 421
+        assert (await ask("POST", "/reload", **{"Sec-Fetch-Site": "cross-site"}))[0] == 403
+        assert (await ask("POST", "/reload", **{"Sec-Fetch-Site": "same-origin"}))[0] == 200
+        assert agent.reloads == 2
+
+    serve(script, Address("", 0, str(tmp_path / "admin.sock")))

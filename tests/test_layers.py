@@ -32,12 +32,13 @@ LAYERS: Mapping[int, str] = {
         "rehearsal replay"
     ),
     4: (
-        "admin agent agentprobe answering blocker builder bundle candidate connector control crew crl_builder "
-        "crl_fetcher decision_log diagnostics download enquiries evidence_keeper evidence_store fetch followed "
-        "glass jobs listeners liststore loading lookup metrics ocsp_keeper ocsp_records ocsp_store peer pki_directory "
-        "promotion reenactment reload revisions state statefile supervisor watcher worker"
+        "accounts admin agent agentprobe answering blocker builder bundle candidate connector console. control crew "
+        "crl_builder crl_fetcher decision_log diagnostics download enquiries evidence_keeper evidence_store expiries "
+        "fetch followed glass jobs listeners liststore loading lookup metrics monitoring. ocsp_keeper ocsp_records "
+        "ocsp_store peer pki_directory promotion reenactment reload revisions state statefile supervisor tracing "
+        "watcher worker"
     ),
-    5: "settings cli. __main__",
+    5: "settings cli. explainer __main__",
 }
 #: The arrows inside a layer: who may import whom.
 ARROWS: Mapping[str, str] = {
@@ -75,12 +76,15 @@ ARROWS: Mapping[str, str] = {
     "replay": "authorizer",
     "rehearsal": "authorizer coverage invariants",
     "migration.": "authorizer",
-    "agent": "answering decision_log metrics peer",
-    "answering": "decision_log enquiries metrics",
-    "admin": "reload",
+    "agent": "answering decision_log metrics peer tracing",
+    "answering": "decision_log enquiries metrics tracing",
+    "accounts": "metrics",
+    "admin": "console. reload",
+    "console.": "jobs reload state statefile",
     "blocker": "followed",
     "statefile": "state",
     "builder": "bundle",
+    "monitoring.": "metrics",
     "followed": "control statefile watcher",
     "glass": "followed metrics",
     "bundle": "evidence_store loading ocsp_store",
@@ -92,7 +96,8 @@ ARROWS: Mapping[str, str] = {
     "enquiries": "metrics",
     "evidence_keeper": "control crl_fetcher evidence_store fetch jobs metrics watcher",
     "evidence_store": "assurance state",
-    "fetch": "connector lookup",
+    "expiries": "metrics",
+    "fetch": "connector lookup tracing",
     "liststore": "state",
     "loading": "crl_builder evidence_store",
     "ocsp_keeper": "enquiries fetch metrics ocsp_records ocsp_store",
@@ -100,11 +105,12 @@ ARROWS: Mapping[str, str] = {
     "peer": "answering",
     "reload": "control jobs metrics state watcher",
     "supervisor": (
-        "admin answering blocker bundle candidate control crew evidence_keeper fetch glass listeners metrics "
-        "ocsp_keeper ocsp_store reload state watcher worker"
+        "accounts admin answering blocker bundle candidate console. control crew evidence_keeper fetch glass "
+        "listeners metrics ocsp_keeper ocsp_store reload state tracing watcher worker"
     ),
-    "worker": "agent answering bundle control decision_log diagnostics evidence_store metrics",
+    "worker": "agent answering bundle control decision_log diagnostics evidence_store expiries metrics tracing",
     "cli.": "settings",
+    "explainer": "cli.",
     "__main__": "cli.",
 }
 #: Upward, with the reason.
@@ -118,16 +124,16 @@ HOMES: Mapping[str, str] = {
     "cryptography": "identity issuers signatures revocation. pki pki_directory ocsp_responder",
     "yaml": "policy.document policy.comments policy.layout",
     "pysat": "solver",
-    "aiohttp": "admin connector fetch",
+    "aiohttp": "admin connector console. fetch",
     "yarl": "fetch",
     "watchfiles": "watcher",
     "prometheus_client": "metrics admin",
     "structlog": (
-        "agent answering candidate crew crl_fetcher decision_log diagnostics evidence_keeper followed glass "
-        "ocsp_keeper reload "
-        "supervisor worker"
+        "admin agent answering candidate console. crew crl_fetcher decision_log diagnostics evidence_keeper followed "
+        "glass ocsp_keeper reload supervisor worker"
     ),
-    "click": "cli.",
+    "click": "cli. explainer",
+    "opentelemetry": "tracing",
     "rich": "cli.",
     "uvloop": "worker",
 }

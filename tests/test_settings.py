@@ -68,6 +68,9 @@ def test_other_kinds_of_value_are_read() -> None:
     assert settings.admin is None
     assert settings.decision_log == "-"
     assert settings.admin_token_file == Path("/t")
+    assert settings.otlp_endpoint == ""
+    for url in ("http://127.0.0.1:4318", "https://collector.example/otlp"):
+        assert read_settings({"otlp-endpoint": url}, {}).otlp_endpoint == url
 
 
 @pytest.mark.parametrize(
@@ -91,6 +94,9 @@ def test_other_kinds_of_value_are_read() -> None:
         ("hello-timeout", "inf"),
         ("idle-timeout", "1e9"),
         ("log-format", "xml"),
+        ("otlp-endpoint", "127.0.0.1:4318"),
+        ("otlp-endpoint", "file:///etc/passwd"),
+        ("otlp-endpoint", "http://user@collector"),
     ],
 )
 def test_a_value_that_can_not_be_used_names_its_option(option: str, text: str) -> None:
@@ -137,3 +143,19 @@ def test_state_lives_where_the_user_keeps_state() -> None:
     assert default_state_dir({"HOME": "/home/u"}, 1000) == "/home/u/.local/state/spoa-authz"
     expected = default_state_dir(os.environ, os.geteuid())
     assert str(read_settings({}, dict(os.environ, SPOA_AUTHZ_STATE_DIR="")).state_dir) == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ({"admin": "none"}, "there is none"),
+        ({"admin": "0.0.0.0:9124", "admin-remote": "true"}, "takes the token"),
+    ],
+)
+def test_a_console_that_nobody_could_look_at_is_a_mistake(flags: dict[str, str], says: str) -> None:
+    with pytest.raises(SettingsErrors, match=says) as caught:
+        read_settings({"console": "true", **flags}, {})
+    assert caught.value.option == "console"
+    assert read_settings({"console": "true"}, {}).console
+    assert read_settings({"console": "true", **flags, "admin": "0.0.0.0:1", "admin-remote": "true",
+                          "admin-token-file": "/t"}, {}).console  # fmt: skip
