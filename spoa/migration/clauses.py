@@ -114,10 +114,11 @@ def _note_other(rule: Rule, notes: Notes) -> None:
 def switches(frontend: Proxy, notes: Notes) -> list[Switch]:
     """Return where a frontend sends requests, in order; the default backend is last."""
     resolved = _Samples(frontend)
-    found = []
-    for rule in frontend.rules("use_backend"):
-        if _names_backend(rule, notes):
-            found.append(Switch(rule, rule.action, resolved.terms(rule.condition, notes, rule)))
+    found = [
+        Switch(rule, rule.action, resolved.terms(rule.condition, notes, rule))
+        for rule in frontend.rules("use_backend")
+        if _names_backend(rule, notes)
+    ]
     for one in (frontend, *frontend.parents):
         own = [rule for rule in one.own if rule.directive == "default_backend"]
         if own:
