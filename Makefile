@@ -9,7 +9,7 @@ JOBS ?= 2
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$python; break; fi; done)
 
-.PHONY: help venv demo test lint types unit coverage integration interop proofs bench bench-quick bench-revocation docs format clean
+.PHONY: help venv demo test lint types unit coverage integration interop proofs fuzz bench bench-quick bench-revocation docs format clean
 
 help:  ## This list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,10 @@ interop: venv  ## The same on every HAProxy from 2.6 to 3.4.
 
 proofs: venv  ## Ten thousand random pairs of policies, told apart by `diff` and by brute force. Half an hour.
 	@SPOA_AUTHZ_DIFF_PAIRS=10000 $(BIN)/python -m pytest -q --timeout 0 tests/test_difference.py
+
+fuzz: venv  ## Every reader under coverage-guided fuzzing, SECONDS=60 each; TARGET=name for one.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	@nice $(BIN)/python -m tests.fuzz.guided $(if $(TARGET),$(TARGET),--all) --seconds $(or $(SECONDS),60)
 
 bench: venv  ## Decisions a second and CPU a decision, of the agent as it runs.
 	@$(BIN)/python benchmarks/agent.py
