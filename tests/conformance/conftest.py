@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,7 +35,7 @@ def ca() -> CA:
     return CA("corp", now=int(time.time()))
 
 
-@contextmanager
+@contextlib.contextmanager
 def conforming(folder_of: pytest.TempPathFactory, ca: CA, *options: str) -> Iterator[Agent]:
     """Run an agent, whose log must hold no traceback at its end."""
     folder = folder_of.mktemp("conformance")
@@ -43,7 +43,7 @@ def conforming(folder_of: pytest.TempPathFactory, ca: CA, *options: str) -> Iter
     (folder / "policies" / "corp.pem").write_bytes(ca.pem)
     with running_agent(folder, "--workers", "1", "--deadline", "30000", *options, policy=POLICY) as agent:
         yield agent
-        assert agent.process.poll() is None
+    assert agent.process.returncode == 0, agent.log.read_text()
     assert "Traceback" not in agent.log.read_text()
 
 
@@ -66,3 +66,10 @@ def line(connect: Callable[[], Line]) -> Iterator[Line]:
     """A connection to it."""
     with connect() as line:
         yield line
+
+
+@pytest.fixture
+def conforming_with(tmp_path_factory: pytest.TempPathFactory, ca: CA) -> Iterator[Callable[..., Agent]]:
+    """How to run an agent of one's own with other options, until the test ends."""
+    with contextlib.ExitStack() as running:
+        yield lambda *options: running.enter_context(conforming(tmp_path_factory, ca, *options))

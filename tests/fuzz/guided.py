@@ -5,8 +5,8 @@
     python -m tests.fuzz.guided paths --keep
 
 What runs come upon is gathered in `build/fuzz/TARGET`; an input that fails is written there as `crash-…`, `timeout-…`
-or `oom-…`, to be mended and then kept in the corpus as a test. `--keep` adds to the corpus what reaches code that it did
-not reach before, the smallest inputs first.
+or `oom-…`, to be mended and then kept in the corpus as a test. `--keep` adds to the corpus what reaches code that it
+did not reach before, the smallest inputs first.
 """
 
 from __future__ import annotations
