@@ -63,7 +63,7 @@ def quoted(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Write what can't be seen as `\\u` escapes: controls, other line breaks, and what reorders text on a terminal."""
+    r"""Write what can't be seen as `\u` escapes: controls, other line breaks, and what reorders text on a terminal."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)

@@ -198,6 +198,6 @@ def theirs(scenario: Scenario) -> str:
         asyncio.run(validator.async_validate_usage(set()))  # type: ignore[no-untyped-call]
     except RevokedError:
         return "revoked"
-    except (PathError, ValidationError, ValueError):
+    except (PathError, ValidationError, ValueError, TypeError):  # the last where a date was spoilt
         return "refused"
     return "good"
