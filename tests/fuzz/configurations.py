@@ -36,7 +36,10 @@ def _import(data: bytes) -> None:
 
 
 def _examine(data: bytes) -> None:
-    """The configuration and the SPOE file that it names are one input, parted by a line of dashes."""
+    """Whatever a configuration says, each finding has a remedy.
+
+    The configuration and the SPOE file that it names are one input, parted by a line of dashes.
+    """
     configuration, _, engine = data.decode("utf-8", "surrogateescape").partition("\n---\n")
     examination = examine(
         [("edge.cfg", configuration)],

@@ -41,6 +41,7 @@ _WORDS: Final = (
 
 
 def _read_frame(data: bytes) -> None:
+    """A frame that is read is the same when it is written and read again."""
     frame = read_frame(data)
     assert read_frame(write_frame(frame)) == frame
 
@@ -64,7 +65,10 @@ def _pieces(data: bytes, seed: int) -> list[bytes]:
 
 
 def _receive(data: bytes) -> None:
-    """Give a connection bytes at once and in pieces; the first one says which side, and whether it greeted."""
+    """Bytes at once and in pieces give a connection the same events, for either side, before and after the HELLO.
+
+    The first byte says which side, and whether it greeted.
+    """
     if not data:
         return
     kind, stream = data[0], data[1:]

@@ -64,6 +64,7 @@ _MODEL: Final = model(HEAD + "rules: [{id: all, effect: allow, who: any_certific
 
 
 def _read_cases(data: bytes) -> None:
+    """Policy tests are read, or have problems."""
     report = Report()
     read_cases(data, "tests/a.yaml", _MODEL, report)
     for problem in report.problems:
@@ -89,6 +90,7 @@ def _assert_found(sections: dict) -> None:  # type: ignore[type-arg]
 
 
 def _read_list(data: bytes) -> None:
+    """Entries of a rich list are found again in its index."""
     report = Report()
     document = read_list_document(data, "a.yaml", report)
     if document is not None:
@@ -102,6 +104,7 @@ def _read_list(data: bytes) -> None:
 
 
 def _read_blocks(data: bytes) -> None:
+    """A block list has no more blocks than are written in it."""
     blocks = BlockList.from_text(data)
     assert len(blocks) <= data.count(b":")
 
@@ -114,11 +117,13 @@ def _read_openings(data: bytes) -> None:
 
 
 def _read_pem(data: bytes) -> None:
+    """Blocks of PEM know their lines."""
     for block in read_blocks(data, "CERTIFICATE"):
         assert block.line <= len(data.splitlines())
 
 
 def _read_decisions(data: bytes) -> None:
+    """Lines of a decision log are decisions, or passed over."""
     for line in data.split(b"\n"):
         decision = read_decision(line)
         if decision is not None:
