@@ -253,11 +253,13 @@ def start(directory: Path, *options: str, policy: str | None = OPEN, **environme
 
 
 @contextlib.contextmanager
-def running_agent(directory: Path, *options: str, policy: str = OPEN, **environment: str) -> Iterator[Agent]:
-    """Run `serve` until the block ends; it serves when the block begins."""
+def running_agent(
+    directory: Path, *options: str, policy: str = OPEN, patience: float = PATIENCE, **environment: str
+) -> Iterator[Agent]:
+    """Run `serve` until the block ends; it serves when the block begins, for which it has `patience` seconds."""
     agent = start(directory, *options, policy=policy, **environment)
     try:
-        until(lambda: agent.process.poll() is not None or "ready" in agent.log.read_text())
+        until(lambda: agent.process.poll() is not None or "ready" in agent.log.read_text(), patience)
         assert agent.process.poll() is None, agent.log.read_text()
         yield agent
     finally:

@@ -41,7 +41,7 @@ def conforming(folder_of: pytest.TempPathFactory, ca: CA, *options: str) -> Iter
     folder = folder_of.mktemp("conformance")
     (folder / "policies").mkdir()
     (folder / "policies" / "corp.pem").write_bytes(ca.pem)
-    with running_agent(folder, "--workers", "1", "--deadline", "30000", *options, policy=POLICY) as agent:
+    with running_agent(folder, "--workers", "1", "--deadline", "30000", *options, policy=POLICY, patience=90) as agent:
         yield agent
     assert agent.process.returncode == 0, agent.log.read_text()
     assert "Traceback" not in agent.log.read_text()

@@ -85,7 +85,7 @@ class Ground:
         """Make a policy of this, and wait until the agent judges by it."""
         self.agent.write_policy(json.dumps(document))
         self.policy = load_policy(self.folder / "policies")
-        until(lambda: self.agent.status()["revision"] == self.policy.revision)
+        until(lambda: self.agent.status()["revision"] == self.policy.revision, 90)
 
     def ask(self, asked: Iterable[Arguments]) -> list[dict[str, Any]]:
         """Return what the agent answers to each, which is what the evaluator says."""
@@ -112,7 +112,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     """The agent and what it follows."""
     folder = tmp_path_factory.mktemp("ground")
     found = Ground(folder)
-    with running_agent(folder, "--workers", "1", "--deadline", "30000") as found.agent:
+    with running_agent(folder, "--workers", "1", "--deadline", "30000", patience=90) as found.agent:
         yield found
     assert "Traceback" not in found.agent.log.read_text()
 

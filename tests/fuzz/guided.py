@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -32,7 +33,9 @@ def _fuzz(name: str, arguments: Sequence[str]) -> None:
 
     with atheris.instrument_imports(include=["spoa"]):
         from tests.fuzz.targets import TARGETS
-    atheris.Setup([name, *arguments], TARGETS[name])
+    # What libFuzzer calls itself by when it merges: a command for the shell.
+    command = f"{shlex.quote(sys.executable)} -W error -m tests.fuzz.guided --become {name} --"
+    atheris.Setup([command, *arguments], TARGETS[name])
     atheris.Fuzz()
 
 
@@ -79,8 +82,14 @@ def run(name: str, seconds: int) -> int:
     return _call(name, *_options(name, gathered), f"-max_total_time={seconds}", str(gathered), str(kept))
 
 
-def keep(name: str, most: int = 1024) -> int:
-    """Add to the corpus what runs found new code with, as far as inputs have at most so many bytes; return how many."""
+def keep(name: str, largest: int = 512, most: int = 20) -> int:
+    """Add to the corpus what runs found new code with, the smallest inputs first; return how many.
+
+    Args:
+        name: of the target.
+        largest: bytes of an input that is worth keeping.
+        most: how many at a time.
+    """
     gathered, kept = _folders(name)
     merged = gathered.with_suffix(".merged")
     merged.mkdir(exist_ok=True)
@@ -89,7 +98,7 @@ def keep(name: str, most: int = 1024) -> int:
     _call(name, *_options(name, gathered), "-merge=1", str(merged), str(kept), str(gathered))
     before = {path.read_bytes() for path in kept.iterdir()}
     found = sorted((path.read_bytes() for path in merged.iterdir()), key=len)
-    added = [data for data in found if data not in before and len(data) <= most]
+    added = [data for data in found if data not in before and len(data) <= largest][:most]
     for data in added:
         (kept / hashlib.sha256(data).hexdigest()[:12]).write_bytes(data)
     print(f"{name}: {len(added)} of {len(found)} inputs added")  # noqa: T201 -- a program's output
