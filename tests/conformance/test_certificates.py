@@ -15,6 +15,8 @@ from tests.pki import CA, DAY
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.timeout(300)  # agents start slowly on a busy machine
+
 ONE = b"\x01\x01"
 CN: Final = "2.5.4.3"
 HOLDER: Final = Expected("allow", 200, "ok", "holder", "alice", days_left=29)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tests.agents import Agent
     from tests.pki import CA
 
+pytestmark = pytest.mark.timeout(300)  # agents start slowly on a busy machine
+
 ASK = wire.notify(1, 1, authorize())
 ONE = b"\x01\x01"
 

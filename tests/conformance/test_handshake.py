@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from tests.pki import CA
 
+pytestmark = pytest.mark.timeout(300)  # agents start slowly on a busy machine
+
 CHECK = wire.recorded("haproxy-hello-healthcheck")[0]
 TRUE = wire.item(b"healthcheck", b"\x11")
 VALUES = {

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from tests.agents import Agent
 
+pytestmark = pytest.mark.timeout(300)  # agents start slowly on a busy machine
+
 #: How HAProxy may leave.
 LEAVINGS: Final[dict[str, bytes]] = {
     **{f"status {status}": wire.disconnect(status) for status in (*range(14), 99, 150, 2**32)},

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from tests.agents import Agent
 
+pytestmark = pytest.mark.timeout(300)  # agents start slowly on a busy machine
+
 #: How many policies; a long run sets more. Each is adopted three times.
 POLICIES: Final = int(os.environ.get("SPOA_AUTHZ_PROPERTY_POLICIES", "2"))
 #: Nothing is made smaller that fails: each try is an agent's reload.

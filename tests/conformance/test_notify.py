@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from tests.agents import Agent
 
+pytestmark = pytest.mark.timeout(300)  # agents start slowly on a busy machine
+
 ONE = b"\x01\x01"
 TEXT, BINARY, INT64, NULL, BOOL = DataType.STRING, DataType.BINARY, DataType.INT64, DataType.NULL, DataType.BOOL
 MALFORMED = Expected(reason="malformed_message")

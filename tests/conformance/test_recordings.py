@@ -12,6 +12,8 @@ from tests.conformance.line import FEEDS, Expected, agent_disconnect, agent_hell
 if TYPE_CHECKING:
     from tests.conformance.line import Line
 
+pytestmark = pytest.mark.timeout(300)  # agents start slowly on a busy machine
+
 RECORDINGS: Final = sorted(path.stem for path in wire.CORPUS.glob("haproxy-[0-9]*.hex"))
 BRANCHES: Final = {"2.6", "2.8", "3.0", "3.2", "3.4"}
 #: The message of all recordings has no certificate, and does not know whether one was used.
