@@ -22,7 +22,8 @@ _NEEDS: Final = Needs(frozenset({"cert", "verify", "path", "host", "sni"}), ("a"
 
 def _import(data: bytes) -> None:
     """Whatever a configuration says, the draft is a policy that loads."""
-    text = data.decode("utf-8", "surrogateescape")
+    # Bytes that are no UTF-8 can't be said in YAML: such a draft does not load, which `check` says.
+    text = data.decode("utf-8", "replace")
     configuration = read_configuration([("edge.cfg", text)], version="3.2", environment=_ENVIRONMENT)
     proxies = read_proxies(configuration)
     frontend = choose_frontend(proxies, "")
