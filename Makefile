@@ -9,7 +9,7 @@ JOBS ?= 2
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$python; break; fi; done)
 
-.PHONY: help venv demo test lint types unit coverage compiled compiled-test integration interop proofs bench bench-quick bench-revocation docs format clean faults soak monitoring console
+.PHONY: help venv demo test lint types unit coverage compiled compiled-test integration interop proofs bench bench-quick bench-revocation docs format clean faults soak monitoring console fuzz differential
 
 help:  ## This list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -85,6 +85,15 @@ console: venv  ## Drive the console in a headless Chromium from Debian, with hos
 
 proofs: venv  ## Ten thousand random pairs of policies, told apart by `diff` and by brute force. Half an hour.
 	@SPOA_AUTHZ_DIFF_PAIRS=10000 $(BIN)/python -m pytest -q --timeout 0 tests/test_difference.py
+
+fuzz: venv  ## Every reader under coverage-guided fuzzing, SECONDS=60 each; TARGET=name for one.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	@nice $(BIN)/python -m tests.fuzz.guided $(if $(TARGET),$(TARGET),--all) --seconds $(or $(SECONDS),60)
+
+differential: venv  ## 50,000 paths and 5,000 pieces of evidence, judged by us and by others; SEED=n for other ones.
+	@$(BIN)/python tests/haproxy_builds.py 2.6 2.8 3.0 3.2 3.4
+	@HAPROXY_VERSIONS=2.6,2.8,3.0,3.2,3.4 SPOA_AUTHZ_DIFFERENTIAL_PATHS=50000 SPOA_AUTHZ_DIFFERENTIAL_EVIDENCE=5000 \
+		SPOA_AUTHZ_DIFFERENTIAL_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -q --timeout 0 tests/differential
 
 bench: venv  ## Decisions a second and CPU a decision, of the agent as it runs.
 	@$(BIN)/python benchmarks/agent.py

@@ -32,6 +32,7 @@ from spoa.policy.scalars import Choice
 from spoa.policy.shapes import UNSET, AnyOf, Field, ListOf, MapOf, Named, OneOrMany, Record
 from spoa.settings import OPTIONS, environment_name
 from spoa.spop import TRANSITIONS, DataType, Happening, Role, State, Status
+from tests.fuzz.targets import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -303,12 +304,27 @@ FILES: Final[Mapping[str, Callable[[], str]]] = {
     "deploy/monitoring/spoa-authz.dashboard.json": write_dashboard,
 }
 
+
+def _fuzz_targets() -> str:
+    rows = (
+        (
+            f"`{target.name}`",
+            (inspect.getdoc(target.read) or "").partition("\n")[0],
+            ", ".join(f"`{error.__name__}`" for error in target.documented) or "nothing",
+            str(target.longest),
+        )
+        for target in TARGETS.values()
+    )
+    return _table(("target", "what must hold", "may raise", "bytes tried"), rows)
+
+
 BLOCKS: Final[Mapping[str, Callable[[], str]]] = {
     "alerts": _alerts,
     "arguments": _arguments,
     "command-line": _command_line,
     "data-types": _data_types,
     "doctor-findings": _doctor_findings,
+    "fuzz-targets": _fuzz_targets,
     "findings-errors": lambda: _findings(ERRORS),
     "findings-warnings": lambda: _findings(WARNINGS),
     "metrics": _metrics,

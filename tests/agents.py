@@ -261,7 +261,11 @@ def start(
 
 @contextlib.contextmanager
 def running_agent(
-    directory: Path, *options: str, policy: str | None = OPEN, within: Sequence[str] = (), **environment: str
+    directory: Path,
+    *options: str,
+    policy: str | None = OPEN,
+    within: Sequence[str] = (),
+    **environment: str,
 ) -> Iterator[Agent]:
     """Run `serve` until the block ends; it serves when the block begins."""
     agent = start(directory, *options, policy=policy, within=within, **environment)

@@ -23,7 +23,7 @@ from spoa.pki import CertificateAuthority, Template
 from spoa.policy import oids
 from spoa.policy.evaluator import Evaluator
 from spoa.policy.load import load_policies
-from spoa.policy.reading import Report
+from spoa.policy.reading import Report, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -82,7 +82,7 @@ def choose_frontend(proxies: Proxies, name: str) -> Proxy:
         LookupError: there is none, or it can't be told which is meant; the sentence names those that there are.
     """
     frontends = proxies.frontends
-    names = ", ".join(frontend.name for frontend in frontends) or "none"
+    names = ", ".join(visible(frontend.name) for frontend in frontends) or "none"
     chosen = [frontend for frontend in frontends if not name or frontend.name == name]
     if not name and len(chosen) > 1:
         chosen = [frontend for frontend in chosen if asks_for_certificates(frontend)]
