@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1] / "spoa"
 #: Layer → its modules and packages (with a dot behind: all that is in it).
 LAYERS: Mapping[int, str] = {
     0: "_version circuit exceptions cache oid",
-    1: "spop. facts identity issuers listindex pem signatures pki ocsp_responder addresses egress",
+    1: "spop. facts identity issuers listindex pem signatures pki ocsp_responder addresses egress sdprotocol",
     2: (
         "policy. revocation. allowlist blocks blockedit haproxy_config. learning listaudit listedit listimport "
         "listtext "
@@ -31,10 +31,10 @@ LAYERS: Mapping[int, str] = {
         "explanation coverage solver memberships calls callers verdicts difference invariants reach rehearsal replay"
     ),
     4: (
-        "admin agent agentprobe answering blocker builder bundle candidate connector control crew crl_builder "
-        "crl_fetcher decision_log diagnostics download enquiries evidence_keeper evidence_store fetch followed "
-        "glass jobs listeners liststore loading lookup metrics ocsp_keeper ocsp_records ocsp_store peer pki_directory "
-        "promotion reenactment reload revisions state statefile supervisor watcher worker"
+        "admin agent agentprobe announcer answering blocker builder bundle candidate connector control crew "
+        "crl_builder crl_fetcher decision_log diagnostics download enquiries evidence_keeper evidence_store fetch "
+        "followed glass jobs listeners liststore loading lookup metrics ocsp_keeper ocsp_records ocsp_store peer "
+        "pki_directory promotion reenactment reload revisions selfprobe state statefile supervisor watcher worker"
     ),
     5: "settings cli. __main__",
 }
@@ -75,6 +75,7 @@ ARROWS: Mapping[str, str] = {
     "agent": "answering decision_log metrics peer",
     "answering": "decision_log enquiries metrics",
     "admin": "reload",
+    "announcer": "selfprobe",
     "blocker": "followed",
     "statefile": "state",
     "builder": "bundle",
@@ -97,7 +98,7 @@ ARROWS: Mapping[str, str] = {
     "peer": "answering",
     "reload": "control jobs metrics state watcher",
     "supervisor": (
-        "admin answering blocker bundle candidate control crew evidence_keeper fetch glass listeners metrics "
+        "admin announcer answering blocker bundle candidate control crew evidence_keeper fetch glass listeners metrics "
         "ocsp_keeper ocsp_store reload state watcher worker"
     ),
     "worker": "agent answering bundle control decision_log diagnostics evidence_store metrics",
@@ -120,7 +121,7 @@ HOMES: Mapping[str, str] = {
     "watchfiles": "watcher",
     "prometheus_client": "metrics admin",
     "structlog": (
-        "agent answering candidate crew crl_fetcher decision_log diagnostics evidence_keeper followed glass "
+        "agent announcer answering candidate crew crl_fetcher decision_log diagnostics evidence_keeper followed glass "
         "ocsp_keeper reload "
         "supervisor worker"
     ),
