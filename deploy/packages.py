@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -36,17 +37,18 @@ _LOCK: Final = _DEPLOY / "requirements.lock"
 _WHEEL: Final = f"spoa_authz-{__version__}-py3-none-any.whl"
 _SDIST: Final = f"spoa_authz-{__version__}.tar.gz"
 _SBOM: Final = f"spoa-authz-{__version__}.cdx.json"
-_PIP: Final = ("-m", "pip", "--quiet", "--disable-pip-version-check", "install")
 
 
-def run(words: Sequence[str | Path], folder: Path = ROOT, **variables: str) -> None:
-    """Run a program, which builds the same today as tomorrow: its clock for files is the release's.
+def run(words: Sequence[str | Path], folder: Path | None = None, **variables: str) -> None:
+    """Run a program, in the root of the repository unless told otherwise.
+
+    It builds the same today as tomorrow: its clock for files is the release's.
 
     Raises:
         subprocess.CalledProcessError: it failed.
     """
     environment = {**os.environ, "SOURCE_DATE_EPOCH": str(BUILD_TIME), "LC_ALL": "C.UTF-8", **variables}
-    subprocess.run([str(word) for word in words], cwd=folder, env=environment, check=True)
+    subprocess.run([str(word) for word in words], cwd=folder or ROOT, env=environment, check=True)
 
 
 def _hatch(kind: str, out: Path) -> None:
@@ -69,11 +71,23 @@ def build_sbom(out: Path) -> None:
         home = Path(scratch) / "environment"
         run([sys.executable, "-m", "venv", "--without-pip", home])
         python = home / "bin" / "python"
-        pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--python", python, "install"]
+        pip: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "pip",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--python",
+            python,
+            "install",
+        ]
         run([*pip, "--no-deps", "--require-hashes", "--requirement", _LOCK])
         run([*pip, "--no-deps", "--no-index", out / _WHEEL])
         tool = [sys.executable, "-m", "cyclonedx_py", "environment", "--output-reproducible", "--of", "JSON"]
         run([*tool, "--pyproject", ROOT / "pyproject.toml", "-o", out / _SBOM, python])
+    document = json.loads((out / _SBOM).read_text())
+    document["metadata"]["component"]["version"] = __version__  # the tool can't see one that is computed
+    (out / _SBOM).write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
 
 
 def build_deb(out: Path) -> None:
