@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Machine", "booted", "until"]
+__all__ = ["Machine", "booted", "root_of", "until"]
 
 SUITES: Final = {"12": "bookworm", "13": "trixie"}
 MIRROR: Final = "http://deb.debian.org/debian"
@@ -70,7 +70,7 @@ class Machine:
         return self.run(f"systemctl show --value --property={name} {unit}").strip()
 
 
-def _root_of(release: str) -> Path:
+def root_of(release: str) -> Path:
     """Return a debootstrap root, making it where it isn't in the cache."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spoa-authz"
     cache.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ def booted(release: str, packages: Sequence[str], debs: Sequence[Path] = ()) -> 
     """
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch) / "root"
-        subprocess.run(["cp", "--archive", str(_root_of(release)), str(root)], check=True)
+        subprocess.run(["cp", "--archive", str(root_of(release)), str(root)], check=True)
         for deb in debs:
             shutil.copy(deb, root / "root")
         _download(root, packages)
