@@ -44,8 +44,22 @@ mount --bind /dev "$tree/dev"
 mount -t tmpfs -o mode=1777 tmpfs "$tree/tmp"
 mount --bind "$STATE" "$tree/var/lib/spoa-authz"
 mount --bind "$POLICIES" "$tree/etc/spoa-authz/policies"
-exec setpriv --no-new-privs --bounding-set=-all --inh-caps=-all \\
-    chroot --userspec=65532:65532 --skip-chdir "$tree" "$@"
+exec "$PYTHON" -c "$BECOME" "$tree" "$@"
+"""
+#: The last of it, for which no program exists that could still do so from inside the tree.
+BECOME: Final = """
+import ctypes, os, sys
+tree, *words = sys.argv[1:]
+os.chroot(tree)
+os.chdir("/")
+prctl = ctypes.CDLL(None).prctl
+for capability in range(41):
+    prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
+os.setgroups([])
+os.setresgid(65532, 65532, 65532)
+os.setresuid(65532, 65532, 65532)
+os.execv(words[0], words)
 """
 POLICY: Final = """\
 apiVersion: authz/v1
@@ -62,6 +76,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200); self.end_headers(); self.wfile.write(b"served")
     def log_message(self, *_): pass
+http.server.ThreadingHTTPServer.handle_error = lambda *_: None  # checks hang up
 http.server.ThreadingHTTPServer(("10.89.17.4", 8001), Answer).serve_forever()
 """
 
@@ -153,7 +168,8 @@ def variables_of(edge: Path) -> dict[str, str]:
     config = image.configuration(image.CONTAINERFILE.read_text())
     found = dict(line.split("=", 1) for line in config["Env"])
     found["PATH"] = f"{found['PATH']}:/usr/sbin:/sbin:/bin"
-    return {**found, "POLICIES": str(edge / "policies"), "STATE": str(edge / "state")}
+    how = {"PYTHON": sys.executable, "BECOME": BECOME, "POLICIES": str(edge / "policies"), "STATE": str(edge / "state")}
+    return {**found, **how}
 
 
 def service(name: str) -> dict[str, Any]:
