@@ -36,6 +36,8 @@ _DEPLOY: Final = ROOT / "deploy"
 _LOCK: Final = _DEPLOY / "requirements.lock"
 _WHEEL: Final = f"spoa_authz-{__version__}-py3-none-any.whl"
 _SDIST: Final = f"spoa_authz-{__version__}.tar.gz"
+#: What hatchling takes where nobody says anything, so that a wheel built by `pip` from the sdist is this very wheel.
+_HATCHLING_TIME: Final = "1580601600"
 _SBOM: Final = f"spoa-authz-{__version__}.cdx.json"
 
 
@@ -52,7 +54,8 @@ def run(words: Sequence[str | Path], folder: Path | None = None, **variables: st
 
 
 def _hatch(kind: str, out: Path) -> None:
-    run([sys.executable, "-m", "hatchling", "build", "--target", kind, "--directory", out])
+    words: list[str | Path] = [sys.executable, "-m", "hatchling", "build", "--target", kind, "--directory", out]
+    run(words, SOURCE_DATE_EPOCH=_HATCHLING_TIME)
 
 
 def build_wheel(out: Path) -> None:
