@@ -18,7 +18,7 @@ from tests.helm import helm
 from tests.npm_packages import node, npm_package
 
 CHART: Final = Path(__file__).parents[2] / "deploy" / "helm" / "spoa-authz"
-VERSIONS: Final = ("1.30", "1.35", "1.37")
+VERSIONS: Final = ("1.30", "1.37")
 #: Ways to install it, each as values that differ from the chart's own.
 WAYS: Final[dict[str, dict[str, Any]]] = {
     "as it comes": {},
