@@ -9,7 +9,7 @@ JOBS ?= 2
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$python; break; fi; done)
 
-.PHONY: help venv demo test lint types unit coverage compiled compiled-test integration interop proofs bench bench-quick bench-revocation docs format clean faults soak monitoring console fuzz differential
+.PHONY: help venv demo test lint types unit coverage compiled compiled-test integration interop proofs bench bench-quick bench-revocation docs format clean faults soak monitoring console fuzz differential lock packages check-packages
 
 help:  ## This list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -104,8 +104,22 @@ bench-quick: venv  ## The same in a minute or two.
 bench-revocation: venv  ## What revocation lists of up to five million entries cost, replaced under load. QUICK=1 for less.
 	@$(BIN)/python benchmarks/revocation.py $(if $(QUICK),--quick)
 
-docs: venv  ## Write the generated parts of the reference anew.
+docs: venv  ## Write the generated parts of the reference, and the manual page, anew.
 	@$(BIN)/python -m docs.generate
+	@$(BIN)/python -m docs.manpage
+
+$(VENV)/.packages: pyproject.toml | venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[packages]'
+	@touch $@
+
+lock: $(VENV)/.packages  ## Pin anew, with hashes, what is installed with the agent and what builds it. Asks PyPI.
+	@$(BIN)/python -m deploy.lock
+
+packages: $(VENV)/.packages  ## Wheel, sdist, SBOM, Debian package, image and chart into dist/. Ten minutes; needs root and Debian's tools.
+	@$(BIN)/python -m deploy.packages
+
+check-packages: $(VENV)/.packages  ## Install what `make packages` built on clean machines, and use it. Ten minutes; needs root.
+	@$(BIN)/python -m pytest -q --no-cov --timeout 900 deploy/checks
 
 format: venv
 	@$(BIN)/ruff check --fix --quiet

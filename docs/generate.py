@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from spoa.policy.reading import Shape
 
-__all__ = ["BLOCKS", "PAGES", "main", "outdated", "rendered", "slug"]
+__all__ = ["BLOCKS", "PAGES", "commands", "main", "outdated", "rendered", "slug", "value_of"]
 
 PAGES: Final = Path(__file__).parent
 _ROOT: Final = PAGES.parent
@@ -190,7 +190,7 @@ def _data_types() -> str:
 # -- command line and settings ----------------------------------------------------------------------------------
 
 
-def _commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
     """Yield a command, or each of those below it."""
     if not isinstance(command, click.Group):
         yield name, command
@@ -199,19 +199,20 @@ def _commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Co
     for word in command.list_commands(context):
         child = command.get_command(context, word)
         assert child is not None
-        yield from _commands(child, f"{name} {word}")
+        yield from commands(child, f"{name} {word}")
 
 
 def _option_row(option: click.Option) -> tuple[str, str]:
     flags = ", ".join(f"`{flag}`" for flag in option.opts)
-    value = option.metavar or ("" if option.is_flag else _value_of(option.type))
+    value = option.metavar or ("" if option.is_flag else value_of(option.type))
     text = option.help or ""
     if option.show_default and isinstance(option.default, str | int) and option.default is not False:
         text += f" Default `{option.default}`."
     return f"{flags} {value}".strip(), text + (" Compulsory." if option.required else "")
 
 
-def _value_of(kind: click.ParamType[Any]) -> str:
+def value_of(kind: click.ParamType[Any]) -> str:
+    """Return what stands for the value of an option."""
     if isinstance(kind, click.Choice):
         return " or ".join(f"`{word}`" for word in kind.choices)
     return {"integer range": "N", "integer": "N"}.get(kind.name, kind.name.upper())
@@ -236,7 +237,7 @@ def _command_line() -> str:
         top = verbs.get_command(context, verb)
         assert top is not None
         sections.append(f"## {verb}\n\n{VERBS[verb].summary}")
-        for name, command in _commands(top, verb):
+        for name, command in commands(top, verb):
             sections += _command_section(verb, name, command)
     return "\n\n".join(sections)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from spoa.addresses import Address, read_address
+from spoa.addresses import Address, read_listen_address
 from spoa.exceptions import SettingsError
 from spoa.policy.document import Mapping as MappingNode
 from spoa.policy.document import Scalar, Sequence, read_document
@@ -51,14 +51,14 @@ class SettingsErrors(SettingsError):  # noqa: N818 -- it is several of them
 
 
 def _read_addresses(text: str) -> tuple[Address, ...]:
-    addresses = tuple(read_address(part) for part in text.replace(",", " ").split())
+    addresses = tuple(read_listen_address(part) for part in text.replace(",", " ").split())
     if not addresses:
         raise ValueError("name at least one address, as in 127.0.0.1:9123")
     return addresses
 
 
 def _read_optional_address(text: str) -> Address | None:
-    return None if text == "none" else read_address(text)
+    return None if text == "none" else read_listen_address(text)
 
 
 def _read_boolean(text: str) -> bool:
@@ -317,7 +317,7 @@ def _text_of(
 
 def _check_together(values: dict[str, Any], problems: list[SettingsError]) -> None:
     admin = values.get("admin")
-    if admin is not None and not admin.is_local and not values.get("admin_remote"):
+    if admin is not None and not admin.passed and not admin.is_local and not values.get("admin_remote"):
         problems.append(
             SettingsError(
                 "admin", f"{admin} can be reached from elsewhere; use loopback, unix:/PATH, or add --admin-remote"

@@ -62,7 +62,8 @@ def replace_file(path: Path, content: bytes, *, like: os.stat_result | None = No
     Args:
         path: the file.
         content: all that it will hold.
-        like: whose mode, and as far as allowed whose owner, the file gets; it is for its owner alone unless given.
+        like: whose mode, and as far as allowed whose owner, the file gets; unless given it is for its owner alone, and
+            where root writes it, that is the directory's.
 
     Raises:
         StateError: the directory can't be written.
@@ -78,6 +79,9 @@ def replace_file(path: Path, content: bytes, *, like: os.stat_result | None = No
                     with contextlib.suppress(PermissionError):
                         os.fchown(file.fileno(), like.st_uid, like.st_gid)
                     os.fchmod(file.fileno(), stat.S_IMODE(like.st_mode))
+                elif os.geteuid() == 0:  # what root blocks, an agent that isn't root must be able to read
+                    owner = path.parent.stat()
+                    os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
                 os.fsync(file.fileno())
             Path(name).replace(path)
         except BaseException:

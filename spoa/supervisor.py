@@ -19,6 +19,7 @@ import structlog
 from spoa._version import __version__
 from spoa.accounts import checked, first_soft_fails, policy_samples, soft_fails
 from spoa.admin import Admin, Sources
+from spoa.announcer import Announcer
 from spoa.answering import Limits
 from spoa.authorizer import joint_revision
 from spoa.blocker import Blocker
@@ -34,11 +35,12 @@ from spoa.evidence_keeper import EvidenceKeeper
 from spoa.exceptions import SettingsError, StateError
 from spoa.fetch import Fetcher
 from spoa.glass import Glass
-from spoa.listeners import BACKLOG, address_of, bind, bind_all, close_all, remove_file
+from spoa.listeners import BACKLOG, address_of, close_all, obtain, removable_address_of, remove_file
 from spoa.metrics import exposition
 from spoa.ocsp_keeper import OcspKeeper
 from spoa.ocsp_store import read_responders
 from spoa.reload import Reloader, sentence, tell
+from spoa.sdprotocol import Activation
 from spoa.state import StateDirectory
 from spoa.tracing import Tracing
 from spoa.watcher import Watcher
@@ -65,6 +67,9 @@ _MAX_JUMP: Final = 5.0  # seconds by which the clock may differ from a steady on
 _POLICY_INVALID: Final = 3
 _FAILED: Final = 1
 
+#: What is said of a reload that changed nothing.
+_ENDED: Final = {"rejected": "was rejected", "failed": "failed"}
+
 _log = structlog.get_logger()
 
 
@@ -74,12 +79,14 @@ class Supervisor:
     Args:
         settings: what `serve` was told.
         show: prints a line for whoever started it.
+        activation: what the service manager that started it wants to be told, and the sockets that it passes.
 
     Raises:
         SettingsError, StateError: an address, the state directory or the decision log can't be used.
     """
 
-    def __init__(self, settings: Settings, show: Callable[[str], object]) -> None:
+    def __init__(self, settings: Settings, show: Callable[[str], object], activation: Activation | None = None) -> None:
+        activation = activation or Activation()
         self._settings = settings
         self._show = show
         self._state = StateDirectory(settings.state_dir)
@@ -95,13 +102,13 @@ class Supervisor:
             self._tracing = Tracing(settings.otlp_endpoint)
             _try_decision_log(settings.decision_log)
             _try_token_file(settings.admin_token_file)
-            self._listeners = bind_all(settings.listen)
-            if settings.admin is not None:
-                self._admin_listener = bind(settings.admin, "admin")
+            self._listeners, self._admin_listener = obtain(
+                settings.listen, settings.admin, activation.sockets, is_admin_remote=settings.admin_remote
+            )
         except BaseException:
-            close_all(self._listeners)
             self._state.unlock()
             raise
+        self._announcer = Announcer(activation, self._describe)
         self._fetcher = Fetcher(tracing=self._tracing)
         self._ocsp = OcspKeeper(
             self._state.path / "ocsp.sqlite", self._fetcher, lambda rows: self._crew.tell("learn", rows=rows)
@@ -151,6 +158,7 @@ class Supervisor:
             status = await beginning
             if status == 0:
                 await stopping
+                await self._announcer.stopping()
                 _log.info("draining")
             stopping.cancel()
             return status
@@ -282,8 +290,11 @@ class Supervisor:
         self._spawn(self._evidence.watch())
         self._spawn(self._evidence.retry())
         self._spawn(self._look_at_clock())
-        addresses = [str(address_of(listener)) for listener in self._listeners]
-        _log.info("ready", listen=addresses, revision=self._revision, workers=self._settings.workers)
+        addresses = [address for listener in self._listeners if (address := address_of(listener)) is not None]
+        self._spawn(self._announcer.watch(addresses))
+        await self._announcer.ready()
+        names = [str(address) for address in addresses]
+        _log.info("ready", listen=names, revision=self._revision, workers=self._settings.workers)
         return 0
 
     async def _end(self) -> None:
@@ -301,7 +312,7 @@ class Supervisor:
         await self._fetcher.close()
         await asyncio.to_thread(self._tracing.close)
         if self._admin_listener is not None:
-            address = address_of(self._admin_listener)
+            address = removable_address_of(self._admin_listener)
             await self._admin.close()
             self._admin_listener.close()
             remove_file(address)
@@ -324,8 +335,9 @@ class Supervisor:
                 delay = min(2 * delay, _MAX_RETRY_DELAY)
 
     async def _reload(self, cause: str) -> Outcome:
-        outcome = await self._reloader.reload(cause)
-        tell(outcome)
+        async with self._announcer.reloading():
+            outcome = await self._reloader.reload(cause)
+            tell(outcome)
         await self._remember(outcome)
         self._watcher.watch(self._reloader.watched)
         await self._reloader.prepare_builder()
@@ -381,6 +393,13 @@ class Supervisor:
         """What answers carry: the policy's own revision, and the block list's where there is one."""
         own = self._reloader.revision
         return joint_revision(own, self._blocker.blocks) if own else own
+
+    def _describe(self) -> str:
+        """Say in a line what `systemctl status` shows."""
+        last = self._reloader.last
+        problem = "" if last is None or last.is_fine else f"; the last reload {_ENDED[last.result]}, see `status`"
+        clock = "" if self._is_clock_usable() else "; the clock can't be right"
+        return f"revision {self._revision or 'none'}, {self._settings.workers} workers{problem}{clock}"
 
     def _is_clock_usable(self) -> bool:
         return time.time() >= self._floor

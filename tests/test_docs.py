@@ -116,7 +116,7 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
 def test_files_that_pages_name_are_there_or_written_by_an_example() -> None:
     written = {block.word("file") for block in BLOCKS}
     for page in PAGES.values():
-        for name in re.findall(r"`((?:spoa|tests|haproxy|policies|docs|benchmarks)/[\w./-]+)`", page.prose):
+        for name in re.findall(r"`((?:spoa|tests|haproxy|policies|docs|deploy|benchmarks)/[\w./-]+)`", page.prose):
             assert name in written or (ROOT / name).exists(), f"{page.name}: {name}"
 
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1] / "spoa"
 #: Layer → its modules and packages (with a dot behind: all that is in it).
 LAYERS: Mapping[int, str] = {
     0: "_version circuit exceptions cache oid",
-    1: "spop. facts identity issuers listindex pem signatures pki ocsp_responder addresses egress",
+    1: "spop. facts identity issuers listindex pem signatures pki ocsp_responder addresses egress sdprotocol",
     2: (
         "policy. revocation. allowlist blocks blockedit haproxy_config. learning listaudit listedit listimport "
         "listtext "
@@ -32,11 +32,11 @@ LAYERS: Mapping[int, str] = {
         "rehearsal replay"
     ),
     4: (
-        "accounts admin agent agentprobe answering blocker builder bundle candidate connector console. control crew "
-        "crl_builder crl_fetcher decision_log diagnostics download enquiries evidence_keeper evidence_store expiries "
-        "fetch followed glass jobs listeners liststore loading lookup metrics monitoring. ocsp_keeper ocsp_records "
-        "ocsp_store peer pki_directory promotion reenactment reload revisions state statefile supervisor tracing "
-        "watcher worker"
+        "accounts admin agent agentprobe announcer answering blocker builder bundle candidate connector console. "
+        "control crew crl_builder crl_fetcher decision_log diagnostics download enquiries evidence_keeper "
+        "evidence_store expiries fetch followed glass jobs listeners liststore loading lookup metrics "
+        "monitoring. ocsp_keeper ocsp_records ocsp_store peer pki_directory promotion reenactment reload "
+        "revisions selfprobe state statefile supervisor tracing watcher worker"
     ),
     5: "settings cli. explainer __main__",
 }
@@ -78,8 +78,9 @@ ARROWS: Mapping[str, str] = {
     "migration.": "authorizer",
     "agent": "answering decision_log metrics peer tracing",
     "answering": "decision_log enquiries metrics tracing",
-    "accounts": "metrics",
     "admin": "console. reload",
+    "announcer": "selfprobe",
+    "accounts": "metrics",
     "console.": "jobs reload state statefile",
     "blocker": "followed",
     "statefile": "state",
@@ -105,8 +106,8 @@ ARROWS: Mapping[str, str] = {
     "peer": "answering",
     "reload": "control jobs metrics state watcher",
     "supervisor": (
-        "accounts admin answering blocker bundle candidate console. control crew evidence_keeper fetch glass "
-        "listeners metrics ocsp_keeper ocsp_store reload state tracing watcher worker"
+        "accounts admin announcer answering blocker bundle candidate console. control crew evidence_keeper fetch "
+        "glass listeners metrics ocsp_keeper ocsp_store reload state tracing watcher worker"
     ),
     "worker": "agent answering bundle control decision_log diagnostics evidence_store expiries metrics tracing",
     "cli.": "settings",
@@ -129,8 +130,8 @@ HOMES: Mapping[str, str] = {
     "watchfiles": "watcher",
     "prometheus_client": "metrics admin",
     "structlog": (
-        "admin agent answering candidate console. crew crl_fetcher decision_log diagnostics evidence_keeper followed "
-        "glass ocsp_keeper reload supervisor worker"
+        "admin agent announcer answering candidate console. crew crl_fetcher decision_log diagnostics "
+        "evidence_keeper followed glass ocsp_keeper reload supervisor worker"
     ),
     "click": "cli. explainer",
     "opentelemetry": "tracing",

@@ -221,3 +221,12 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch
         replace_file(path, b"three")
     assert path.read_bytes() == b"two"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_that_root_writes_is_its_directorys_owners(tmp_path: Path) -> None:
+    """An agent that isn't root, as under systemd's DynamicUser, must be able to read what root blocks."""
+    if os.geteuid() == 0:
+        os.chown(tmp_path, 61184, 61185)
+    replace_file(tmp_path / "file", b"one")
+    written, directory = (tmp_path / "file").stat(), tmp_path.stat()
+    assert (written.st_uid, written.st_gid) == (directory.st_uid, directory.st_gid)
