@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml
 	@echo "Installing spoa-authz and its tools into $(VENV) with $(PYTHON) …"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); $(PYTHON) -m virtualenv -q $(VENV); } \
 		|| { echo "This Python makes no virtual environments; on Debian: apt-get install python3-venv."; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fast,otel,dev,haproxy]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fast,otel,dev,haproxy,bench]'
 	@touch $@
 
 venv: $(VENV)/.installed  ## Install everything into .venv.

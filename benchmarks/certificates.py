@@ -1,6 +1,7 @@
 """Client certificates for measuring: thousands of them, made once and kept.
 
-All share one key, since only what they say matters here. A *pack* holds many in one file: for each, four bytes of
+All share one key, since only what they say matters here; it is kept, for clients that do
+handshakes. A *pack* holds many in one file: for each, four bytes of
 length (big endian) and its DER.
 """
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["UNITS", "Certificates", "make_certificates", "unit_of"]
+__all__ = ["UNITS", "Certificates", "make_certificates", "serial_of", "unit_of"]
 
 #: Organizational units; certificate k is of unit k modulo this.
 UNITS: Final = 20
@@ -32,6 +33,11 @@ _LENGTH: Final = struct.Struct(">I")
 def unit_of(number: int) -> str:
     """Return the organizational unit of certificate *number*."""
     return f"unit-{number % UNITS:02d}"
+
+
+def serial_of(number: int) -> int:
+    """Return the serial number of certificate *number*."""
+    return 0x10000000000000000000 + number * 7919
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,16 @@ class Certificates:
     count: int
     fresh_count: int
 
+    @property
+    def key(self) -> Path:
+        """The key of all clients, PEM."""
+        return self.ca.with_name("key.pem")
+
+    @property
+    def ca_key(self) -> Path:
+        """The issuer's key, PEM."""
+        return self.ca.with_name("ca-key.pem")
+
     def fingerprints(self, pack: Path) -> list[str]:
         """Return the SHA-256 of each certificate of a pack, in hex."""
         return [hashlib.sha256(der).hexdigest() for der in _read_pack(pack)]
@@ -65,11 +81,18 @@ def make_certificates(directory: Path, count: int, fresh: int) -> Certificates:
     """
     home = directory / f"certificates-{count}-{fresh}"
     made = Certificates(home / "ca.pem", home / "usual.pack", home / "fresh.pack", count, fresh)
-    if made.ca.exists():
+    if made.ca.exists() and made.key.exists():
         return made
     home.mkdir(parents=True, exist_ok=True)
     ca_key = ec.generate_private_key(ec.SECP256R1())
-    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    client_key = ec.generate_private_key(ec.SECP256R1())
+    key = client_key.public_key()
+    for file, private in ((made.ca_key, ca_key), (made.key, client_key)):
+        file.write_bytes(
+            private.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
     ca = _sign(_name("Bench Clients CA"), ca_key.public_key(), ca_key, 1, _ca_extensions(ca_key.public_key()))
     usual = (_client(ca_key, key, number) for number in range(count))
     made.usual.write_bytes(b"".join(_LENGTH.pack(len(der)) + der for der in usual))
@@ -180,5 +203,6 @@ def _client(ca_key: ec.EllipticCurvePrivateKey, key: ec.EllipticCurvePublicKey, 
         (x509.CRLDistributionPoints([crl]), False),
         (x509.CertificatePolicies([practice]), False),
     ]
-    serial = 0x10000000000000000000 + number * 7919
-    return _sign(_name(common_name, unit), key, ca_key, serial, extensions).public_bytes(serialization.Encoding.DER)
+    return _sign(_name(common_name, unit), key, ca_key, serial_of(number), extensions).public_bytes(
+        serialization.Encoding.DER
+    )

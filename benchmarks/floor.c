@@ -7,7 +7,9 @@
  *
  * It is a yardstick and trusts its peer: lengths inside a frame are not checked.
  *
- * Build: cc -O2 -Wall -Wextra -o floor floor.c      Run: floor PORT
+ * With `all` it sets every variable that our agent sets, so that one can see what HAProxy pays for them.
+ *
+ * Build: cc -O2 -Wall -Wextra -o floor floor.c      Run: floor PORT [all]
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -38,6 +40,15 @@ static const unsigned char hello[] =
 
 /* set-var txn.verdict = "allow" */
 static const unsigned char allow[] = "\1\3\2\7verdict\x08\5allow";
+
+/* The same with status, reason, rule, identity, route, revision, shadow and days_left. */
+static const unsigned char all[] =
+	"\1\3\2\7verdict\x08\5allow" "\1\3\2\6status\2\xc8" "\1\3\2\6reason\x08\2ok" "\1\3\2\4rule\x08\7svc-123"
+	"\1\3\2\x08identity\x08\7unit-01" "\1\3\2\5route\x08\x0cinternal_api" "\1\3\2\x08revision\x08\x0c" "0123456789ab"
+	"\1\3\2\6shadow\x08\0" "\1\3\2\x09" "days_left\2\x64";
+
+static const unsigned char *actions = allow;
+static size_t actions_size = sizeof allow - 1;
 
 static const unsigned char *varint(const unsigned char *p, uint64_t *value)
 {
@@ -83,15 +94,15 @@ static size_t answer(const unsigned char *ids, const unsigned char *end, size_t 
 	uint64_t ignored;
 	const unsigned char *payload = varint(varint(ids, &ignored), &ignored);
 	size_t ids_size = (size_t)(payload - ids);
-	uint32_t length = htonl((uint32_t)(5 + ids_size + sizeof allow - 1));
+	uint32_t length = htonl((uint32_t)(5 + ids_size + actions_size));
 	unsigned char *to = out + written;
 
 	walk(payload, end);
 	memcpy(to, &length, 4);
 	memcpy(to + 4, "\x67\0\0\0\1", 5);
 	memcpy(to + 9, ids, ids_size);
-	memcpy(to + 9 + ids_size, allow, sizeof allow - 1);
-	return written + 9 + ids_size + sizeof allow - 1;
+	memcpy(to + 9 + ids_size, actions, actions_size);
+	return written + 9 + ids_size + actions_size;
 }
 
 /* Answers every whole frame that is held; false when the peer does not take the answers. */
@@ -152,8 +163,12 @@ int main(int argc, char **argv)
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
 	int on = 1, listener = socket(AF_INET, SOCK_STREAM, 0), epoll = epoll_create1(0);
 
-	if (argc != 2)
-		return fputs("usage: floor PORT\n", stderr), 2;
+	if (argc != 2 && (argc != 3 || strcmp(argv[2], "all")))
+		return fputs("usage: floor PORT [all]\n", stderr), 2;
+	if (argc == 3) {
+		actions = all;
+		actions_size = sizeof all - 1;
+	}
 	address.sin_port = htons((uint16_t)atoi(argv[1]));
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
 	setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final, NamedTuple
 
-__all__ = ["Mapping", "anonymous_size", "mapping_of", "peak_size"]
+__all__ = ["Mapping", "anonymous_size", "mapped_sizes", "mapping_of", "peak_size", "proportional_size"]
 
 _HEAD: Final = re.compile(r"^[0-9a-f]+-[0-9a-f]+ \S+ \S+ (\S+) (\d+)\s+(.*)$")
 _KB: Final = 1024
@@ -35,6 +35,11 @@ def anonymous_size(pid: int) -> int:
     return _fields(Path(f"/proc/{pid}/smaps_rollup").read_text())["Anonymous"]
 
 
+def proportional_size(pid: int) -> int:
+    """Return the bytes that a process has resident; what it shares is divided among those who share it (PSS)."""
+    return _fields(Path(f"/proc/{pid}/smaps_rollup").read_text())["Pss"]
+
+
 def peak_size(pid: int) -> int:
     """Return the most that was resident of a process until now; 0 where it is gone."""
     try:
@@ -60,4 +65,15 @@ def mapping_of(pid: int, name: str) -> Mapping:
                 found = found._replace(resident=found.resident + size)
             else:
                 found = found._replace(proportional=found.proportional + size)
+    return found
+
+
+def mapped_sizes(pid: int, directory: Path) -> dict[tuple[str, str], int]:
+    """Return how large each file below a directory is that a process has mapped, by device and inode; in bytes."""
+    found: dict[tuple[str, str], int] = {}
+    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+        head = _HEAD.match(line)
+        if head and head[3].startswith(f"{directory}/"):
+            begin, end = (int(place, 16) for place in line.split()[0].split("-"))
+            found[head[1], head[2]] = found.get((head[1], head[2]), 0) + end - begin
     return found

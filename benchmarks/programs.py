@@ -11,16 +11,22 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from benchmarks.certificates import Certificates
-
-__all__ = ["AGENT_CORES", "LOAD_CORES", "Agent", "BenchmarkError", "Floor", "Load", "Program", "compile_programs"]
+__all__ = [
+    "AGENT_CORES",
+    "LOAD_CORES",
+    "Agent",
+    "BenchmarkError",
+    "Floor",
+    "Program",
+    "compile_programs",
+    "wait_until_listening",
+]
 
 _HERE: Final = Path(__file__).resolve().parent
 _CORES: Final = sorted(os.sched_getaffinity(0))
@@ -31,15 +37,16 @@ LOAD_CORES: Final = {_CORES[0]}
 _READY_PATIENCE: Final = 120.0
 _END_PATIENCE: Final = 12.0
 _LOOK: Final = 0.02
-_LOAD_PATIENCE: Final = 30.0  # seconds beyond the measured ones
+#: What a program is linked with; all that isn't named is compiled alone.
+_LIBRARIES: Final = {"https": ("-Wno-unused-function", "-lssl", "-lcrypto")}
 
 
 class BenchmarkError(Exception):
     """Nothing could be measured, or what was measured is not to be trusted."""
 
 
-def compile_programs(build: Path) -> None:
-    """Compile `load` and `floor` into *build*, when they are older than their sources.
+def compile_programs(build: Path, names: tuple[str, ...] = ("load", "floor")) -> None:
+    """Compile C programs into *build*, when they are older than their sources.
 
     Raises:
         BenchmarkError: there is no C compiler, or it fails.
@@ -50,14 +57,16 @@ def compile_programs(build: Path) -> None:
     build.mkdir(parents=True, exist_ok=True)
     sources = [*_HERE.glob("*.c"), *_HERE.glob("*.h")]
     newest = max(source.stat().st_mtime for source in sources)
-    for name in ("load", "floor"):
+    for name in names:
         program = build / name
         if program.exists() and program.stat().st_mtime > newest:
             continue
         command = [compiler, "-O2", "-Wall", "-Wextra", "-o", str(program), str(_HERE / f"{name}.c")]
+        command += _LIBRARIES.get(name, ())
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise BenchmarkError(f"{' '.join(command)} failed:\n{done.stderr}")
+            hint = "\n(Debian: apt-get install libssl-dev)" if "openssl/" in done.stderr else ""
+            raise BenchmarkError(f"{' '.join(command)} failed:\n{done.stderr}{hint}")
 
 
 def _free_port() -> int:
@@ -67,7 +76,8 @@ def _free_port() -> int:
         return port
 
 
-def _wait_until_listening(port: int, process: subprocess.Popen[bytes]) -> None:
+def wait_until_listening(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a process accepts connections on a port of this machine."""
     until = time.monotonic() + _READY_PATIENCE
     while time.monotonic() < until and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
@@ -92,7 +102,8 @@ class Program:
         self.port = _free_port()
         command = [part.replace("PORT", str(self.port)) for part in command]
         with (output or Path(os.devnull)).open("wb") as errors:
-            self.process = subprocess.Popen(command, cwd=cwd, stdout=errors, stderr=errors)
+            environment = {**os.environ, "BENCH_PORT": str(self.port)}  # for configuration files that can read it
+            self.process = subprocess.Popen(command, cwd=cwd, stdout=errors, stderr=errors, env=environment)
         os.sched_setaffinity(self.process.pid, cores)
 
     @property
@@ -128,11 +139,11 @@ class Program:
 
 
 class Floor(Program):
-    """The C agent that answers without judging."""
+    """The C agent that answers without judging; with all the variables that ours sets, or with the verdict alone."""
 
-    def __init__(self, build: Path) -> None:
-        super().__init__("floor", [str(build / "floor"), "PORT"])
-        _wait_until_listening(self.port, self.process)
+    def __init__(self, build: Path, *, all_variables: bool = False) -> None:
+        super().__init__("floor", [str(build / "floor"), "PORT", *(["all"] if all_variables else [])])
+        wait_until_listening(self.port, self.process)
 
 
 class Agent(Program):
@@ -143,19 +154,32 @@ class Agent(Program):
         home: where its state, decision log and messages go.
         workers: how many.
         cores: where it may run, with all that it starts.
+        tree: the directory whose `spoa` is run.
+        options: of `serve`, beside the usual.
     """
 
-    def __init__(self, policies: Path, home: Path, *, workers: int = 1, cores: Collection[int] = AGENT_CORES) -> None:
+    def __init__(
+        self,
+        policies: Path,
+        home: Path,
+        *,
+        workers: int = 1,
+        cores: Collection[int] = AGENT_CORES,
+        tree: Path = _HERE.parent,
+        options: tuple[str, ...] = (),
+    ) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self.policies = policies
         self._admin = _free_port()
         self.messages = home / "messages.log"
+        self.log = home / "decisions.log"
+        self.state = home / "state"
         command = [
             *(sys.executable, "-m", "spoa", "serve", "--policies", str(policies), "--listen", "127.0.0.1:PORT"),
-            *("--admin", f"127.0.0.1:{self._admin}", "--workers", str(workers), "--state-dir", str(home / "state")),
-            *("--decision-log", str(home / "decisions.log"), "--log-allows", "never"),
+            *("--admin", f"127.0.0.1:{self._admin}", "--workers", str(workers), "--state-dir", str(self.state)),
+            *("--decision-log", str(self.log), "--log-allows", "never", *options),
         ]
-        super().__init__("supervisor", command, cwd=_HERE.parent, output=self.messages, cores=cores)
+        super().__init__("supervisor", command, cwd=tree, output=self.messages, cores=cores)
         try:
             self._wait_until_ready()
         except BenchmarkError:
@@ -215,97 +239,8 @@ class Agent(Program):
         raise BenchmarkError(f"the agent does not become ready:\n{self.messages.read_text()[-2000:]}")
 
 
-def _waited() -> float:
-    """Return for how many seconds since the start of the machine some process waited for a core, as far as it tells."""
-    with contextlib.suppress(OSError):
-        some = Path("/proc/pressure/cpu").read_text().splitlines()[0]
-        return int(some.rpartition("total=")[2]) / 1e6
-    return 0.0
-
-
 def _proportional_size(pid: int) -> int:
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1])
     raise BenchmarkError(f"process {pid} does not say how large it is")
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What HAProxy would send: how many connections, frames in flight on each, and which requests.
-
-    With a rate, so many a second; otherwise as fast as answers come.
-    """
-
-    build: Path
-    certificates: Certificates
-    requests: Path
-    connections: int
-    window: int
-    all_arguments: bool = False
-    rate: float = 0.0
-
-    def command(self, program: Program, seconds: float, warm_up: float, fresh_first: int, slow_ms: float) -> list[str]:
-        """Return the command line against *program*."""
-        command = [
-            *(str(self.build / "load"), program.address, "--certificates", str(self.certificates.usual)),
-            *("--requests", str(self.requests), "-c", str(self.connections), "-w", str(self.window)),
-            *("-t", str(seconds), "-u", str(warm_up), "--slow", str(slow_ms)),
-        ]
-        if self.certificates.fresh_count:
-            command += ["--fresh", str(self.certificates.fresh), "--fresh-first", str(fresh_first)]
-        command += ["--all-arguments"] if self.all_arguments else []
-        command += ["--rate", str(self.rate)] if self.rate else []
-        command += ["--any-verdict"] if isinstance(program, Floor) else []
-        for pid in program.pids():
-            command += ["-p", str(pid)]
-        return command
-
-    def start(
-        self, program: Program, seconds: float, *, warm_up: float = 0.4, fresh_first: int = 0, slow_ms: float = 20
-    ) -> subprocess.Popen[str]:
-        """Start the load on its core."""
-        command = self.command(program, seconds, warm_up, fresh_first, slow_ms)
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        os.sched_setaffinity(process.pid, LOAD_CORES)
-        return process
-
-    def finish(self, process: subprocess.Popen[str], program: Program, seconds: float) -> dict[str, Any]:
-        """Wait for a load, and return what it measured, with `cpu_us` by what the processes do and in all.
-
-        Raises:
-            BenchmarkError: an answer was wrong, lost or late by far.
-        """
-        roles = program.pids()
-        try:
-            output, errors = process.communicate(timeout=seconds + _LOAD_PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            raise BenchmarkError(f"the load on {program.name} does not end") from None
-        if process.returncode:
-            raise BenchmarkError(f"the load on {program.name} saw errors: {errors}{output}")
-        found: dict[str, Any] = json.loads(output)
-        by_role: dict[str, float] = {}
-        for pid, spent in found["cpu_us"].items():
-            role = roles.get(int(pid), "worker")
-            by_role[role] = by_role.get(role, 0.0) + spent
-        found["cpu_us"] = {**by_role, "all": sum(by_role.values())}
-        return found
-
-    def meet(self, program: Program, count: int) -> dict[str, Any]:
-        """Send each of *count* requests once, few at a time, so that what is new to the agent is new no longer."""
-        command = [*self.command(program, 120, 0, 0, 20), "--count", str(count)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        os.sched_setaffinity(process.pid, LOAD_CORES)
-        return self.finish(process, program, 120)
-
-    def run(self, program: Program, seconds: float, *, warm_up: float = 0.4, fresh_first: int = 0) -> dict[str, Any]:
-        """Run the load and return what it measured (see `finish`), and how `disturbed` it was.
-
-        That is the share of the time in which some process on the machine, whoever's, waited for a core.
-        """
-        began, waited = time.monotonic(), _waited()
-        process = self.start(program, seconds, warm_up=warm_up, fresh_first=fresh_first)
-        found = self.finish(process, program, seconds)
-        return {**found, "disturbed": (_waited() - waited) / (time.monotonic() - began)}

@@ -26,8 +26,9 @@ sys.path.insert(0, str(_ROOT))  # so that a clone is measured without installing
 
 from benchmarks.asking import Asker  # noqa: E402 -- after the path is set
 from benchmarks.lists import ODD_SERIALS, Population, entries_of, listed_serials  # noqa: E402
+from benchmarks.loads import Load  # noqa: E402
 from benchmarks.memory import anonymous_size, mapping_of, peak_size  # noqa: E402
-from benchmarks.programs import AGENT_CORES, LOAD_CORES, Agent, BenchmarkError, Load, compile_programs  # noqa: E402
+from benchmarks.programs import AGENT_CORES, LOAD_CORES, Agent, BenchmarkError, compile_programs  # noqa: E402
 from benchmarks.report import machine  # noqa: E402
 from benchmarks.revocation_report import Report  # noqa: E402
 from spoa.evidence_store import Source, open_index  # noqa: E402

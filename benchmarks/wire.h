@@ -3,6 +3,7 @@
 #define WIRE_H
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,7 +22,7 @@ static void die(const char *format, ...)
 	va_list values;
 
 	va_start(values, format);
-	fputs("load: ", stderr);
+	fprintf(stderr, "%s: ", program_invocation_short_name);
 	vfprintf(stderr, format, values);
 	fputc('\n', stderr);
 	exit(2);

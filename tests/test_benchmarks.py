@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import spoa
-from benchmarks.agent import SHAPES
 from benchmarks.certificates import make_certificates, unit_of
+from benchmarks.loads import Load
 from benchmarks.policies import SERIAL, write_policy, write_requests
-from benchmarks.programs import Agent, BenchmarkError, Floor, Load, compile_programs
+from benchmarks.programs import Agent, BenchmarkError, Floor, compile_programs
+from benchmarks.shapes import SHAPES
 from spoa.facts import Request
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ def test_a_policy_that_does_not_load_is_told(certificates: Certificates, tmp_pat
 
 @pytest.mark.slow
 def test_the_whole_run_ends_well(build: Path, tmp_path: Path) -> None:
-    sizes = "--rounds 1 --seconds 0.1 --certificates 200 --fresh 100 --rules 20 --listed 500 --reloads 1"
+    sizes = "--rounds 1 --seconds 0.1 --certificates 200 --fresh 100 --rules 20 --listed 500 --revoked 1000 --reloads 1"
+    sizes += " --many-rules 40 --many-listed 5000"
     command = [sys.executable, "benchmarks/agent.py", "--quick", "--parts", "shapes,reload", *sizes.split()]
     command += ["--build", str(build), "--results", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False)
@@ -119,7 +121,7 @@ def test_the_whole_run_ends_well(build: Path, tmp_path: Path) -> None:
     assert [shape["name"] for shape in found["shapes"]] == [shape.name for shape in SHAPES]
     assert all(shape["ratios"]["cpu"] > 0 for shape in found["shapes"])
     assert all(shape["name"] in done.stdout for shape in found["shapes"])
-    assert len(found["reload"]["seconds"]) == 1
+    assert [len(reload["seconds"]) for reload in found["reloads"]] == [1, 1, 1]
 
 
 def test_an_unknown_part_is_a_usage_error() -> None:

@@ -17,8 +17,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from benchmarks.lists import ODD_SERIALS, Population, Revoked, entries_of, listed_serials
+from benchmarks.loads import Load
 from benchmarks.memory import anonymous_size, mapping_of, peak_size
-from benchmarks.programs import Floor, Load, compile_programs
+from benchmarks.programs import Floor, compile_programs
 from spoa.revocation import check
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -1,0 +1,158 @@
+"""What authorization costs behind a real HAProxy: ways to do it side by side, in turns, for each version."""
+
+from __future__ import annotations
+
+import statistics
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from benchmarks.loads import HttpsLoad
+from benchmarks.peers import PEERS, Peer, PeerUnavailableError
+from benchmarks.policies import write_requests
+from benchmarks.programs import BenchmarkError, Floor, compile_programs
+from benchmarks.proxies import ENGINES, HAProxy, write_server_certificate
+from tests.haproxy_builds import BuildUnavailableError, haproxy_binary
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchmarks.bench import Bench
+    from benchmarks.programs import Program
+
+__all__ = ["CALM_RATE", "CLIENTS", "binary_of", "https_load", "measure_proxies", "summary"]
+
+CLIENTS: Final = 50
+#: A second, of all clients together: few enough that no queue builds up, so that latency is that of single requests.
+CALM_RATE: Final = 1000.0
+#: Clients that no revocation list names: native ACLs and Lua have none. The last of them is not on the allowlist.
+_FIRST: Final = 50
+_REQUESTS: Final = 2000
+_AGENT: Final = "spoa-authz"
+_FLOOR: Final = "floor agent"
+_PLAIN: Final = "no authorization"
+_CPU: Final = 1.05
+_LATENCY: Final = 1.1
+
+
+class Way:
+    """One way to authorize: a HAProxy, an agent that it asks or none, and whether anybody judges."""
+
+    def __init__(self, proxy: HAProxy, agent: Program | None, *, judges: bool) -> None:
+        self.programs: tuple[Program, ...] = (proxy,) if agent is None else (proxy, agent)
+        self.expect = 0 if judges else 200
+        self.busy: list[dict[str, Any]] = []
+        self.calm: list[dict[str, Any]] = []
+
+    def measure(self, load: HttpsLoad, seconds: float, *, warm_up: float = 0.4) -> None:
+        """Add a round: as fast as answers come, and at a rate."""
+        calm = replace(load, rate=CALM_RATE)
+        self.busy.append(load.run(self.programs, seconds, warm_up=warm_up, expect=self.expect))
+        self.calm.append(calm.run(self.programs, seconds, warm_up=warm_up / 2, expect=self.expect))
+
+
+def binary_of(version: str) -> Path:
+    """Return a HAProxy, fetched if need be.
+
+    Raises:
+        BenchmarkError: there is none.
+    """
+    try:
+        return haproxy_binary(version)
+    except BuildUnavailableError as error:
+        raise BenchmarkError(str(error)) from error
+
+
+def https_load(bench: Bench) -> HttpsLoad:
+    """Return fifty clients and what they ask; one in a hundred requests is denied, and all of one client's."""
+    compile_programs(bench.build, ("https",))
+    if bench.plan.certificates < _FIRST + CLIENTS:
+        raise BenchmarkError(f"{_FIRST + CLIENTS} certificates are needed")
+    file = bench.scratch / "https.txt"
+    write_requests(file, CLIENTS, bench.plan.rules, _REQUESTS, first=_FIRST)
+    return HttpsLoad(bench.build, bench.certificates, file, CLIENTS)
+
+
+def summary(rounds: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the medians of some rounds: CPU of all, of HAProxy and of the agent, a request; latency; disturbance."""
+
+    def median(values: list[float]) -> float:
+        return statistics.median(values)
+
+    return {
+        "cpu_us": median([one["cpu_us"]["all"] for one in rounds]),
+        "haproxy_us": median([one["cpu_us"]["haproxy"] for one in rounds]),
+        "agent_us": median([one["cpu_us"]["all"] - one["cpu_us"]["haproxy"] for one in rounds]),
+        "per_second": median([one["per_second"] for one in rounds]),
+        "p50_us": median([one["p50_us"] for one in rounds]),
+        "p99_us": median([one["p99_us"] for one in rounds]),
+        "disturbed": median([one["disturbed"] for one in rounds]),
+    }
+
+
+def measure_proxies(bench: Bench) -> None:
+    """Measure every way on every version of HAProxy."""
+    load = https_load(bench)
+    plan = bench.plan
+    with ExitStack() as stack:
+        agents: dict[str, Program] = {_FLOOR: stack.enter_context(Floor(bench.build))}
+        agents[_AGENT] = stack.enter_context(bench.agent(plan.rules, plan.listed, "--deadline", "1000"))
+        for name in PEERS if plan.peers else ():
+            try:
+                agents[name] = stack.enter_context(Peer(bench.build, name))
+            except PeerUnavailableError as error:
+                bench.report.note(str(error))
+        for version in plan.proxies:
+            bench.report.heading(
+                f"HAProxy {version}, mTLS, {CLIENTS} keep-alive clients; calm: {CALM_RATE:.0f}/s in all"
+            )
+            bench.report.proxy(_measure_version(bench, version, load, agents))
+
+
+def _measure_version(bench: Bench, version: str, load: HttpsLoad, agents: dict[str, Program]) -> dict[str, Any]:
+    plan, binary = bench.plan, binary_of(version)
+    listed = next(bench.scratch.glob(f"agent-{bench.agents}/policies/lists/devices.txt"))
+    with ExitStack() as stack:
+        ways: dict[str, Way] = {}
+        for number, name in enumerate((*ENGINES, *agents)):
+            folder = bench.scratch / f"haproxy-{version}-{number}"
+            folder.mkdir()
+            write_server_certificate(folder)
+            within = ENGINES[name](folder, listed, plan.rules) if name in ENGINES else ("", "")
+            agent = agents.get(name)
+            address = agent.address if agent else ""
+            proxy = HAProxy(binary, folder, bench.certificates, within=within, agent=address)
+            stack.callback(proxy.close)
+            ways[name] = Way(proxy, agent, judges=name in {_AGENT, "native ACLs", "Lua"})
+        for name in tuple(ways):  # connections to agents are opened, and what recurs is met
+            try:
+                load.run(ways[name].programs, plan.proxy_seconds / 2, expect=ways[name].expect)
+            except BenchmarkError as error:
+                if name not in PEERS:
+                    raise
+                bench.report.note(f"left out behind HAProxy {version}: {error}")
+                del ways[name]
+        for _ in range(plan.proxy_rounds):
+            for way in ways.values():
+                way.measure(load, plan.proxy_seconds)
+    return _compared(version, ways)
+
+
+def _compared(version: str, ways: dict[str, Way]) -> dict[str, Any]:
+    rows: dict[str, dict[str, float]] = {}
+    for name, way in ways.items():
+        busy, calm = summary(way.busy), summary(way.calm)
+        rows[name] = {**busy, "calm_p50_us": calm["p50_us"], "calm_p99_us": calm["p99_us"]}
+    plain = rows[_PLAIN]
+    for row in rows.values():
+        row["added_us"] = row["p50_us"] - plain["p50_us"]
+        row["calm_added_us"] = row["calm_p50_us"] - plain["calm_p50_us"]
+    ours, floor = rows[_AGENT], rows[_FLOOR]
+    cpu = ours["cpu_us"] / floor["cpu_us"]
+    targets = {f"CPU of HAProxy and agent <= {_CPU} of that with the floor agent: {cpu:.2f}": cpu <= _CPU}
+    for kind, key in (("calm", "calm_added_us"), ("as fast as they come", "added_us")):
+        ratio = ours[key] / floor[key] if floor[key] > 0 else float("inf")
+        text = f"added median latency, {kind}, <= {_LATENCY} of that with the floor agent: {ratio:.2f}"
+        targets[text] = ratio <= _LATENCY
+    rounds = {name: {"busy": way.busy, "calm": way.calm} for name, way in ways.items()}
+    return {"version": version, "ways": rows, "targets": targets, "rounds": rounds}

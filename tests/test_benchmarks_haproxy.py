@@ -1,0 +1,95 @@
+"""The benchmark through HAProxy measures what it says: every way judges right, and a wrong status is noticed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from benchmarks.certificates import make_certificates
+from benchmarks.loads import HttpsLoad
+from benchmarks.plots import draw
+from benchmarks.policies import is_unlisted, services, write_policy, write_requests
+from benchmarks.programs import BenchmarkError, compile_programs
+from benchmarks.proxies import ENGINES, HAProxy, write_server_certificate
+from tests.haproxy_builds import haproxy_binary
+
+if TYPE_CHECKING:
+    from benchmarks.certificates import Certificates
+
+ROOT = Path(__file__).resolve().parent.parent
+RULES = 20
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("build")
+    compile_programs(directory, ("https", "load", "floor"))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def certificates(build: Path) -> Certificates:
+    return make_certificates(build, 200, 100)
+
+
+@pytest.fixture
+def load(build: Path, certificates: Certificates, tmp_path: Path) -> HttpsLoad:
+    """Ten clients of which the last is on no list."""
+    write_policy(tmp_path / "policies", certificates, RULES, 500)
+    write_requests(tmp_path / "requests", 10, RULES, 400, first=90)
+    return HttpsLoad(build, certificates, tmp_path / "requests", 10)
+
+
+def started(way: str, certificates: Certificates, folder: Path) -> HAProxy:
+    write_server_certificate(folder)
+    listed = folder / "policies" / "lists" / "devices.txt"
+    return HAProxy(haproxy_binary("2.8"), folder, certificates, within=ENGINES[way](folder, listed, RULES))
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("way", [way for way in ENGINES if way != "no authorization"])
+def test_what_judges_without_an_agent_answers_every_request_as_its_line_says(
+    way: str, load: HttpsLoad, certificates: Certificates, tmp_path: Path
+) -> None:
+    assert is_unlisted(99)
+    assert list(services(RULES))
+    with started(way, certificates, tmp_path) as proxy:
+        found = load.run([proxy], 1.0, warm_up=0)
+    assert found["acks"] > 0
+    assert found["cpu_us"]["haproxy"] == found["cpu_us"]["all"] > 0
+
+
+@pytest.mark.integration
+def test_a_status_that_is_not_the_expected_one_ends_the_run(
+    load: HttpsLoad, certificates: Certificates, tmp_path: Path
+) -> None:
+    with started("no authorization", certificates, tmp_path) as proxy:
+        assert load.run([proxy], 0.3, warm_up=0, expect=200)["acks"] > 0
+        with pytest.raises(BenchmarkError, match=r'"wrong_status":200'):
+            load.run([proxy], 0.3, warm_up=0)
+
+
+@pytest.mark.integration
+@pytest.mark.slow
+def test_each_part_of_the_benchmark_ends_well_and_is_drawn(build: Path, tmp_path: Path) -> None:
+    """Except for shapes and reload, which another test runs, and for peers, which come from the package registry."""
+    sizes = "--rounds 1 --seconds 0.1 --certificates 200 --fresh 100 --rules 20 --listed 500 --revoked 1000"
+    sizes += " --many-rules 40 --many-listed 20000 --distinct 2000 --proxy-rounds 1 --proxy-seconds 0.2 --proxies 2.8"
+    command = [sys.executable, "benchmarks/agent.py", *sizes.split(), "--no-peers"]
+    command += ["--parts", "scaling,workers,logging,memory,proxy", "--build", str(build), "--results", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (result,) = tmp_path.glob("*.json")
+    found = json.loads(result.read_text())
+    assert {one["name"] for one in found["comparisons"]} == {"rules", "list", "workers", "decision log"}
+    limits = {one["name"]: one["value"] for one in found["limits"]}
+    assert all(value > 0 for name, value in limits.items() if "lost" not in name), limits
+    (proxy,) = found["proxies"]
+    assert set(proxy["ways"]) == {*ENGINES, "floor agent", "spoa-authz"}
+    assert {file.name.rpartition("-")[2] for file in tmp_path.glob("*-*.png")} == {"scaling.png", "haproxy.png"}
+    assert {file.suffix for file in draw(result)} == {".png", ".svg"}
