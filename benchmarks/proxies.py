@@ -46,7 +46,7 @@ backend authz-agents
 .else
     mode tcp
 .endif
-    server agent1 {agent}
+    server agent1 {agent} {server}
 """
 
 _SPOE: Final = """\
@@ -142,6 +142,7 @@ class HAProxy(Program):
         within: what stands in `global`, and what in the frontend, where no agent is asked.
         agent: the address of one, or empty.
         arguments: what is sent to it.
+        server: what stands behind its address.
     """
 
     def __init__(
@@ -153,13 +154,14 @@ class HAProxy(Program):
         within: tuple[str, str] = ("", ""),
         agent: str = "",
         arguments: str = AS_THE_POLICY_READS,
+        server: str = "",
     ) -> None:
         globals_, rules = within
         if agent:
             (folder / "spoe.conf").write_text(_SPOE.format(arguments=arguments))
             rules = f"    filter spoe engine authz config {folder}/spoe.conf\n{_DENY}"
         text = _CONFIGURATION.format(globals=globals_, folder=folder, ca=certificates.ca, rules=rules)
-        text += _ENGINE.format(agent=agent) if agent else ""
+        text += _ENGINE.format(agent=agent, server=server) if agent else ""
         (folder / "haproxy.cfg").write_text(text)
         command = [str(binary), "-db", "-f", str(folder / "haproxy.cfg")]
         super().__init__("haproxy", command, output=folder / "haproxy.log")

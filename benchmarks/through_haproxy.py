@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.bench import Bench
+    from benchmarks.certificates import Certificates
     from benchmarks.programs import Program
 
-__all__ = ["CALM_RATE", "CLIENTS", "binary_of", "https_load", "measure_proxies", "summary"]
+__all__ = ["CALM_RATE", "CLIENTS", "Way", "binary_of", "https_load", "measure_proxies", "summary"]
 
 CLIENTS: Final = 50
 #: A second, of all clients together: few enough that no queue builds up, so that latency is that of single requests.
@@ -63,14 +64,14 @@ def binary_of(version: str) -> Path:
         raise BenchmarkError(str(error)) from error
 
 
-def https_load(bench: Bench) -> HttpsLoad:
+def https_load(build: Path, scratch: Path, certificates: Certificates, rules: int) -> HttpsLoad:
     """Return fifty clients and what they ask; one in a hundred requests is denied, and all of one client's."""
-    compile_programs(bench.build, ("https",))
-    if bench.plan.certificates < _FIRST + CLIENTS:
+    compile_programs(build, ("https",))
+    if certificates.count < _FIRST + CLIENTS:
         raise BenchmarkError(f"{_FIRST + CLIENTS} certificates are needed")
-    file = bench.scratch / "https.txt"
-    write_requests(file, CLIENTS, bench.plan.rules, _REQUESTS, first=_FIRST)
-    return HttpsLoad(bench.build, bench.certificates, file, CLIENTS)
+    file = scratch / "https.txt"
+    write_requests(file, CLIENTS, rules, _REQUESTS, first=_FIRST)
+    return HttpsLoad(build, certificates, file, CLIENTS)
 
 
 def summary(rounds: list[dict[str, Any]]) -> dict[str, float]:
@@ -92,8 +93,8 @@ def summary(rounds: list[dict[str, Any]]) -> dict[str, float]:
 
 def measure_proxies(bench: Bench) -> None:
     """Measure every way on every version of HAProxy."""
-    load = https_load(bench)
     plan = bench.plan
+    load = https_load(bench.build, bench.scratch, bench.certificates, plan.rules)
     with ExitStack() as stack:
         agents: dict[str, Program] = {_FLOOR: stack.enter_context(Floor(bench.build))}
         agents[_AGENT] = stack.enter_context(bench.agent(plan.rules, plan.listed, "--deadline", "1000"))

@@ -1,0 +1,99 @@
+"""What a run found is kept, drawn, and put into the pages that show it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from benchmarks import figures
+from benchmarks.figures import PAGES, blocks_of, fill, tables
+from benchmarks.plots import draw
+from benchmarks.report import Report, machine
+from benchmarks.shapes import SHAPES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    rounds: int = 1
+
+
+def measured(cpu: float, p99: float = 100.0) -> dict[str, Any]:
+    names = ("p50_us", "p999_us", "max_us", "overdue")
+    return {**dict.fromkeys(names, 10.0), "p99_us": p99, "per_second": 1e6 / cpu, "cpu_us": {"all": cpu}}
+
+
+def way(haproxy: float, agent: float) -> dict[str, float]:
+    row = dict.fromkeys(("p50_us", "added_us", "calm_p50_us", "calm_added_us", "disturbed"), 1.0)
+    return {**row, "haproxy_us": haproxy, "agent_us": agent, "cpu_us": haproxy + agent}
+
+
+@pytest.fixture
+def result(tmp_path: Path) -> Path:
+    """A run in which the agent takes twice the floor's CPU, and three times its 99th percentile."""
+    report = Report(machine(), Plan())
+    for shape in SHAPES:
+        report.shape(shape, {"floor": [measured(10)], "agent": [measured(20, 300)]})
+    report.comparison("rules", {"10 rules": {**_medians(10)}, "many": {**_medians(12)}}, 1.1)
+    report.limit("a worker at its start", 50, 60, "MB")
+    ways = {"no authorization": way(25, 0), "floor agent": way(60, 10), "spoa-authz": way(60, 20)}
+    report.proxy({"version": "3.4", "ways": ways, "targets": {"CPU": False}})
+    return report.write(tmp_path)
+
+
+def _medians(cpu: float) -> dict[str, float]:
+    return {**dict.fromkeys(("p50_us", "p99_us", "p999_us", "max_us"), 1.0), "per_second": 1.0, "cpu_us": cpu}
+
+
+def test_each_target_is_judged(result: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    targets: dict[str, bool] = {}
+    for shape in json.loads(result.read_text())["shapes"]:
+        targets |= {f"{shape['name']}: {text}": is_met for text, is_met in shape["targets"].items()}
+    assert targets == {
+        "50x1, recurring: CPU <= 1.5 of the floor's: 2.00": False,
+        "50x1, recurring: rate >= 0.75 of the floor's: 0.50": False,
+        "4x20, recurring: >= 200,000 decisions a second of CPU: 50,000": False,
+        "1x1, recurring: CPU <= 1.9 of the floor's: 2.00": False,
+        "1x1, recurring: p99 <= 2.0 of the floor's: 3.00": False,
+        "50x1, paths never seen: CPU <= 2.2 of the floor's: 2.00": True,
+        "50x1, 5 % new certificates: CPU <= 4.0 of the floor's: 2.00": True,
+        "50x1, 5 % new certificates: p99 <= 5.0 ms: 0.30": True,
+    }
+    told = capsys.readouterr().out
+    assert "MISSED CPU with many <= 1.1 of that with 10 rules: 1.20" in told
+    assert "met    a worker at its start <= 60 MB: 50.0" in told
+
+
+def test_there_is_a_picture_of_each_kind_as_png_and_svg(result: Path) -> None:
+    drawn = draw(result)
+    assert [file.name.removeprefix(f"{result.stem}-") for file in drawn] == [
+        f"{name}.{kind}" for name in ("throughput", "latency", "scaling", "haproxy") for kind in ("png", "svg")
+    ]
+    assert all(file.read_bytes().startswith((b"\x89PNG", b"<?xml")) for file in drawn)
+
+
+def test_figures_stand_in_tables_and_what_was_missed_is_told(result: Path) -> None:
+    written = tables(json.loads(result.read_text()))
+    assert "**missed:** CPU <= 1.5 of the floor's: 2.00" in written["shapes"]
+    assert "| rules: 10 rules → many | 10.0 | 12.0 | **1.20** | 1.1 |" in written["comparisons"]
+    # 60 us of HAProxy and 20 of the agent: a core carries 12,500, of which the agent takes a quarter.
+    assert "| 60 + 20 | 12,500 | 50,000 | 200,000 | 25% |" in written["capacity"]
+    assert "| HAProxy 3.4 | 16,667 | 3.0 | 3.0 |" in written["fleets"]
+    assert "spoe" not in written
+
+
+def test_only_blocks_that_have_figures_are_written_anew() -> None:
+    page = "a\n<!-- measured: one -->\nold\n<!-- end of measured -->\n<!-- measured: two -->\nold\n<!-- end of measured -->\n"
+    assert fill(page, {"one": "new"}) == page.replace("old", "new", 1)
+    assert blocks_of(page) == ["one", "two"]
+
+
+def test_pages_ask_for_nothing_that_no_result_holds() -> None:
+    known = set(figures._TABLES)
+    asked = {name for page in PAGES for name in blocks_of(page.read_text())}
+    assert asked == known
