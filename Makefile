@@ -95,11 +95,13 @@ differential: venv  ## 50,000 paths and 5,000 pieces of evidence, judged by us a
 	@HAPROXY_VERSIONS=2.6,2.8,3.0,3.2,3.4 SPOA_AUTHZ_DIFFERENTIAL_PATHS=50000 SPOA_AUTHZ_DIFFERENTIAL_EVIDENCE=5000 \
 		SPOA_AUTHZ_DIFFERENTIAL_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -q --timeout 0 tests/differential
 
-bench: venv  ## Decisions a second and CPU a decision, of the agent as it runs.
-	@$(BIN)/python benchmarks/agent.py
+# Another copy of the agent can be measured: make bench TREE=build/compiled
+bench: venv  ## The agent as it runs beside its targets, and behind real HAProxies. Half an hour on a quiet machine.
+	@$(BIN)/python benchmarks/agent.py $(if $(TREE),--tree $(TREE))
+	@$(BIN)/python benchmarks/spoe.py
 
-bench-quick: venv  ## The same in a minute or two.
-	@$(BIN)/python benchmarks/agent.py --quick
+bench-quick: venv  ## The same, smaller, in less than three minutes.
+	@$(BIN)/python benchmarks/agent.py --quick $(if $(TREE),--tree $(TREE))
 
 bench-revocation: venv  ## What revocation lists of up to five million entries cost, replaced under load. QUICK=1 for less.
 	@$(BIN)/python benchmarks/revocation.py $(if $(QUICK),--quick)

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["PAGES", "blocks_of", "fill", "main", "tables"]
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
-PAGES: Final = tuple(
-    _ROOT / name for name in ("benchmarks/README.md", "docs/explanation/performance.md", "docs/explanation/scaling.md")
-)
+PAGES: Final = (_ROOT / "benchmarks" / "README.md", _ROOT / "docs" / "explanation" / "scaling.md")
 _BLOCK: Final = re.compile(
     r"(?P<open>^<!-- measured: (?P<name>[\w-]+) -->\n).*?(?P<close>^<!-- end of measured -->)", re.DOTALL | re.MULTILINE
 )

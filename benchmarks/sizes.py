@@ -74,6 +74,7 @@ def measure_memory(bench: Bench) -> None:
     bench.report.title(f"memory: {plan.distinct} requests, none like another, {plan.certificates} certificates")
     with bench.agent(plan.rules, plan.listed) as agent:
         bench.report.limit("a worker at its start", _largest(agent), _AT_START, "MB")
+        bench.meet(agent, bench.load("recurring", 2, 1))
         load = replace(bench.load("paths", 4, 20), all_arguments=True)
         began = time.monotonic()
         met = load.meet(agent, plan.distinct, _LONG)

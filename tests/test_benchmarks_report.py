@@ -88,7 +88,8 @@ def test_figures_stand_in_tables_and_what_was_missed_is_told(result: Path) -> No
 
 
 def test_only_blocks_that_have_figures_are_written_anew() -> None:
-    page = "a\n<!-- measured: one -->\nold\n<!-- end of measured -->\n<!-- measured: two -->\nold\n<!-- end of measured -->\n"
+    blocks = [f"<!-- measured: {name} -->\nold\n<!-- end of measured -->\n" for name in ("one", "two")]
+    page = "before\n" + "".join(blocks)
     assert fill(page, {"one": "new"}) == page.replace("old", "new", 1)
     assert blocks_of(page) == ["one", "two"]
 
