@@ -131,7 +131,7 @@ def _measure_version(bench: Bench, version: str, load: HttpsLoad, agents: dict[s
             except BenchmarkError as error:
                 if name not in PEERS:
                     raise
-                bench.report.note(f"left out behind HAProxy {version}: {error}")
+                bench.report.note(f"{name} is left out behind HAProxy {version}: {str(error)[:120]} …")
                 del ways[name]
         for _ in range(plan.proxy_rounds):
             for way in ways.values():

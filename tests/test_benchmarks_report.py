@@ -24,8 +24,8 @@ class Plan:
 
 
 def measured(cpu: float, p99: float = 100.0) -> dict[str, Any]:
-    names = ("p50_us", "p999_us", "max_us", "overdue")
-    return {**dict.fromkeys(names, 10.0), "p99_us": p99, "per_second": 1e6 / cpu, "cpu_us": {"all": cpu}}
+    names = ("p50_us", "p999_us", "max_us")
+    return {**dict.fromkeys(names, 10.0), "p99_us": p99, "per_second": 1e6 / cpu, "cpu_us": {"all": cpu}, "overdue": 0}
 
 
 def way(haproxy: float, agent: float) -> dict[str, float]:
@@ -50,7 +50,7 @@ def _medians(cpu: float) -> dict[str, float]:
     return {**dict.fromkeys(("p50_us", "p99_us", "p999_us", "max_us"), 1.0), "per_second": 1.0, "cpu_us": cpu}
 
 
-def test_each_target_is_judged(result: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_target_is_judged(capsys: pytest.CaptureFixture[str], result: Path) -> None:
     targets: dict[str, bool] = {}
     for shape in json.loads(result.read_text())["shapes"]:
         targets |= {f"{shape['name']}: {text}": is_met for text, is_met in shape["targets"].items()}
