@@ -29,6 +29,7 @@ CALM_RATE: Final = 1000.0
 #: Clients that no revocation list names: native ACLs and Lua have none. The last of them is not on the allowlist.
 _FIRST: Final = 50
 _REQUESTS: Final = 2000
+_OPENING: Final = 0.5  # seconds in which connections to agents are opened, at least
 _AGENT: Final = "spoa-authz"
 _FLOOR: Final = "floor agent"
 _PLAIN: Final = "no authorization"
@@ -127,7 +128,7 @@ def _measure_version(bench: Bench, version: str, load: HttpsLoad, agents: dict[s
             ways[name] = Way(proxy, agent, judges=name in {_AGENT, "native ACLs", "Lua"})
         for name in tuple(ways):  # connections to agents are opened, and what recurs is met
             try:
-                load.run(ways[name].programs, plan.proxy_seconds / 2, expect=ways[name].expect)
+                load.run(ways[name].programs, max(_OPENING, plan.proxy_seconds / 2), expect=ways[name].expect)
             except BenchmarkError as error:
                 if name not in PEERS:
                     raise
