@@ -136,9 +136,9 @@ class Bench:
         """Show an agent every request once, few at a time."""
         return replace(load, connections=2, window=1).meet(agent, count_of(load))
 
-    def recur(self, agent: Program, load: Load) -> None:
-        """Show an agent every request twice more: only what comes again is worth remembering."""
-        replace(load, connections=8, window=2).meet(agent, 2 * count_of(load))
+    def recur(self, agent: Program, load: Load, times: int = 2) -> None:
+        """Show an agent every request several times more: only what comes again is worth remembering."""
+        replace(load, connections=50, window=1).meet(agent, times * count_of(load))
 
 
 def count_of(load: Load) -> int:

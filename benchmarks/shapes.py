@@ -101,10 +101,11 @@ def _measure_shape(bench: Bench, shape: Shape, agent: Agent, floor: Floor, fresh
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of a comparison: an agent and what it is asked."""
+    """One side of a comparison: an agent, what it is asked, and how often before it is measured."""
 
     start: Callable[[], Agent]
     load: Load
+    times: int = 2
 
 
 def compare(bench: Bench, name: str, sides: dict[str, Side], limit: float) -> list[Agent]:
@@ -117,7 +118,7 @@ def compare(bench: Bench, name: str, sides: dict[str, Side], limit: float) -> li
             stack.callback(agent.close)
             bench.report.note(f"{name}, {side_name}: ready after {time.monotonic() - began:.1f} s")
             bench.meet(agent, side.load)
-            bench.recur(agent, side.load)
+            bench.recur(agent, side.load, side.times)
             runs.append((agent, side.load, []))
         for _ in range(bench.plan.rounds):
             for agent, load, found in runs:
