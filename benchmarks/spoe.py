@@ -105,8 +105,8 @@ def _print(version: str, rows: dict[str, Any]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--proxies", default="2.6,2.8,3.0,3.2,3.4", help="versions of HAProxy: %(default)s")
-    parser.add_argument("--rounds", type=int, default=5, help="whose median counts: %(default)s")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each: %(default)s")
+    parser.add_argument("--rounds", type=int, default=3, help="whose median counts: %(default)s")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each: %(default)s")
     parser.add_argument("--build", type=Path, default=_ROOT / "benchmarks" / "build", help="programs and certificates")
     parser.add_argument("--results", type=Path, default=_ROOT / "benchmarks" / "results", help="where the JSON goes")
     return parser
