@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from benchmarks.loads import Load
     from benchmarks.programs import Agent
 
-__all__ = ["SHAPES", "Shape", "compare", "measure_reload", "measure_scaling", "measure_shapes"]
+__all__ = ["FEW_CERTIFICATES", "SHAPES", "Shape", "compare", "measure_reload", "measure_scaling", "measure_shapes"]
 
-_FEW_CERTIFICATES: Final = 500
+FEW_CERTIFICATES: Final = 500
 _SECONDS_TO_LOAD: Final = 5.0
 
 
@@ -101,11 +101,11 @@ def _measure_shape(bench: Bench, shape: Shape, agent: Agent, floor: Floor, fresh
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of a comparison: an agent, what it is asked, and how often before it is measured."""
+    """One side of a comparison: an agent, what it is asked, and whether it has several workers to be warmed."""
 
     start: Callable[[], Agent]
     load: Load
-    times: int = 2
+    has_several: bool = False
 
 
 def compare(bench: Bench, name: str, sides: dict[str, Side], limit: float) -> list[Agent]:
@@ -118,7 +118,9 @@ def compare(bench: Bench, name: str, sides: dict[str, Side], limit: float) -> li
             stack.callback(agent.close)
             bench.report.note(f"{name}, {side_name}: ready after {time.monotonic() - began:.1f} s")
             bench.meet(agent, side.load)
-            bench.recur(agent, side.load, side.times)
+            bench.recur(agent, side.load)
+            if side.has_several:
+                bench.settle(agent, side.load)
             runs.append((agent, side.load, []))
         for _ in range(bench.plan.rounds):
             for agent, load, found in runs:
@@ -138,7 +140,7 @@ def compare(bench: Bench, name: str, sides: dict[str, Side], limit: float) -> li
 def measure_scaling(bench: Bench) -> None:
     """See what more rules and longer lists cost, where every path is new."""
     plan = bench.plan
-    certificates = min(_FEW_CERTIFICATES, plan.certificates)
+    certificates = min(FEW_CERTIFICATES, plan.certificates)
     bench.report.title(f"more of everything: 50x1, paths never seen, {certificates} certificates")
 
     def side(rules: int, listed: int) -> Side:

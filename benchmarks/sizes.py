@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.memory import anonymous_size, mapped_sizes, proportional_size
 from benchmarks.report import medians
-from benchmarks.shapes import Side, compare
+from benchmarks.shapes import FEW_CERTIFICATES, Side, compare
 
 if TYPE_CHECKING:
     from benchmarks.bench import Bench
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["measure_logging", "measure_memory", "measure_workers"]
 
-_WORKERS: Final = (1, 2, 4)
-_TIMES: Final = 5  # for each worker: the kernel deals connections out, evenly only in the long run
 _NOISE: Final = 1.05  # "no more than" can't be told better than that
 _LOGGING: Final = 1.25
 _MB: Final = 1 << 20
@@ -31,17 +29,15 @@ _LONG: Final = 580.0  # seconds: the load takes no more
 def measure_workers(bench: Bench) -> None:
     """See whether several workers pay more for a decision than one does; all of them share the measured core."""
     plan = bench.plan
-    bench.report.title(f"workers: 50x1, recurring, {plan.certificates} certificates")
-    sides = {f"{count} worker{'s' * (count > 1)}": _workers(bench, count) for count in _WORKERS}
+    certificates = min(FEW_CERTIFICATES, plan.certificates)
+    bench.report.title(f"workers: 50x1, recurring, {certificates} certificates")
+    load = bench.load("recurring", 50, 1, certificates=certificates)
+
+    def side(count: int) -> Side:
+        return Side(lambda: bench.agent(plan.rules, plan.listed, workers=count), load, has_several=count > 1)
+
+    sides = {f"{count} worker{'s' * (count > 1)}": side(count) for count in plan.workers}
     compare(bench, "workers", sides, _NOISE)
-
-
-def _workers(bench: Bench, count: int) -> Side:
-    """Return an agent with so many workers, each of which has been asked everything before it is measured."""
-    plan = bench.plan
-    return Side(
-        lambda: bench.agent(plan.rules, plan.listed, workers=count), bench.load("recurring", 50, 1), _TIMES * count
-    )
 
 
 def measure_logging(bench: Bench) -> None:
