@@ -72,8 +72,8 @@ QUICK: Final = Plan(
     reloads=1,
     distinct=200_000,
     proxies=("2.8",),
-    proxy_rounds=2,
-    proxy_seconds=0.4,
+    proxy_rounds=1,
+    proxy_seconds=0.6,
     workers=(1, 2),
 )
 
