@@ -53,7 +53,7 @@ compiled: venv  ## A copy of this tree in build/compiled whose hot path is compi
 	@rm -rf $(COMPILED) && mkdir -p $(COMPILED)
 	@cp -r pyproject.toml README.md CHANGELOG.md LICENSE spoa policies haproxy docs tests benchmarks $(COMPILED)
 	@cd $(COMPILED) && find . -name '*.so' -delete && \
-		HATCH_BUILD_HOOK_ENABLE_MYPYC=true $(CURDIR)/$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w dist .
+		HATCH_BUILD_HOOK_ENABLE_MYPYC=true $(CURDIR)/$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps -w dist .
 	@ls $(COMPILED)/dist/*.whl
 
 compiled-test: compiled  ## The tests of the hot path, over what was compiled.
