@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import json
 import re
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ import click
 
 from spoa.adapter import ARGUMENTS
 from spoa.cli import VERBS, verbs
+from spoa.decision_fields import FIELDS, json_schema
 from spoa.doctor import FINDINGS
 from spoa.facts import Missing
 from spoa.haproxy_config import ALWAYS_SENT, SAMPLES
@@ -253,6 +255,10 @@ def _command_section(verb: str, name: str, command: click.Command) -> Iterator[s
         yield _paragraphs(command.epilog)
 
 
+def _decision_fields() -> str:
+    return _table(("field", "value"), ((f"`{name}`", field.doc) for name, field in FIELDS.items()))
+
+
 def _settings() -> str:
     rows = []
     for option in OPTIONS:
@@ -292,6 +298,7 @@ BLOCKS: Final[Mapping[str, Callable[[], str]]] = {
     "arguments": _arguments,
     "command-line": _command_line,
     "data-types": _data_types,
+    "decision-fields": _decision_fields,
     "doctor-findings": _doctor_findings,
     "findings-errors": lambda: _findings(ERRORS),
     "findings-warnings": lambda: _findings(WARNINGS),
@@ -324,6 +331,12 @@ BLOCKS: Final[Mapping[str, Callable[[], str]]] = {
 }
 
 
+#: Whole files that are generated: name → what makes them.
+FILES: Final[Mapping[str, Callable[[], str]]] = {
+    "reference/decision-log.schema.json": lambda: json.dumps(json_schema(), indent=2) + "\n",
+}
+
+
 def rendered(text: str) -> str:
     """Return a page with all its generated blocks as they must be now.
 
@@ -338,9 +351,14 @@ def rendered(text: str) -> str:
 
 
 def outdated() -> dict[Path, str]:
-    """Return page → what it must be, of the pages that are not."""
+    """Return page or file → what it must be, of those that are not."""
     texts = {page: page.read_text(encoding="utf-8") for page in sorted(PAGES.rglob("*.md"))}
-    return {page: new for page, old in texts.items() if (new := rendered(old)) != old}
+    found = {page: new for page, old in texts.items() if (new := rendered(old)) != old}
+    for name, made in FILES.items():
+        path = PAGES / name
+        if path.parent.is_dir() and (not path.exists() or path.read_text(encoding="utf-8") != made()):
+            found[path] = made()
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -75,8 +75,8 @@ def audit(
         sightings: what decision logs tell; None leaves out what depends on them.
     """
     found = [*_ending(lists, now, ahead), *_twice(lists)]
-    # A log without allows shows the denied alone, and would call everybody else unused.
-    if sightings is not None and sightings.allows:
+    # A log without allows shows the denied alone, and would call everybody else unused; so would one that masks.
+    if sightings is not None and sightings.allows and not sightings.masked:
         found += _unseen(lists, now, unused, sightings)
     order = {text.file: number for number, text in enumerate(lists)}
     return tuple(sorted(found, key=lambda one: (order[one.file], one.line, one.code)))

@@ -1,7 +1,8 @@
 """Decisions read back from the decision log: when a certificate was last seen, and what was judged.
 
-A log holds less than a request: neither headers nor SNI nor TLS version, and of a certificate only what finds it again.
-What isn't there is unavailable; so what is judged again may come out otherwise, and whoever shows it says so.
+A log holds less than a request: neither headers nor SNI nor TLS version, and of a certificate only what finds it again;
+and it may mask some of that. What isn't there is unavailable; so what is judged again may come out otherwise, and
+whoever shows it says so.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from spoa.decision_fields import check_version, hidden
 from spoa.facts import ABSENT, UNAVAILABLE, Request
 from spoa.identity import subject_from_text
 from spoa.policy.cases import BLANK
@@ -27,12 +29,19 @@ _SHA256_SIZE: Final = 32
 
 
 def read_decision(line: bytes) -> dict[str, Any] | None:
-    """Return one line of a decision log; None for what is none, such as one that a full disk cut off."""
+    """Return one line of a decision log; None for what is none, such as one that a full disk cut off.
+
+    Raises:
+        NewerLogError: a newer agent wrote it.
+    """
     try:
         found = json.loads(line)
     except ValueError:
         return None
-    return found if isinstance(found, dict) and isinstance(found.get("verdict"), str) else None
+    if not isinstance(found, dict) or not isinstance(found.get("verdict"), str):
+        return None
+    check_version(found)
+    return found
 
 
 def time_of(decision: dict[str, Any]) -> float | None:
@@ -62,6 +71,7 @@ class Sightings:
         by_sha256: fingerprint → its sighting; also a certificate that was denied was seen.
         since, until: the first and last time in the logs, seconds since the epoch; None without any line.
         allows: how many allows the logs hold: without any, nobody can tell who is unused.
+        masked: how many certificates have no fingerprint there: with any, nobody can tell who wasn't seen.
         unreadable: how many lines were none.
     """
 
@@ -69,6 +79,7 @@ class Sightings:
     since: float | None = None
     until: float | None = None
     allows: int = 0
+    masked: int = 0
     unreadable: int = 0
 
     def read(self, lines: Iterable[bytes]) -> None:
@@ -88,6 +99,7 @@ class Sightings:
         self.allows += is_allow
         digest = _digest(decision.get("cert"))
         if digest is None:
+            self.masked += "sha256" in hidden(decision) and decision.get("cert") is not None
             return
         sighting = self.by_sha256.setdefault(digest, Sighting(when, when))
         sighting.first, sighting.last = min(sighting.first, when), max(sighting.last, when)
@@ -109,10 +121,14 @@ def _digest(certificate: object) -> bytes | None:
 
 def request_of(decision: dict[str, Any]) -> Request:
     """Return the request of a decision as far as the log tells; without its certificate."""
+    masked = hidden(decision)
+    decision = {**decision, **{name: None for name in masked if name in decision and name != "path"}}
     method, path = _text(decision.get("method")), _text(decision.get("path"))
     where: str | Missing = UNAVAILABLE if path is None else path
     if path is None and method == "OPTIONS":
         where = ABSENT  # what the log calls null is `*` there; nothing else has a method and no path
+    elif "path" in masked:
+        where = UNAVAILABLE
     is_malformed = decision.get("reason") == "malformed_message"
     return Request(
         cert=ABSENT,
@@ -127,18 +143,19 @@ def request_of(decision: dict[str, Any]) -> Request:
 
 
 def certificate_of(decision: dict[str, Any], now: int) -> tuple[Certificate, str] | None:
-    """Return what the log says of a certificate, and its issuer's name there; None where it couldn't be read.
+    """Return what the log says of a certificate, and its issuer's name; None where it wasn't read or has no subject.
 
     It begins at *now*, seconds since the epoch: the log tells only when it ends.
     """
     said = decision.get("cert")
-    digest = _digest(said)
-    if digest is None or not isinstance(said, dict) or not isinstance(said.get("subject"), str):
+    masked = hidden(decision)
+    digest = UNAVAILABLE if "sha256" in masked else _digest(said)
+    if digest is None or "subject" in masked or not isinstance(said, dict) or not isinstance(said.get("subject"), str):
         return None
     ends = time_of({"time": said.get("not_after")})
     try:
         subject = subject_from_text(said["subject"])
-        serial = int(str(said.get("serial")), 16)
+        serial = UNAVAILABLE if "serial" in masked else int(str(said.get("serial")), 16)
     except ValueError:
         return None
     certificate = replace(

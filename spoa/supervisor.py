@@ -11,7 +11,6 @@ import os
 import signal
 import time
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -30,6 +29,7 @@ from spoa.exceptions import SettingsError, StateError
 from spoa.fetch import Fetcher
 from spoa.glass import Glass
 from spoa.listeners import BACKLOG, address_of, bind, bind_all, close_all, remove_file
+from spoa.logsinks.opening import try_sink
 from spoa.metrics import exposition
 from spoa.ocsp_keeper import OcspKeeper
 from spoa.ocsp_store import read_responders
@@ -42,6 +42,7 @@ from spoa.worker import Orders
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Coroutine
+    from pathlib import Path
 
     from spoa.metrics import Samples
     from spoa.reload import Outcome
@@ -86,7 +87,7 @@ class Supervisor:
         try:
             self._state.sweep()
             self._floor = self._state.clock_floor()
-            _try_decision_log(settings.decision_log)
+            try_sink(settings.log)
             _try_token_file(settings.admin_token_file)
             self._listeners = bind_all(settings.listen)
             if settings.admin is not None:
@@ -166,7 +167,7 @@ class Supervisor:
             "since": self._reloader.since,
             "policies": str(self._settings.policies.absolute()),
             "listen": [str(address_of(listener)) for listener in self._listeners],
-            "decision_log": _place_of_log(self._settings.decision_log),
+            "decision_log": self._settings.log.place,
             "workers": self._crew.describe(),
             "blocks": self._blocker.describe(),
             "break_glass": self._glass.describe(int(now)),
@@ -214,7 +215,7 @@ class Supervisor:
                 idle_timeout=settings.idle_timeout,
             ),
             clock_floor=self._floor,
-            decision_log=settings.decision_log,
+            decision_log=settings.log,
             log_allows=settings.log_allows,
             log_format=settings.log_format,
             log_level=settings.log_level,
@@ -318,6 +319,7 @@ class Supervisor:
         return await self._reload("promote")
 
     async def _reload_on_signal(self) -> None:
+        await self._crew.tell("reopen")  # whoever rotates logs sends this signal too
         await self._reload("signal")
 
     async def _look_at_clock(self) -> None:
@@ -415,18 +417,3 @@ def _try_token_file(path: Path | None) -> None:
             raise SettingsError("admin-token-file", f"{path} is empty; write a token into it")
     except OSError as error:
         raise SettingsError("admin-token-file", f"{path} can't be read: {error.strerror}") from error
-
-
-def _try_decision_log(target: str) -> None:
-    """Open the decision log once, so that a wrong path fails at the start rather than in every worker."""
-    if target in {"", "-"}:
-        return
-    try:
-        os.close(os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640))
-    except OSError as error:
-        raise SettingsError("decision-log", f"{target} can't be written: {error.strerror}") from error
-
-
-def _place_of_log(target: str) -> str | None:
-    """Return where decisions are written, for those who run elsewhere: `-` is standard output, None nowhere."""
-    return str(Path(target).absolute()) if target not in {"", "-"} else target or None

@@ -20,11 +20,13 @@ ROOT = Path(__file__).parents[1] / "spoa"
 #: Layer → its modules and packages (with a dot behind: all that is in it).
 LAYERS: Mapping[int, str] = {
     0: "_version circuit exceptions cache oid",
-    1: "spop. facts identity issuers listindex pem signatures pki ocsp_responder addresses egress",
+    1: (
+        "spop. facts identity issuers listindex pem signatures pki ocsp_responder addresses egress "
+        "decision_fields logchain masking"
+    ),
     2: (
-        "policy. revocation. allowlist blocks blockedit haproxy_config. learning listaudit listedit listimport "
-        "listtext "
-        "openings recorded"
+        "policy. revocation. allowlist blocks blockedit chainaudit haproxy_config. learning listaudit "
+        "listedit listimport listtext openings recorded"
     ),
     3: (
         "doctor. lint. migration. assurance authorizer adapter comparison recall transcript questions nearest "
@@ -33,8 +35,8 @@ LAYERS: Mapping[int, str] = {
     4: (
         "admin agent agentprobe answering blocker builder bundle candidate connector control crew crl_builder "
         "crl_fetcher decision_log diagnostics download enquiries evidence_keeper evidence_store fetch followed "
-        "glass jobs listeners liststore loading lookup metrics ocsp_keeper ocsp_records ocsp_store peer pki_directory "
-        "promotion reenactment reload revisions state statefile supervisor watcher worker"
+        "glass jobs listeners liststore loading logsinks. lookup metrics ocsp_keeper ocsp_records ocsp_store "
+        "peer pki_directory promotion reenactment reload revisions state statefile supervisor watcher worker"
     ),
     5: "settings cli. __main__",
 }
@@ -46,6 +48,8 @@ ARROWS: Mapping[str, str] = {
     "listaudit": "listtext recorded",
     "learning": "listedit listtext policy. recorded",
     "recorded": "policy.",
+    "chainaudit": "recorded",
+    "decision_log": "logsinks.",
     "identity": "facts",
     "issuers": "identity pem signatures",
     "listindex": "facts",
@@ -98,9 +102,9 @@ ARROWS: Mapping[str, str] = {
     "reload": "control jobs metrics state watcher",
     "supervisor": (
         "admin answering blocker bundle candidate control crew evidence_keeper fetch glass listeners metrics "
-        "ocsp_keeper ocsp_store reload state watcher worker"
+        "logsinks. ocsp_keeper ocsp_store reload state watcher worker"
     ),
-    "worker": "agent answering bundle control decision_log diagnostics evidence_store metrics",
+    "worker": "agent answering bundle control decision_log diagnostics evidence_store logsinks. metrics",
     "cli.": "settings",
     "__main__": "cli.",
 }

@@ -94,3 +94,10 @@ def test_a_key_that_logs_don_t_name_was_seen_by_nobody() -> None:
 @pytest.mark.parametrize("code", CODES)
 def test_every_code_has_a_sentence(code: str) -> None:
     assert CODES[code]
+
+
+def test_logs_that_mask_fingerprints_say_nothing_about_use() -> None:
+    masked = seen(b=1)
+    row = {"time": instant(NOW), "verdict": "allow", "masked": ["sha256"], "cert": {"sha256": "masked"}}
+    masked.read([json.dumps(row).encode()])
+    assert codes(rich(f"sha256: {A}"), sightings=masked) == []

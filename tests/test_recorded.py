@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from spoa.decision_fields import NewerLogError
 from spoa.facts import ABSENT, UNAVAILABLE
+from spoa.masking import MASKABLE, Mask
 from spoa.policy import oids
 from spoa.recorded import Sightings, certificate_of, read_decision, request_of, time_of
+from tests.decisions import row
 
 DIGEST = "ab" * 32
 
@@ -108,3 +111,30 @@ def test_a_certificate_says_what_the_log_tells_of_it() -> None:
 )
 def test_a_certificate_of_which_little_is_known_is_none(cert: Any) -> None:
     assert certificate_of(decision(cert=cert), 0) is None
+
+
+# -- masked -----------------------------------------------------------------------------------------------------
+
+
+def test_a_masked_fingerprint_was_seen_by_nobody_and_is_counted() -> None:
+    found = Sightings()
+    found.read(json.dumps(Mask(("sha256",)).apply(made)).encode() for made in (row(), row(cert=None)))
+    assert (found.by_sha256, found.masked, found.unreadable) == ({}, 1, 0)
+
+
+def test_what_is_masked_of_a_request_is_unavailable() -> None:
+    request = request_of(Mask(tuple(MASKABLE)).apply(row()))
+    assert (request.source, request.host, request.path, request.method) == (UNAVAILABLE,) * 3 + ("GET",)
+    assert request_of(Mask(("path",)).apply(row(method="OPTIONS", path=None))).path is ABSENT
+
+
+def test_what_is_masked_of_a_certificate_is_unavailable_and_without_a_subject_there_is_none() -> None:
+    found = certificate_of(Mask(("sha256", "serial")).apply(row()), 0)
+    assert found is not None
+    assert (found[0].sha256, found[0].serial, found[0].subject_text) == (UNAVAILABLE, UNAVAILABLE, "CN=alice,OU=staff")
+    assert certificate_of(Mask(("subject",)).apply(row()), 0) is None
+
+
+def test_a_line_of_a_newer_agent_is_refused() -> None:
+    with pytest.raises(NewerLogError):
+        read_decision(json.dumps(row(schema=2)).encode())

@@ -40,6 +40,7 @@ VERBS: Final[Mapping[str, Verb]] = {
     "test": Verb("test", "Run the tests of a policy directory."),
     "explain": Verb("explain", "Say why a request is allowed or denied."),
     "who": Verb("who", "Tell what a certificate is and may reach."),
+    "audit": Verb("audit", "Check a hash-chained decision log."),
     "list": Verb("lists", "Look after the lists of a policy."),
     "diff": Verb("diff", "Tell what changes between two policy directories."),
     "replay": Verb("replay", "Judge recorded decisions again under another policy."),

@@ -106,7 +106,7 @@ def test_an_invalid_policy_ends_with_3(recorded: tuple[Path, Path]) -> None:
     assert run(recorded[0], "--log", recorded[1]).exit_code == 3
 
 
-def test_a_terminal_sees_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_sees_how_far_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -114,5 +114,7 @@ def test_a_terminal_sees_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
     monkeypatch.setattr(module, "_STEP", 4)
-    assert list(module._lines(io.BytesIO(b"ab\ncd\nef\n"))) == [b"ab\n", b"cd\n", b"ef\n"]
+    (tmp_path / "one").write_bytes(b"ab\ncd\n")
+    (tmp_path / "two").write_bytes(b"ef\n")
+    assert list(module._lines((tmp_path / "one", tmp_path / "two"))) == [b"ab\n", b"cd\n", b"ef\n"]
     assert "judging" in terminal.getvalue()
