@@ -28,6 +28,7 @@ from spoa.evidence_keeper import EvidenceKeeper
 from spoa.exceptions import SettingsError, StateError
 from spoa.fetch import Fetcher
 from spoa.glass import Glass
+from spoa.history import History
 from spoa.listeners import BACKLOG, address_of, bind, bind_all, close_all, remove_file
 from spoa.logsinks.opening import try_sink
 from spoa.metrics import exposition
@@ -107,7 +108,8 @@ class Supervisor:
             self._fetcher,
             lambda bundle, text: self._crew.swap(bundle, evidence=text),
         )
-        self._reloader = Reloader(settings.policies.absolute(), self._state, self._swap)
+        self._history = History(self._state.path)
+        self._reloader = Reloader(settings.policies.absolute(), self._state, self._swap, history=self._history)
         self._watcher = Watcher(self._reloader.watched)
         self._blocker = Blocker(self._state.path, partial(self._crew.impose, "block"))
         self._glass = Glass(self._state.path, partial(self._crew.impose, "open"))
@@ -122,6 +124,7 @@ class Supervisor:
             lambda: self._crew.is_complete,
             lambda: self._reload("request"),
             self._promote,
+            self._roll_back,
         )
         self._admin = Admin(sources, settings.admin.host if settings.admin else "", settings.admin_token_file)
 
@@ -173,6 +176,7 @@ class Supervisor:
             "break_glass": self._glass.describe(int(now)),
             "candidate": None if self._candidate is None else self._candidate.describe(counts),
             "clock_usable": self._is_clock_usable(),
+            **self._history.describe(self._reloader.rollback),
             "last_reload": None
             if last is None
             else {
@@ -318,6 +322,14 @@ class Supervisor:
             return self._reloader.failed("promote", str(error))
         return await self._reload("promote")
 
+    async def _roll_back(self, revision: str, by: str, reason: str) -> Outcome:
+        """Go back to a kept revision, named by its own name or by what answers carry under the blocks of now."""
+        joint = {joint_revision(one.revision, self._blocker.blocks): one.revision for one in self._history.revisions()}
+        outcome = await self._reloader.roll_back(joint.get(revision, revision), by, reason)
+        tell(outcome)
+        await self._reloader.prepare_builder()
+        return outcome
+
     async def _reload_on_signal(self) -> None:
         await self._crew.tell("reopen")  # whoever rotates logs sends this signal too
         await self._reload("signal")
@@ -362,6 +374,7 @@ class Supervisor:
         found.update(self._candidate.samples() if self._candidate is not None else {})
         found.update(self._circuit_samples())
         found["build_info", (__version__,)] = 1
+        found["rolled_back", ()] = self._reloader.rollback is not None
         found["clock_usable", ()] = self._is_clock_usable()
         found["blocks", ()] = len(self._blocker.blocks)
         if self._revision:

@@ -257,11 +257,11 @@ def test_the_admin_page_names_what_is_served(edge: Shell) -> None:
     """Each row is a path that answers, and the one that changes something wants a token; all of the status is told."""
     page = PAGES["docs/reference/admin.md"]
     rows = re.findall(r"^\| `(GET|POST) (/\w+)`", page.text, re.MULTILINE)
-    assert len(rows) == 6
+    assert len(rows) == 7
     answers = {path: _fetch(f"http://127.0.0.1:{edge.ports['9124']}{path}", method) for method, path in rows}
     assert {path: status for path, (status, _) in answers.items()} == {
         **dict.fromkeys(answers, 200),
-        **dict.fromkeys(("/reload", "/promote"), 401),
+        **dict.fromkeys(("/reload", "/promote", "/rollback"), 401),
     }
     described = _first_column(page, "## `/status`")
     assert sorted(described) == sorted(json.loads(answers["/status"][1]))

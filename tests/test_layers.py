@@ -35,7 +35,7 @@ LAYERS: Mapping[int, str] = {
     4: (
         "admin agent agentprobe answering blocker builder bundle candidate connector control crew crl_builder "
         "crl_fetcher decision_log diagnostics download enquiries evidence_keeper evidence_store fetch followed "
-        "glass jobs listeners liststore loading logsinks. lookup metrics ocsp_keeper ocsp_records ocsp_store "
+        "glass history jobs listeners liststore loading logsinks. lookup metrics ocsp_keeper ocsp_records ocsp_store "
         "peer pki_directory promotion reenactment reload revisions state statefile supervisor watcher worker"
     ),
     5: "settings cli. __main__",
@@ -81,7 +81,8 @@ ARROWS: Mapping[str, str] = {
     "admin": "reload",
     "blocker": "followed",
     "statefile": "state",
-    "builder": "bundle",
+    "builder": "bundle history",
+    "history": "state",
     "followed": "control statefile watcher",
     "glass": "followed metrics",
     "bundle": "evidence_store loading ocsp_store",
@@ -99,9 +100,9 @@ ARROWS: Mapping[str, str] = {
     "ocsp_keeper": "enquiries fetch metrics ocsp_records ocsp_store",
     "ocsp_records": "ocsp_store",
     "peer": "answering",
-    "reload": "control jobs metrics state watcher",
+    "reload": "bundle control history jobs metrics state watcher",
     "supervisor": (
-        "admin answering blocker bundle candidate control crew evidence_keeper fetch glass listeners metrics "
+        "admin answering blocker bundle candidate control crew evidence_keeper fetch glass history listeners metrics "
         "logsinks. ocsp_keeper ocsp_store reload state watcher worker"
     ),
     "worker": "agent answering bundle control decision_log diagnostics evidence_store logsinks. metrics",

@@ -52,6 +52,7 @@ VERBS: Final[Mapping[str, Verb]] = {
     "unblock": Verb("unblock", "Lift a block."),
     "learn": Verb("learn", "Propose entries from traffic, for review."),
     "promote": Verb("promote", "Make the candidate the active policy."),
+    "rollback": Verb("rollback", "Make a kept revision the active policy."),
     "breakglass": Verb("breakglass", "Open a declared switch for a bounded time."),
     "status": Verb("status", "Show what the running agent does."),
     "reload": Verb("reload", "Have the running agent read its policy again."),
