@@ -257,9 +257,10 @@ class Reloader:
         if was is not None:
             self.history.release()
         revision = report["revision"]
-        before = {one.revision: one.activated for one in self.history.revisions()}
-        activated = self.since if is_new else before.get(revision, self.since)
-        self.history.keep(Kept(revision, activated, cause, report["kept"]), self._needed())
+        now = Kept(revision, self.since, cause, report["kept"])
+        before = next((one for one in self.history.revisions() if one.revision == revision), now)
+        # The same policy may have other tests by now, which are those that it is to be kept with.
+        self.history.keep(now if is_new else replace(before, files=now.files), self._needed())
         if is_new or was is not None:
             ended = {} if was is None else {"ends_rollback_to": was.to}
             self.history.note(at=time.time(), what="activated", revision=revision, cause=cause, **ended)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Agent"]
 
-SECONDS_TO_START: Final = 20
+SECONDS_TO_START: Final = 60
 SECONDS_TO_STOP: Final = 10
 
 

@@ -116,7 +116,8 @@ class TestStart:
         assert rig.run(script, workers="2") == 0
         assert rig.shown == []
         left = sorted(path.name for path in (rig.directory / "state").iterdir())
-        assert left == ["active", "bundles", "downloads", "evidence", "ocsp.sqlite"]
+        lasting = ["active", "bundles", "changes.jsonl", "downloads", "evidence", "ocsp.sqlite", "revisions", "version"]
+        assert left == lasting
 
     def test_a_bad_policy_is_shown_with_all_its_problems_and_is_status_3(self, rig: Rig) -> None:
         (rig.policies / "policy.yaml").write_text(BAD)

@@ -39,6 +39,11 @@ def test_nobody_there_is_status_1_and_a_wrong_address_2(monkeypatch: pytest.Monk
     assert run("--admin", "nonsense").exit_code == 2
 
 
+def test_somebody_else_s_agent_is_not_taken_for_the_one_that_was_meant(tmp_path: Path) -> None:
+    result = run("--state-dir", tmp_path)
+    assert (result.exit_code, f"no agent runs on {tmp_path}" in result.output) == (1, True)
+
+
 def test_a_running_agent_goes_back_until_its_directory_changes_and_its_status_says_so(tmp_path: Path) -> None:
     socket = f"unix:{tmp_path}/admin.sock"
     at = ("--admin", socket)
