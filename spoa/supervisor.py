@@ -171,6 +171,7 @@ class Supervisor:
             "policies": str(self._settings.policies.absolute()),
             "listen": [str(address_of(listener)) for listener in self._listeners],
             "decision_log": self._settings.log.place,
+            "decision_log_head": self._settings.log.head(),
             "workers": self._crew.describe(),
             "blocks": self._blocker.describe(),
             "break_glass": self._glass.describe(int(now)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,8 +14,8 @@ from spoa.cli.findings import counted
 from spoa.cli.logs import lines_of
 from spoa.cli.table import printable
 from spoa.decision_fields import json_schema
-from spoa.logchain import Head, KeptHead
-from spoa.logsinks.file import head_path
+from spoa.logchain import Head
+from spoa.logsinks.file import kept_head
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,15 +113,11 @@ def _key(path: Path) -> bytes:
 
 def _kept_head(path: Path) -> Head | None:
     """Return the head that is kept beside a log."""
-    place = head_path(path)
     try:
-        content = place.read_bytes()
-    except FileNotFoundError:
-        return None
+        return kept_head(path)
     except OSError as error:
-        raise click.BadParameter(f"{place} can't be read: {os.strerror(error.errno or 0)}", param_hint="FILE") from None
-    kept = KeptHead.from_bytes(content, str(place))
-    return None if kept is None or not kept.head.seq else kept.head
+        detail = f"{error.filename} can't be read: {error.strerror}"
+        raise click.BadParameter(detail, param_hint="FILE") from None
 
 
 def _row(audit: Audit, names: Sequence[str]) -> dict[str, Any]:

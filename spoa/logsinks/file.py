@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from spoa.logchain import Chain
 
-__all__ = ["FileSink", "Rotation", "head_path", "rotated_files"]
+__all__ = ["FileSink", "Rotation", "head_path", "kept_head", "rotated_files"]
 
 _LOCK_PATIENCE: Final = 1.0
 _LOCK_INTERVAL: Final = 0.01
@@ -63,6 +63,21 @@ class Rotation(NamedTuple):
 def head_path(path: Path) -> Path:
     """Return where the head of a file's chain is kept."""
     return path.with_name(f"{path.name}.chain")
+
+
+def kept_head(path: Path) -> Head | None:
+    """Return the head that is kept beside a file; None where there is none, or nothing was written yet.
+
+    Raises:
+        OSError: it can't be read.
+        StateError: a newer agent wrote it.
+    """
+    place = head_path(path)
+    try:
+        kept = KeptHead.from_bytes(place.read_bytes(), str(place))
+    except FileNotFoundError:
+        return None
+    return None if kept is None or not kept.head.seq else kept.head
 
 
 def rotated_files(path: Path) -> list[Path]:

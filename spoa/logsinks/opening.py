@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from spoa.exceptions import SettingsError
+from spoa.exceptions import SettingsError, StateError
 from spoa.logchain import Chain
-from spoa.logsinks.file import FileSink, Rotation
+from spoa.logsinks.file import FileSink, Rotation, kept_head
 from spoa.logsinks.journald import JOURNAL, JournaldSink
 from spoa.logsinks.stream import STANDARD_OUTPUT, StreamSink
 from spoa.logsinks.syslog import FACILITIES, Place, SyslogSink
@@ -60,6 +60,15 @@ class LogSettings:
         """Where decisions are, for those who run elsewhere: None nowhere, a file by its whole path."""
         path = file_of(self.target)
         return str(path.absolute()) if path is not None else self.target or None
+
+    def head(self) -> str | None:
+        """Return the last line of a file's chain, to be noted elsewhere; None without one."""
+        path = file_of(self.target) if self.is_chained else None
+        try:
+            head = None if path is None else kept_head(path)
+        except (OSError, StateError):
+            return None
+        return None if head is None else str(head)
 
 
 def _open_syslog(transport: Transport) -> Callable[[SplitResult, Chain | None], Sink]:

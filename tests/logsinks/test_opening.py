@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spoa.exceptions import SettingsError
-from spoa.logsinks.file import FileSink
+from spoa.logsinks.file import FileSink, head_path
 from spoa.logsinks.journald import JournaldSink
 from spoa.logsinks.opening import SCHEMES, LogSettings, check_target, file_of, mask_of, open_sink, try_sink
 from spoa.logsinks.stream import StreamSink
@@ -118,3 +118,19 @@ def test_keys_are_read_from_their_files_without_the_blanks_around_them(tmp_path:
     sink.write([row()])
     sink.close()
     assert json.loads((tmp_path / "log").read_text())["chain"]["alg"] == "hmac-sha256"
+
+
+def test_the_head_of_a_file_s_chain_is_told(tmp_path: Path) -> None:
+    settings = LogSettings(str(tmp_path / "log"), is_chained=True)
+    assert settings.head() is None
+    sink = open_sink(settings)
+    assert settings.head() is None
+    sink.write([row()])
+    sink.close()
+    head = settings.head()
+    assert head is not None
+    assert head.split(":")[1] == "1"
+    assert LogSettings(str(tmp_path / "log")).head() is None
+    assert LogSettings("-", is_chained=True).head() is None
+    head_path(tmp_path / "log").write_text('{"version": 9}')
+    assert settings.head() is None
