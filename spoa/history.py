@@ -28,10 +28,12 @@ from spoa.state import check_version, replace_file
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["KEPT_REVISIONS", "History", "Kept", "Rollback", "keep_files"]
+__all__ = ["KEPT_BYTES", "KEPT_REVISIONS", "History", "Kept", "Rollback", "keep_files"]
 
 #: How many revisions are kept.
 KEPT_REVISIONS: Final = 10
+#: Bytes that they may take; the newest and the one before are kept whatever they take.
+KEPT_BYTES: Final = 1 << 30
 #: Lines of `changes.jsonl` that are left when it has grown to twice as many.
 _KEPT_CHANGES: Final = 1000
 _SHOWN_CHANGES: Final = 20
@@ -105,16 +107,15 @@ class History:
     # -- revisions --------------------------------------------------------------------------------------------------
 
     def keep(self, kept: Kept, needed: Iterable[str]) -> None:
-        """Keep a revision whose files are kept, and drop the oldest beyond `KEPT_REVISIONS` that nobody needs.
+        """Keep a revision whose files are kept; drop the oldest that are too many or too large, and that nobody needs.
 
         Raises:
             StateError: it can't be written.
         """
         row = {"version": _VERSION, **asdict(kept)}
         replace_file(self._revisions / f"{kept.revision}.json", json.dumps(row).encode())
-        revisions = self.revisions()
         spared = {kept.revision, *needed}
-        for one in revisions[KEPT_REVISIONS:]:
+        for one in self._superfluous():
             if one.revision not in spared:
                 (self._revisions / f"{one.revision}.json").unlink(missing_ok=True)
         wanted = {digest for one in self.revisions() for digest in one.files.values()}
@@ -122,6 +123,18 @@ class History:
             for path in self.files.iterdir():
                 if path.name not in wanted:
                     path.unlink(missing_ok=True)
+
+    def _superfluous(self) -> list[Kept]:
+        """Return what goes beyond the count or the size that is kept: all behind the first that does."""
+        seen: dict[str, int] = {}
+        revisions = self.revisions()
+        for number, one in enumerate(revisions):
+            for digest in one.files.values():
+                with contextlib.suppress(OSError):
+                    seen[digest] = (self.files / digest).stat().st_size
+            if number >= KEPT_REVISIONS or (number > 1 and sum(seen.values()) > KEPT_BYTES):
+                return revisions[number:]
+        return []
 
     def revisions(self) -> list[Kept]:
         """Return what is kept, the newest first.

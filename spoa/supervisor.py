@@ -332,7 +332,7 @@ class Supervisor:
         return outcome
 
     async def _reload_on_signal(self) -> None:
-        await self._crew.tell("reopen")  # whoever rotates logs sends this signal too
+        self._spawn(self._crew.tell("reopen"))  # whoever rotates logs sends this signal too
         await self._reload("signal")
 
     async def _look_at_clock(self) -> None:

@@ -56,6 +56,17 @@ class TestRevisions:
         assert kept == [f"{number:012x}" for number in (*range(KEPT_REVISIONS + 3, 3, -1), 0)]
         assert len(list(history.files.iterdir())) == len(kept) + 1
 
+    def test_large_ones_are_fewer_but_the_one_before_always_stays(
+        self, history: History, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(spoa.history, "KEPT_BYTES", 25)
+        for number in range(5):
+            keep(history, f"{number:012x}", number, a=f"{number:010}", b="same")
+        assert [one.activated for one in history.revisions()] == [4, 3]
+        monkeypatch.setattr(spoa.history, "KEPT_BYTES", 1)
+        keep(history, f"{9:012x}", 9, a="9" * 10)
+        assert [one.activated for one in history.revisions()] == [9, 4]
+
     def test_it_is_written_out_as_it_was_also_what_lies_above_the_directory(
         self, history: History, tmp_path: Path
     ) -> None:

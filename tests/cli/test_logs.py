@@ -77,3 +77,20 @@ def test_without_an_agent_a_log_must_be_named(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "admin").write_text("nowhere at all")
     with pytest.raises(click.UsageError, match="name the decision log"):
         logs_of_agent(str(tmp_path))
+
+
+def test_files_that_the_agent_has_rotated_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "decisions.jsonl"
+    older = [
+        log.with_name(f"{log.name}.2026112{day}T000000Z{ending}") for day, ending in ((1, ".gz"), (0, ""), (2, ""))
+    ]
+    for path in (log, *older, log.with_name(f"{log.name}.chain")):
+        path.touch()
+    monkeypatch.setattr(Told, "place", str(log))
+    monkeypatch.delenv("SPOA_AUTHZ_ADMIN", raising=False)
+    with http.server.HTTPServer(("127.0.0.1", 0), Told) as server:
+        (tmp_path / "admin").write_text(f"127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        assert logs_of_agent(str(tmp_path)) == (older[1], older[0], older[2], log)
+        thread.join(10)
