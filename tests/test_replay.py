@@ -246,7 +246,7 @@ def test_whatever_was_decided_is_decided_again_or_left_open(document: dict[str, 
         "0123456789ab",
     )
     replay = Replay(found)
-    for request in asked:
+    for number, request in enumerate(asked):
         for cert in (ALICE.der, None):
             if cert is not None:
                 request.cert, request.used, request.verify = cert, True, 0
@@ -257,9 +257,8 @@ def test_whatever_was_decided_is_decided_again_or_left_open(document: dict[str, 
             row = json.loads(line_of(entry))
             assert replay.judge(row).tag in {"same", "undetermined"}
             # What is masked is not guessed either.
-            for name in MASKABLE:
-                masked = Mask((name,), b"key").apply(json.loads(json.dumps(row)))
-                assert replay.judge(masked).tag in {"same", "undetermined"}, name
+            name = tuple(MASKABLE)[number % len(MASKABLE)]
+            assert replay.judge(Mask((name,), b"key").apply(row)).tag in {"same", "undetermined"}, name
 
 
 def masked(*names: str, **given: Any) -> dict[str, Any]:
