@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from spoa.logchain import Head, KeptHead, read_link
-from spoa.logsinks.sink import RetryError, encode, new_head
+from spoa.logsinks.sink import encode, new_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FileSink", "Rotation", "head_path", "kept_head", "rotated_files"]
 
-_LOCK_PATIENCE: Final = 1.0
-_LOCK_INTERVAL: Final = 0.01
 #: Bytes at the end of a file in which its last line is looked for: twice the longest line.
 _TAIL: Final = 1 << 20
 #: Bytes at the begin of a file in which the time of its first line is looked for.
@@ -135,11 +133,7 @@ class FileSink:
                 raise
 
     def write(self, rows: Sequence[dict[str, Any]]) -> int:
-        """Write lines as far as the disk takes them whole.
-
-        Raises:
-            RetryError: somebody else keeps the file locked.
-        """
+        """Write lines as far as the disk takes them whole; whoever has the file locked is waited for."""
         plain = [encode(row) for row in rows]
         size = sum(map(len, plain)) + len(plain) * (1 if self._chain is None else _LINK_SIZE)
         with self._locked():
@@ -150,7 +144,7 @@ class FileSink:
 
     def reopen(self) -> None:
         """Open the file by its name again, if it is another one now."""
-        with contextlib.suppress(RetryError), self._locked():
+        with self._locked():
             pass
 
     def close(self) -> None:
@@ -184,16 +178,9 @@ class FileSink:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def _lock(self) -> None:
-        deadline = time.monotonic() + _LOCK_PATIENCE
-        while True:
-            try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise RetryError(f"{self._path} is locked by another process") from None
-                time.sleep(_LOCK_INTERVAL)
-            else:
-                return
+        # The system is fair: whoever tried now and then would starve beside a busy worker. A worker that
+        # hangs is replaced, which ends its lock.
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 
     def _is_current(self) -> bool:
         try:
