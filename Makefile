@@ -9,7 +9,7 @@ JOBS ?= 2
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$python; break; fi; done)
 
-.PHONY: help venv demo test lint types unit coverage integration interop proofs bench bench-quick bench-revocation docs format clean
+.PHONY: help venv demo test lint types unit coverage compiled compiled-test integration interop proofs bench bench-quick bench-revocation docs format clean faults soak monitoring console fuzz differential lock packages check-packages
 
 help:  ## This list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml
 	@echo "Installing spoa-authz and its tools into $(VENV) with $(PYTHON) …"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); $(PYTHON) -m virtualenv -q $(VENV); } \
 		|| { echo "This Python makes no virtual environments; on Debian: apt-get install python3-venv."; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fast,dev,haproxy]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fast,otel,dev,haproxy]'
 	@touch $@
 
 venv: $(VENV)/.installed  ## Install everything into .venv.
@@ -27,7 +27,7 @@ venv: $(VENV)/.installed  ## Install everything into .venv.
 demo: venv  ## A real HAProxy, real certificates, every kind of answer. KEEP=1 leaves it running.
 	@$(BIN)/python -m haproxy.demo $(if $(KEEP),--keep)
 
-test: venv lint types unit coverage integration  ## All that must hold before anything is merged.
+test: venv lint types unit coverage compiled-test integration  ## All that must hold before anything is merged.
 
 lint: venv
 	@$(BIN)/ruff check
@@ -38,10 +38,27 @@ types: venv
 
 unit: venv  ## Everything but HAProxy.
 	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m 'not integration' --cov --cov-report=
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m 'not integration and not browser and not monitoring' --cov --cov-report=
 
 coverage: venv  ## Lines and branches that the last `make unit` left out; agents in processes of their own aren't counted.
 	@$(BIN)/coverage report
+
+# What is compiled can't be told from what isn't by any test of what it does.
+COMPILED := build/compiled
+COMPILED_TESTS := tests/spop tests/policy/test_path.py tests/policy/test_table.py tests/policy/test_evaluator.py \
+	tests/policy/test_properties.py tests/test_agent.py tests/test_answering.py tests/test_bundle.py tests/test_cache.py \
+	tests/test_peer.py tests/test_recall.py
+
+compiled: venv  ## A copy of this tree in build/compiled whose hot path is compiled to C.
+	@rm -rf $(COMPILED) && mkdir -p $(COMPILED)
+	@cp -r pyproject.toml README.md CHANGELOG.md LICENSE spoa policies haproxy docs tests benchmarks $(COMPILED)
+	@cd $(COMPILED) && find . -name '*.so' -delete && \
+		HATCH_BUILD_HOOK_ENABLE_MYPYC=true $(CURDIR)/$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w dist .
+	@ls $(COMPILED)/dist/*.whl
+
+compiled-test: compiled  ## The tests of the hot path, over what was compiled.
+	@cd $(COMPILED) && $(CURDIR)/$(BIN)/python -c 'import spoa.recall; assert spoa.recall.__file__.endswith(".so"), spoa.recall.__file__'
+	@cd $(COMPILED) && $(CURDIR)/$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m 'not interpreted and not integration' $(COMPILED_TESTS)
 
 integration: venv  ## The shipped configuration on real HAProxies, old engine and new.
 	@$(BIN)/python tests/haproxy_builds.py 2.8 3.2
@@ -51,8 +68,32 @@ interop: venv  ## The same on every HAProxy from 2.6 to 3.4.
 	@$(BIN)/python tests/haproxy_builds.py 2.6 2.8 3.0 3.2 3.4
 	@HAPROXY_VERSIONS=2.6,2.8,3.0,3.2,3.4 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m integration
 
+faults: venv  ## Whatever can go wrong, each under load: a table of wrong allows (none) and times to recover. An hour.
+	@rm -f .faults.jsonl
+	@$(BIN)/python tests/haproxy_builds.py 2.8 3.2
+	@SPOA_AUTHZ_FAULTS=full SPOA_AUTHZ_FAULTS_REPORT=.faults.jsonl $(BIN)/python -m pytest -q --timeout 600 tests/integration/faults
+
+MILLIONS ?= 20
+soak: venv  ## Memory over 20 million decisions on 100,000 certificates and paths, or MILLIONS=2. Some hours.
+	@SPOA_AUTHZ_SOAK_MILLIONS=$(MILLIONS) $(BIN)/python -m pytest -q -s --timeout 0 tests/integration/faults/test_memory.py
+
+monitoring: venv  ## Cause each alert on real agents, and have a real Prometheus notice. A minute or two.
+	@$(BIN)/python -m pytest -q -m monitoring
+
+console: venv  ## Drive the console in a headless Chromium from Debian, with hostile names. A minute.
+	@$(BIN)/python -m pytest -q -m browser
+
 proofs: venv  ## Ten thousand random pairs of policies, told apart by `diff` and by brute force. Half an hour.
 	@SPOA_AUTHZ_DIFF_PAIRS=10000 $(BIN)/python -m pytest -q --timeout 0 tests/test_difference.py
+
+fuzz: venv  ## Every reader under coverage-guided fuzzing, SECONDS=60 each; TARGET=name for one.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	@nice $(BIN)/python -m tests.fuzz.guided $(if $(TARGET),$(TARGET),--all) --seconds $(or $(SECONDS),60)
+
+differential: venv  ## 50,000 paths and 5,000 pieces of evidence, judged by us and by others; SEED=n for other ones.
+	@$(BIN)/python tests/haproxy_builds.py 2.6 2.8 3.0 3.2 3.4
+	@HAPROXY_VERSIONS=2.6,2.8,3.0,3.2,3.4 SPOA_AUTHZ_DIFFERENTIAL_PATHS=50000 SPOA_AUTHZ_DIFFERENTIAL_EVIDENCE=5000 \
+		SPOA_AUTHZ_DIFFERENTIAL_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -q --timeout 0 tests/differential
 
 bench: venv  ## Decisions a second and CPU a decision, of the agent as it runs.
 	@$(BIN)/python benchmarks/agent.py
@@ -63,12 +104,26 @@ bench-quick: venv  ## The same in a minute or two.
 bench-revocation: venv  ## What revocation lists of up to five million entries cost, replaced under load. QUICK=1 for less.
 	@$(BIN)/python benchmarks/revocation.py $(if $(QUICK),--quick)
 
-docs: venv  ## Write the generated parts of the reference anew.
+docs: venv  ## Write the generated parts of the reference, and the manual page, anew.
 	@$(BIN)/python -m docs.generate
+	@$(BIN)/python -m docs.manpage
+
+$(VENV)/.packages: pyproject.toml | venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[packages]'
+	@touch $@
+
+lock: $(VENV)/.packages  ## Pin anew, with hashes, what is installed with the agent and what builds it. Asks PyPI.
+	@$(BIN)/python -m deploy.lock
+
+packages: $(VENV)/.packages  ## Wheel, sdist, SBOM, Debian package, image and chart into dist/. Ten minutes; needs root and Debian's tools.
+	@$(BIN)/python -m deploy.packages
+
+check-packages: $(VENV)/.packages  ## Install what `make packages` built on clean machines, and use it. Ten minutes; needs root.
+	@$(BIN)/python -m pytest -q --no-cov --timeout 900 deploy/checks
 
 format: venv
 	@$(BIN)/ruff check --fix --quiet
 	@$(BIN)/ruff format --quiet
 
 clean:  ## Remove what was built here; leaves the cache of HAProxy builds.
-	rm -rf $(VENV) .demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* benchmarks/build
+	rm -rf $(VENV) .demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* .faults.jsonl benchmarks/build

@@ -1,4 +1,4 @@
-"""Fills the generated blocks of the documentation from the tables that the agent itself runs on.
+"""Fills the generated blocks of the documentation, and generated files, from the tables that the agent runs on.
 
 A page holds `<!-- generated: NAME -->` and `<!-- end of generated -->`; what stands between them is replaced by what
 `BLOCKS[NAME]` returns, and all else is written by hand. Run `python -m docs.generate` after a change of a table;
@@ -25,6 +25,7 @@ from spoa.facts import Missing
 from spoa.haproxy_config import ALWAYS_SENT, SAMPLES
 from spoa.lint.catalogue import ERRORS, WARNINGS, Advice
 from spoa.metrics import METRICS
+from spoa.monitoring import ALERTS, write_dashboard, write_rules
 from spoa.policy import grammar, oids
 from spoa.policy.casegrammar import TESTS
 from spoa.policy.listfile import LIST_FILE
@@ -33,15 +34,17 @@ from spoa.policy.scalars import Choice
 from spoa.policy.shapes import UNSET, AnyOf, Field, ListOf, MapOf, Named, OneOrMany, Record
 from spoa.settings import OPTIONS, environment_name
 from spoa.spop import TRANSITIONS, DataType, Happening, Role, State, Status
+from tests.fuzz.targets import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from spoa.policy.reading import Shape
 
-__all__ = ["BLOCKS", "PAGES", "main", "outdated", "rendered", "slug"]
+__all__ = ["BLOCKS", "PAGES", "commands", "main", "outdated", "rendered", "slug", "value_of"]
 
 PAGES: Final = Path(__file__).parent
+_ROOT: Final = PAGES.parent
 _BLOCK: Final = re.compile(
     r"(?P<open>^<!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<close>^<!-- end of generated -->)",
     re.DOTALL | re.MULTILINE,
@@ -189,7 +192,7 @@ def _data_types() -> str:
 # -- command line and settings ----------------------------------------------------------------------------------
 
 
-def _commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
     """Yield a command, or each of those below it."""
     if not isinstance(command, click.Group):
         yield name, command
@@ -198,19 +201,20 @@ def _commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Co
     for word in command.list_commands(context):
         child = command.get_command(context, word)
         assert child is not None
-        yield from _commands(child, f"{name} {word}")
+        yield from commands(child, f"{name} {word}")
 
 
 def _option_row(option: click.Option) -> tuple[str, str]:
     flags = ", ".join(f"`{flag}`" for flag in option.opts)
-    value = option.metavar or ("" if option.is_flag else _value_of(option.type))
+    value = option.metavar or ("" if option.is_flag else value_of(option.type))
     text = option.help or ""
     if option.show_default and isinstance(option.default, str | int) and option.default is not False:
         text += f" Default `{option.default}`."
     return f"{flags} {value}".strip(), text + (" Compulsory." if option.required else "")
 
 
-def _value_of(kind: click.ParamType[Any]) -> str:
+def value_of(kind: click.ParamType[Any]) -> str:
+    """Return what stands for the value of an option."""
     if isinstance(kind, click.Choice):
         return " or ".join(f"`{word}`" for word in kind.choices)
     return {"integer range": "N", "integer": "N"}.get(kind.name, kind.name.upper())
@@ -235,7 +239,7 @@ def _command_line() -> str:
         top = verbs.get_command(context, verb)
         assert top is not None
         sections.append(f"## {verb}\n\n{VERBS[verb].summary}")
-        for name, command in _commands(top, verb):
+        for name, command in commands(top, verb):
             sections += _command_section(verb, name, command)
     return "\n\n".join(sections)
 
@@ -294,12 +298,42 @@ def _findings(table: Mapping[str, Advice]) -> str:
     return "\n\n".join(f"### {code}\n\n{advice.meaning}\n\n{advice.remedy}" for code, advice in table.items())
 
 
+def _alerts() -> str:
+    rows = (
+        (f"[`{alert.name}`]({alert.runbook}.md)", alert.severity, alert.lasts, f"`{alert.expr}`") for alert in ALERTS
+    )
+    return _table(("alert", "severity", "lasts", "while"), rows)
+
+
+#: Files that are generated whole.
+FILES: Final[Mapping[str, Callable[[], str]]] = {
+    "deploy/monitoring/spoa-authz.rules.yaml": write_rules,
+    "deploy/monitoring/spoa-authz.dashboard.json": write_dashboard,
+    "docs/reference/decision-log.schema.json": lambda: json.dumps(json_schema(), indent=2) + "\n",
+}
+
+
+def _fuzz_targets() -> str:
+    rows = (
+        (
+            f"`{target.name}`",
+            (inspect.getdoc(target.read) or "").partition("\n")[0],
+            ", ".join(f"`{error.__name__}`" for error in target.documented) or "nothing",
+            str(target.longest),
+        )
+        for target in TARGETS.values()
+    )
+    return _table(("target", "what must hold", "may raise", "bytes tried"), rows)
+
+
 BLOCKS: Final[Mapping[str, Callable[[], str]]] = {
+    "alerts": _alerts,
     "arguments": _arguments,
     "command-line": _command_line,
     "data-types": _data_types,
     "decision-fields": _decision_fields,
     "doctor-findings": _doctor_findings,
+    "fuzz-targets": _fuzz_targets,
     "findings-errors": lambda: _findings(ERRORS),
     "findings-warnings": lambda: _findings(WARNINGS),
     "metrics": _metrics,
@@ -331,12 +365,6 @@ BLOCKS: Final[Mapping[str, Callable[[], str]]] = {
 }
 
 
-#: Whole files that are generated: name → what makes them.
-FILES: Final[Mapping[str, Callable[[], str]]] = {
-    "reference/decision-log.schema.json": lambda: json.dumps(json_schema(), indent=2) + "\n",
-}
-
-
 def rendered(text: str) -> str:
     """Return a page with all its generated blocks as they must be now.
 
@@ -354,10 +382,10 @@ def outdated() -> dict[Path, str]:
     """Return page or file → what it must be, of those that are not."""
     texts = {page: page.read_text(encoding="utf-8") for page in sorted(PAGES.rglob("*.md"))}
     found = {page: new for page, old in texts.items() if (new := rendered(old)) != old}
-    for name, made in FILES.items():
-        path = PAGES / name
-        if path.parent.is_dir() and (not path.exists() or path.read_text(encoding="utf-8") != made()):
-            found[path] = made()
+    for name, write in FILES.items():
+        path, new = _ROOT / name, write()
+        if not path.exists() or path.read_text(encoding="utf-8") != new:
+            found[path] = new
     return found
 
 
@@ -370,7 +398,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for page, text in pages.items():
         if not is_check:
             page.write_text(text, encoding="utf-8")
-        sys.stdout.write(f"{page.relative_to(PAGES)} {'is out of date' if is_check else 'written'}\n")
+        name = page.relative_to(PAGES if page.is_relative_to(PAGES) else _ROOT)
+        sys.stdout.write(f"{name} {'is out of date' if is_check else 'written'}\n")
     return 1 if is_check and pages else 0
 
 

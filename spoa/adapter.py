@@ -203,13 +203,21 @@ class Answers:
 
     def without_days(self, judgement: Judgement) -> bytes:
         """Return the actions but `days_left`, which differs between certificates that are judged alike."""
-        decision = judgement.decision
+        actions = self.of_decision(judgement.decision)
+        return actions + self.path(judgement.path) if judgement.path else actions
+
+    def of_decision(self, decision: Decision) -> bytes:
+        """Return the actions that are the same wherever *decision* is the answer."""
         actions = self._written.get(decision)
         if actions is None:
             if len(self._written) >= REMEMBERED:
                 self._written.clear()
             actions = self._written[decision] = self._write(decision)
-        return actions + _set_text(b"path", judgement.path) if judgement.path else actions
+        return actions
+
+    def path(self, text: str) -> bytes:
+        """Return the action that sets `path`."""
+        return _set_text(b"path", text)
 
     def days_left(self, days: int) -> bytes:
         """Return the action that sets `days_left`."""

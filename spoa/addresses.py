@@ -1,4 +1,4 @@
-"""Addresses as options name them: a host and a port, or the path of a unix socket."""
+"""Addresses as options name them: a host and a port, the path of a unix socket, or a socket that systemd passes."""
 
 from __future__ import annotations
 
@@ -7,28 +7,38 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Address", "read_address"]
+__all__ = ["Address", "read_address", "read_listen_address"]
 
 _PORT: Final = re.compile(r"\d{1,5}")
 _LAST_PORT: Final = 65535
+_PASSED: Final = re.compile(r"systemd:([\w.@-]{1,255})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to listen: a host and a TCP port, or the path of a unix socket (then `host` is empty, `port` 0)."""
+    """Where to listen: a host and a TCP port, or the path of a unix socket (then `host` is empty, `port` 0).
+
+    With `passed`, all that is known is the name under which the service manager passes sockets that listen already.
+    """
 
     host: str
     port: int
     path: str = ""
+    passed: str = ""
 
     def __str__(self) -> str:
+        if self.passed:
+            return f"systemd:{self.passed}"
         if self.path:
             return f"unix:{self.path}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def is_local(self) -> bool:
-        """Say whether only this machine can reach it: a unix socket, a loopback address or `localhost`."""
+        """Say whether only this machine can reach it: a unix socket, a loopback address or `localhost`.
+
+        Of one that is passed that can only be said when it is there.
+        """
         if self.path or self.host == "localhost":
             return True
         try:
@@ -58,3 +68,17 @@ def read_address(text: str) -> Address:
     if not separator or not host or not _PORT.fullmatch(port) or int(port) > _LAST_PORT:
         raise ValueError(f"write HOST:PORT, [IPv6]:PORT or unix:/PATH, not {text!r}")
     return Address(host, int(port))
+
+
+def read_listen_address(text: str) -> Address:
+    """Read what `read_address` reads, or `systemd:NAME`: the sockets of that FileDescriptorName.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if text.startswith("systemd:"):
+        match = _PASSED.fullmatch(text)
+        if match is None:
+            raise ValueError(f"name a socket that systemd passes, as in systemd:spop, not {text!r}")
+        return Address("", 0, passed=match[1])
+    return read_address(text)

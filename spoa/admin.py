@@ -2,7 +2,7 @@
 
 A request that changes something needs the unix socket, whose file mode decides who gets in, or the bearer token. One
 that only looks is answered where its `Host` is an address or a name of this machine: a web page that has its own name
-resolve to loopback gets nothing.
+resolve to loopback gets nothing, also where the unix socket was forwarded to a port of whoever browses.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from socket import SO_PEERCRED, SOL_SOCKET
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -25,15 +26,18 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from spoa.console import Console
     from spoa.reload import Outcome
 
 __all__ = ["Admin", "Sources"]
 
 _REJECTED: Final = 422
 _SHUTDOWN_TIMEOUT: Final = 1.0
-_MAX_BODY: Final = 1 << 16
+_MAX_BODY: Final = 1 << 18
 _MAX_REASON: Final = 1000
 _CREDENTIALS: Final = struct.Struct("3i")
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +60,14 @@ class Admin:
         host: the configured host, whose name is then accepted too; empty for a unix socket.
         token_file: holds the bearer token, read anew for each request so that it can be rotated; None: only the unix
             socket may change anything.
+        console: answers below `/console`; None for no console.
     """
 
-    def __init__(self, sources: Sources, host: str, token_file: Path | None) -> None:
+    def __init__(self, sources: Sources, host: str, token_file: Path | None, console: Console | None = None) -> None:
         self._sources = sources
         self._host = host
         self._token_file = token_file
+        self._console = console
         self._runner: web.AppRunner | None = None
 
     async def start(self, listener: socket.socket) -> None:
@@ -74,6 +80,8 @@ class Admin:
         app.router.add_post("/reload", self._changing(self._sources.reload))
         app.router.add_post("/promote", self._changing(self._sources.promote))
         app.router.add_post("/rollback", self._roll_back)
+        if self._console is not None:
+            self._console.add_to(app, self._may_change)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT)
         await self._runner.setup()
         await web.SockSite(self._runner, listener).start()
@@ -82,10 +90,13 @@ class Admin:
         """Answer what is under way and close the socket."""
         if self._runner is not None:
             await self._runner.cleanup()
+        if self._console is not None:
+            await self._console.close()
 
     @web.middleware
     async def _check_host(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        if not _is_unix(request) and not self._is_our_name(request.headers.get("Host", "")):
+        is_checked = not _is_unix(request) or _is_browser(request)  # a browser that a forwarded socket is open to
+        if is_checked and not self._is_our_name(request.headers.get("Host", "")):
             raise web.HTTPMisdirectedRequest(text="this host name is not served here\n")
         response: web.StreamResponse = await handler(request)
         return response
@@ -135,11 +146,15 @@ class Admin:
         return _answer(await self._sources.rollback(revision, _peer(request), reason[:_MAX_REASON]))
 
     async def _check_change(self, request: web.Request) -> None:
+        """Refuse a change to whoever may not make it, and log who asked for one."""
+        if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
+            raise web.HTTPForbidden(text="not from another site\n")
         if not await self._may_change(request):
             raise web.HTTPUnauthorized(
                 headers={"WWW-Authenticate": "Bearer"},
                 text="use the unix socket, or the token of --admin-token-file\n",
             )
+        _log.info("a change was asked for", path=request.path, by=request.remote or "unix socket")
 
     async def _may_change(self, request: web.Request) -> bool:
         if _is_unix(request):
@@ -174,6 +189,10 @@ def _peer(request: web.Request) -> str:
 
 def _dumps(value: object) -> str:
     return json.dumps(value, indent=1) + "\n"
+
+
+def _is_browser(request: web.Request) -> bool:
+    return "Origin" in request.headers or "Sec-Fetch-Site" in request.headers
 
 
 def _is_unix(request: web.Request) -> bool:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from spoa.authorizer import Policy
     from spoa.decision_log import DecisionLog
     from spoa.metrics import Samples
+    from spoa.tracing import Tracing
 
 __all__ = ["Agent"]
 
@@ -48,6 +49,7 @@ class Agent:
         decision_log: where decisions go, or None.
         clock: seconds since the epoch.
         send: passes questions about certificates on, whose answers come to `take`; None where nobody can be asked.
+        tracing: is told of requests that waited.
     """
 
     def __init__(
@@ -58,11 +60,12 @@ class Agent:
         decision_log: DecisionLog | None = None,
         clock: Callable[[], float] = time.time,
         send: Callable[[list[dict[str, str]]], None] | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._limits = limits
         self._clock = clock
         self._floor = clock_floor
-        self._answering = Answering(policy, limits, clock, decision_log, send)
+        self._answering = Answering(policy, limits, clock, decision_log, send, tracing)
         self._peers: set[Peer] = set()
         self._listeners: Sequence[socket.socket] = ()
         self._accepting: set[socket.socket] = set()
@@ -73,9 +76,10 @@ class Agent:
         self._sweeping: asyncio.TimerHandle | None = None
         self._openings = Openings()
         self._turning: asyncio.TimerHandle | None = None
+        self._is_clock_usable = True
         self._drain_started = 0.0
         self._is_empty = asyncio.Event()
-        self._set_circumstances()
+        self.set_clock_floor(clock_floor)
 
     @property
     def policy(self) -> Policy:
@@ -107,6 +111,7 @@ class Agent:
     def set_clock_floor(self, floor: float) -> None:
         """Take over the time before which the clock can't be right, seconds since the epoch."""
         self._floor = floor
+        self._answering.watch_clock(floor, self._set_circumstances)
         self._set_circumstances()
 
     def set_openings(self, openings: Openings) -> None:
@@ -158,6 +163,7 @@ class Agent:
         """Tell the policy whether the clock can be right, and which switches are open; none is by a wrong clock."""
         now, policy = self._clock(), self.policy
         policy.clock_usable = now >= self._floor
+        self._tell_of_clock(usable=policy.clock_usable)
         policy.switches, until = self._openings.in_force(policy.model.switches, int(now))
         if not policy.clock_usable:
             policy.switches = frozenset()
@@ -166,6 +172,18 @@ class Agent:
             self._turning = None
         if until < NEVER:  # the sweep would notice too, up to a second late
             self._turning = asyncio.get_running_loop().call_later(max(0.0, until - now), self._set_circumstances)
+
+    def _tell_of_clock(self, *, usable: bool) -> None:
+        """Log that the clock has turned unusable, or usable again: whoever runs the agent must mend the one, not it."""
+        if usable == self._is_clock_usable:
+            return
+        self._is_clock_usable = usable
+        if usable:
+            _log.warning("the clock can be right again")
+        else:
+            _log.error(
+                "the clock can't be right, so certificates are denied", newest_time_less_an_hour=int(self._floor)
+            )
 
     def _accept_more(self) -> None:
         loop = asyncio.get_running_loop()

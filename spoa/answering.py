@@ -21,6 +21,7 @@ from spoa.metrics import REQUEST_BUCKETS, Histogram
 from spoa.policy.model import Reason
 from spoa.recall import Recall
 from spoa.spop import ConnectionBroken, HealthCheckReceived, HelloReceived, Status
+from spoa.tracing import Tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -68,6 +69,7 @@ class Answering:
         decision_log: where decisions go after their answer is out; None for nowhere.
         send: passes questions about certificates on, whose answers come to `take`; None where there is nobody to ask,
             and requests are judged by what is known.
+        tracing: is told of requests that waited.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Answering:
         clock: Callable[[], float],
         decision_log: DecisionLog | None,
         send: Callable[[list[dict[str, str]]], None] | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._policy = policy
         self._answers = Answers(policy.revision)
@@ -84,7 +87,10 @@ class Answering:
         self._deadline = limits.deadline
         self._patience = limits.deadline - min(_RESERVE, limits.deadline / 4)
         self._clock = clock
+        self._floor = 0.0
+        self._turned: Callable[[], object] | None = None
         self._decision_log = decision_log
+        self._tracing = tracing or Tracing()
         self._hellos = 0
         self._notifies = 0
         self._without_verdict = 0
@@ -120,6 +126,11 @@ class Answering:
         if self._comparison is not None and self._comparison.candidate.blocks is not policy.blocks:
             self.compare_with(self._comparison.candidate)
 
+    def watch_clock(self, floor: float, turned: Callable[[], object]) -> None:
+        """Have `turned` called before anything is judged by a clock that has passed *floor*, whichever way it went."""
+        self._floor = floor
+        self._turned = turned
+
     def compare_with(self, candidate: Policy | None) -> None:
         """Judge every request under a candidate too, from the next read on; None ends that. What was counted is kept.
 
@@ -146,25 +157,29 @@ class Answering:
         started: float,
         client: Client | None = None,
     ) -> tuple[int, bool]:
-        """Answer the events from index `at` on, as many as one turn allows, with one call of `write`.
+        """Answer the events from index `at` on, of which there is one, as many as one turn allows, with one `write`.
 
         `started` says when they were read, by `perf_counter`. A `client` may be owed answers that have to wait.
         Returns the index to go on from, and whether the connection's last word was written.
         """
-        now = self._clock()
+        now = self._time()
         begun = passed = perf_counter()
         revision = self._policy.revision
         answers: list[bytes] = []
         judged: list[tuple[Request, Judgement]] = []
-        is_last = False
-        while at < len(events) and not is_last and passed - begun <= _TURN:
-            portion = events[at : at + _LOOK] if len(events) > _LOOK else events
+        total = len(events)
+        while True:
+            portion = events if total <= _LOOK else events[at : at + _LOOK]
             if passed - started > self._deadline:
                 is_last = self._refuse_all(connection, portion, answers, judged)
             else:
                 is_last = self._judge(connection, portion, now, answers, judged, client, started)
             at += len(portion)
+            if is_last or at >= total:
+                break
             passed = perf_counter()
+            if passed - begun > _TURN:
+                break
         write(b"".join(answers))
         count = len(judged) + self._unlogged
         if self._policy.switches:
@@ -206,6 +221,13 @@ class Answering:
             found["decision_log_lines_total", ()] = self._decision_log.written
             found["decision_log_dropped_total", ()] = self._decision_log.dropped
         return found
+
+    def _time(self) -> float:
+        now = self._clock()
+        # A clock that is set back must not make one expired certificate good again, also not until the next sweep.
+        if self._turned is not None and (now >= self._floor) != self._policy.clock_usable:
+            self._turned()
+        return now
 
     def _judge(
         self,
@@ -319,7 +341,7 @@ class Answering:
 
     def _resume(self, waiting: Sequence[Waiting]) -> None:
         """Judge requests that have waited; the answers for one client go out in one write."""
-        now = self._clock()
+        now = self._time()
         owed: dict[Client, list[bytes]] = {}
         for one in waiting:
             judged: list[tuple[Request, Judgement]] = []
@@ -337,6 +359,7 @@ class Answering:
             latency = perf_counter() - one.started
             self._notifies += 1
             self._seconds.observe(latency)
+            self._tracing.waited(one.request.id, latency, judged[0][1] if judged else None)
             if self._decision_log is not None:
                 self._decision_log.record(now, latency, judged, self._policy.revision, self._policy.switches)
         for client, answers in owed.items():

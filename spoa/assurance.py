@@ -42,13 +42,15 @@ if TYPE_CHECKING:
     from spoa.revocation.ocsp_memory import CertificateKey
     from spoa.revocation.trust import Path
 
-__all__ = ["NOT_CHECKED", "Assurance", "Assured", "Authorities", "Question", "denial_for", "rules_of"]
+__all__ = ["NOT_CHECKED", "Assurance", "Assured", "Authorities", "Question", "denial_for", "disagreeing", "rules_of"]
 
 #: Revocation state of certificates whose issuer says `none`.
 NOT_CHECKED: Final = "not_checked"
 #: Seconds after which a failure is judged again: time alone may end it.
 _PATIENCE: Final = 60
 _MAX_ABOVE: Final = 8
+#: Between what OCSP and what lists say, where they don't agree.
+_DISAGREE: Final = "/"
 
 
 class Question(NamedTuple):
@@ -109,13 +111,20 @@ def rules_of(revocation: Revocation) -> Rules:
 def denial_for(revocation: Revocation, state: str) -> Denial | None:
     """Return why a certificate is denied of which every source of its issuer says the same; None where it isn't.
 
-    Revoked denies also where nothing is checked.
+    Revoked denies also where nothing is checked. Sources may also disagree, see `disagreeing`.
     """
+    by_ocsp, _, by_crl = state.partition(_DISAGREE)
     if state == State.REVOKED or not revocation.is_checked:
         return REVOCATION_REASONS[state] if state == State.REVOKED else None
-    answers = [_answer(source, revocation, State(state)) for source in _sources(revocation)]
+    said = {Source.OCSP: State(by_ocsp), Source.CRL: State(by_crl or by_ocsp)}
+    answers = [_answer(source, revocation, said[source]) for source in _sources(revocation)]
     found = verdict(answers, Combine(revocation.combine))
     return None if found.is_allowed else REVOCATION_REASONS[found.state]
+
+
+def disagreeing(by_ocsp: str, by_crl: str) -> str:
+    """Return as one state for `denial_for` what OCSP says and what the revocation lists do."""
+    return f"{by_ocsp}{_DISAGREE}{by_crl}"
 
 
 def _sources(revocation: Revocation) -> Iterator[Source]:

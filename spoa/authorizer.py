@@ -275,6 +275,22 @@ class Policy:
                     judgement.revocation = revocation if _is_checked(standing) or reason else NOT_CHECKED
         return judgement
 
+    def judge_but_path(self, request: Request, standing: Standing, now: int) -> int | Decision | None:
+        """Return what is settled about a request whatever canonical path it names: conjunctions, or a gate's decision.
+
+        Args:
+            request: one that came past the gates that ask for no certificate; None where it did not.
+            standing: of its certificate.
+            now: seconds since the epoch.
+        """
+        values = request_values(request, self.model.defaults, now if self.clock_usable else None)
+        if isinstance(values, Reason):
+            return None
+        reason = self._refusal(standing, now, "")
+        if reason is not None:
+            return self.evaluator.gate(reason)
+        return standing.who & self.evaluator.table.request_but_path(values)
+
     def evaluate(self, request: Request, now: float) -> Judgement:
         """Return the answer to a request that an embedding program made; one with a wrong type in it is malformed.
 
@@ -316,6 +332,10 @@ class Policy:
             standing.since = now
             self._standings.put(der, standing)
         return standing
+
+    def standings(self) -> list[Standing]:
+        """Return what is in memory of certificates, each once."""
+        return list({**self._standings.older, **self._standings.younger}.values())
 
     def forget(self, der: bytes) -> bool:
         """Judge a certificate anew, since more is known of it now. A CA's concerns all; False where that was so."""
@@ -432,6 +452,7 @@ class Policy:
                 name: {"entries": len(index), "soonest_expiry": None if soonest[name] >= NEVER else soonest[name]}
                 for name, index in self.lists.items()
             },
+            "authorities": {name: {"soonest_expiry": self.issuers.soonest_expiry(name)} for name in self.issuers.names},
             "issuers": {
                 issuer.name: {"revocation": {"state": NOT_CHECKED, "reason": issuer.revocation.none}}
                 for issuer in self.model.issuers

@@ -23,10 +23,20 @@ class Blocker(Followed[BlockList]):
     Args:
         state_dir: where the list is.
         swap: puts a list, as text, to use in every worker or in none; raises WorkerError.
+        changed: told of blocks that came and went.
     """
 
-    def __init__(self, state_dir: Path, swap: Callable[[str], Awaitable[None]]) -> None:
-        super().__init__(state_dir / FILE, BlockList.from_text, swap, "block list")
+    def __init__(
+        self,
+        state_dir: Path,
+        swap: Callable[[str], Awaitable[None]],
+        changed: Callable[[str, set[str], set[str]], object] = lambda *_: None,
+    ) -> None:
+        super().__init__(state_dir / FILE, BlockList.from_text, swap, "block list", changed)
+
+    def names(self, value: BlockList) -> set[str]:
+        """Return the targets that are blocked."""
+        return {target_text(block.target) for block in value.blocks}
 
     @property
     def blocks(self) -> BlockList:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from spoa.assurance import denial_for
 from spoa.authorizer import Subject
+from spoa.circumstances import circumstances
 from spoa.facts import ABSENT
 from spoa.listindex import Kind
 from spoa.policy import oids
-from spoa.policy.casegrammar import REVOCATIONS
 from spoa.policy.cases import BLANK
 from spoa.policy.classes import address_classes, name_classes, text_classes, uri_classes
 from spoa.policy.conditions import AtLeast, Exact, effective_key_bits
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from spoa.authorizer import Policy
     from spoa.calls import Calls
+    from spoa.circumstances import Circumstance
     from spoa.facts import Certificate, Missing
     from spoa.memberships import Listed, Lists
     from spoa.policy.classes import Classes
@@ -63,14 +64,20 @@ class Caller(NamedTuple):
     Attributes:
         subjects: the certificate as each policy sees it; None for an anonymous request.
         written: the certificate as a policy test states it.
-        revocation: what every source says.
+        circumstance: what the sources of revocation say.
         is_stated: a policy test can state all of it, for each of the policies.
     """
 
     subjects: list[Subject | None]
     written: Subject | None
-    revocation: str
+    circumstance: Circumstance
     is_stated: bool
+
+    @property
+    def revocation(self) -> dict[str, object]:
+        """What a policy test says of revocation: its key, or nothing where that is good or can't be stated."""
+        one = self.circumstance
+        return {} if one.is_good or one.note else {"revocation": one.states[0]}
 
 
 class _Attribute(NamedTuple):
@@ -115,8 +122,7 @@ class Callers:
         self._lifetimes = self._make_lifetimes()
         self._make_lists(lists, calls)
         self._has_several = {name: self._several(name) for name in (_CN, "uri_san") if name in self._attributes}
-        states = REVOCATIONS if self._differs(lambda issuer: issuer.revocation) else REVOCATIONS[:1]
-        self._revocation = dict(zip(states, circuit.choice(len(states)), strict=True))
+        self._circumstances = self._make_circumstances()
         self._meeting: dict[tuple[str, int, bool], int] = {}
 
     # -- what there is -----------------------------------------------------------------------------------------
@@ -224,6 +230,16 @@ class Callers:
         named = (literal for literal, entry in self._entries.items() if name in entry.members[side])
         return self._circuit.any_of((self._lists.get(name, FALSE), *named))
 
+    def _make_circumstances(self) -> dict[Circumstance, int]:
+        """Return what may be said of revocation: the literals of a choice."""
+        known = [[self._settings(side, signer) for side in range(len(signer))] for signer in self._signers]
+        several = circumstances(known)
+        chosen = dict(zip(several, self._circuit.choice(len(several)), strict=True))
+        for one, literal in chosen.items():
+            if one.signers:
+                self._circuit.demand((-literal, *(self._signed_by[number] for number in sorted(one.signers))))
+        return chosen
+
     def _several(self, attribute: str) -> int:
         """Return the literal that holds where an attribute has several values; else it has one at most."""
         literals = self._attributes[attribute].literals
@@ -247,8 +263,8 @@ class Callers:
             (Reason.UNSAFE_ATTRIBUTE, self._is_outside_domain(side)),
         ):
             yield reason, self._circuit.all_of((-self.anonymous, literal))
-        for state, literal in self._revocation.items():
-            for reason, signed in self._denials(side, state).items():
+        for one, literal in self._circumstances.items():
+            for reason, signed in self._denials(side, one.states[side]).items():
                 yield reason, self._circuit.all_of((-self.anonymous, literal, self._circuit.any_of(signed)))
 
     def _signed(self, side: int, holds: Callable[[Issuer | None], object]) -> int:
@@ -263,7 +279,7 @@ class Callers:
         found: dict[Reason, list[int]] = {}
         for literal, signer in zip(self._signed_by, self._signers, strict=True):
             issuer = self._settings(side, signer)
-            reason = None if issuer is None or state == REVOCATIONS[0] else denial_for(issuer.revocation, state)
+            reason = None if issuer is None else denial_for(issuer.revocation, state)
             if reason is not None:
                 found.setdefault(reason, []).append(literal)
         return found
@@ -358,7 +374,7 @@ class Callers:
         """Yield literals that make a certificate plainer, the more important ones first."""
         yield -self.anonymous
         yield from (-several for several in self._has_several.values())
-        yield self._revocation[REVOCATIONS[0]]
+        yield from self._circuit.preferences(list(self._circumstances.values()))
         for literals in (self._signed_by, self._keys.literals, self._lifetimes.literals):
             yield from self._circuit.preferences(literals)
         for attribute, (literals, values) in self._attributes.items():
@@ -371,9 +387,9 @@ class Callers:
 
     def found(self, now: int) -> Caller:
         """Return the caller that was found last, with a certificate in date at *now*."""
-        revocation = next(state for state, literal in self._revocation.items() if self._circuit.holds(literal))
+        circumstance = next(one for one, literal in self._circumstances.items() if self._circuit.holds(literal))
         if self._circuit.holds(self.anonymous):
-            return Caller([None] * len(self._policies), None, REVOCATIONS[0], is_stated=True)
+            return Caller([None] * len(self._policies), None, next(iter(self._circumstances)), is_stated=True)
         signer = self._signers[next(n for n, one in enumerate(self._signed_by) if self._circuit.holds(one))]
         entry = next((entry for literal, entry in self._entries.items() if self._circuit.holds(literal)), None)
         lifetime = next(length for one, length in zip(*self._lifetimes, strict=True) if self._circuit.holds(one))
@@ -385,8 +401,12 @@ class Callers:
             known = {source.name: False for source in self._policies[side].model.lists}
             subjects.append(Subject(certificate, name, {**known, **flagged, **listed_on}))
         written = Subject(certificate, next(name for name in reversed(signer) if name), flagged)
-        is_stated = len(set(signer)) == 1 and not lifetime and (entry is None or entry.kind is not Kind.SHA1)
-        return Caller(subjects, written, revocation, is_stated)
+        is_stated = (
+            len(set(signer)) == 1
+            and not (lifetime or circumstance.note)
+            and (entry is None or entry.kind is not Kind.SHA1)
+        )
+        return Caller(subjects, written, circumstance, is_stated)
 
     def _certificate(self, entry: Listed | None) -> Certificate:
         fields: dict[str, Any] = {"subject": {}}

@@ -127,10 +127,8 @@ class Calls:
         normalises = {one.normalises_path for one in defaults}
         if not patterns and len(parameters) == len(normalises) == 1:
             return ["/x"]
-        paths = list(self._told("path", path_classes(patterns, parameters=True in parameters)))
-        written = list(paths)
-        if len(parameters) > 1:
-            written += [f"{path}x;p" if path.endswith("/") else f"{path};p" for path in paths]
+        classes = path_classes(patterns, parameters=True in parameters, are_told=len(parameters) > 1)
+        written = list(self._told("path", classes))
         if len(normalises) > 1:
             written += [f"/.{path}" for path in written]
         return [*dict.fromkeys(written), ABSENT, UNAVAILABLE]

@@ -140,6 +140,11 @@ class Crew:
         """The policy's own status, from whichever worker told it last."""
         return next((worker.policy for worker in self._workers if worker.policy), {})
 
+    @property
+    def content(self) -> dict[str, Any]:
+        """What the workers judge by: the bundle, what is imposed, and the evidence."""
+        return {"bundle": str(self._bundle), "imposed": self._imposed, "evidence": self._evidence}
+
     async def start(self, patience: float) -> None:
         """Start all workers on the bundle that was swapped in before, and wait until they serve.
 
@@ -278,8 +283,7 @@ class Crew:
         """Let a new worker serve what is active now."""
         try:
             async with self._swapping:
-                content = {"bundle": str(self._bundle), "imposed": self._imposed, "evidence": self._evidence}
-                await worker.link.ask("prepare", _PREPARE_TIMEOUT, **content)
+                await worker.link.ask("prepare", _PREPARE_TIMEOUT, **self.content)
                 await worker.link.ask("activate", _ACTIVATE_TIMEOUT)
                 worker.is_serving = True
                 if self._candidate:

@@ -58,7 +58,17 @@ def _record(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 _HEX64: Final = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
-_CERTIFICATE: Final = _record({name: _maybe() for name in ("sha256", "subject", "issuer", "serial", "not_after")})
+_OF_CERTIFICATE: Final = (
+    "sha256",
+    "subject",
+    "issuer",
+    "serial",
+    "not_after",
+    "spki_sha256",
+    "sha1",
+    "issuer_name",
+)
+_CERTIFICATE: Final = _record({name: _maybe() for name in _OF_CERTIFICATE})
 _DIFFERENCE: Final = _record({name: _text() for name in ("change", "verdict", "reason", "rule", "route")})
 _LINK: Final = _record(
     {
@@ -90,13 +100,14 @@ FIELDS: Final[Mapping[str, LogField]] = {
     ),
     "cert": LogField(
         {"oneOf": [{"type": "null"}, _CERTIFICATE]},
-        "`sha256`, `subject`, `issuer`, `serial`, `not_after`; only `sha256` where the certificate wasn't or couldn't "
-        "be read, null where none was sent.",
+        "`sha256`, `subject`, `issuer`, `serial`, `not_after`, `spki_sha256`, `sha1`, `issuer_name` (the issuer as the "
+        "policy names it, empty for a stranger); only `sha256` where the certificate wasn't or couldn't be read, null "
+        "where none was sent.",
     ),
     "src": LogField(_maybe(), "As sent; null where it wasn't."),
     "method": LogField(_maybe(), "As sent; null where it wasn't."),
     "host": LogField(_maybe(), "As sent; null where it wasn't."),
-    "path": LogField(_maybe(), "As sent, never with its query; null where it wasn't."),
+    "path": LogField(_maybe(), "As sent, never with its query; that of `OPTIONS *` is `*`; null where it wasn't."),
     "latency_us": LogField(
         {"type": "integer", "minimum": 0},
         "Microseconds from the frame read to the answer written, with all that was answered in the same turn.",
@@ -113,7 +124,9 @@ FIELDS: Final[Mapping[str, LogField]] = {
         "`rule`, `route`; such decisions are written whatever `--log-allows` says.",
     ),
     "schema": LogField({"type": "integer", "minimum": 1}, "Version of the schema, 1."),
-    "masked": LogField(_NAMES, "What `--decision-log-mask` replaced, by name."),
+    "masked": LogField(
+        _NAMES, "What `--decision-log-mask` replaced, by name; with `sha256` also `spki_sha256` and `sha1`."
+    ),
     "cut": LogField(_NAMES, "Texts that were cut to 512 characters, to fit into a datagram.", is_always_there=False),
     "chain": LogField(
         _LINK,

@@ -19,7 +19,7 @@ import structlog
 
 from spoa.assurance import NOT_CHECKED
 from spoa.decision_fields import SCHEMA
-from spoa.facts import Missing
+from spoa.facts import ABSENT, Missing
 from spoa.logsinks.sink import RetryError, encode
 from spoa.masking import Mask
 
@@ -86,6 +86,11 @@ def _instant(seconds: int) -> str | None:
         return None
 
 
+def _path(entry: Entry) -> str | None:
+    """Return the path; that of `OPTIONS *`, which HAProxy does not send, is told from one that nobody could see."""
+    return "*" if entry.path is ABSENT and entry.method == "OPTIONS" else _text(entry.path)
+
+
 def _text(value: str | Missing) -> str | None:
     return None if isinstance(value, Missing) else value
 
@@ -111,10 +116,12 @@ def _detail(judgement: Judgement) -> str:
     return standing.assured.detail
 
 
-def _certificate(certificate: Certificate | None, sha256: bytes) -> dict[str, Any] | None:
+_UNREAD: Final = ("subject", "issuer", "serial", "not_after", "spki_sha256", "sha1", "issuer_name")
+
+
+def _certificate(certificate: Certificate | None, sha256: bytes, issuer: str | None) -> dict[str, Any] | None:
     if certificate is None:
-        unknown = dict.fromkeys(("subject", "issuer", "serial", "not_after"))
-        return {"sha256": sha256.hex(), **unknown} if sha256 else None
+        return {"sha256": sha256.hex(), **dict.fromkeys(_UNREAD)} if sha256 else None
     serial = certificate.serial
     return {
         "sha256": _digits(certificate.sha256),
@@ -122,6 +129,10 @@ def _certificate(certificate: Certificate | None, sha256: bytes) -> dict[str, An
         "issuer": certificate.issuer_text,
         "serial": None if isinstance(serial, Missing) else f"{serial:x}",
         "not_after": _instant(certificate.not_after),
+        # By these lists find it, too; what names it must be masked with it, as `spoa.masking` says.
+        "spki_sha256": _digits(certificate.spki_sha256),
+        "sha1": _digits(certificate.sha1),
+        "issuer_name": issuer or "",
     }
 
 
@@ -137,7 +148,8 @@ def row_of(entry: Entry) -> dict[str, Any]:
     """Return what the line of a decision holds."""
     decision = entry.judgement.decision
     difference = entry.judgement.difference
-    source = entry.source
+    source, standing = entry.source, entry.judgement.standing
+    issuer = None if standing is None else standing.issuer
     return {
         "time": _timestamp(entry.now),
         "id": entry.id,
@@ -151,11 +163,11 @@ def row_of(entry: Entry) -> dict[str, Any]:
         "revision": entry.revision,
         "shadow": decision.shadow,
         "revocation": entry.judgement.revocation,
-        "cert": _certificate(entry.judgement.certificate, entry.sha256),
+        "cert": _certificate(entry.judgement.certificate, entry.sha256, issuer),
         "src": None if isinstance(source, Missing) else str(ipaddress.ip_address(source)),
         "method": _text(entry.method),
         "host": _text(entry.host),
-        "path": _text(entry.path),
+        "path": _path(entry),
         "latency_us": round(entry.latency * 1e6),
         "detail": entry.detail,
         "break_glass": list(entry.switches),

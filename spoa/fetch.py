@@ -26,6 +26,7 @@ from spoa.circuit import Circuit, CircuitState
 from spoa.connector import ATTEMPT, Attempt, Connector, FetchProblem, Refusal, Resolver
 from spoa.exceptions import SpoaError
 from spoa.lookup import Lookup
+from spoa.tracing import Tracing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -169,13 +170,18 @@ class Fetcher:
     Args:
         lookup: returns the addresses of a host name, or raises OSError.
         tls: whom to believe in https; None: the authorities of the system, or those of `SSL_CERT_FILE`.
+        tracing: is told of every fetch.
     """
 
     def __init__(
-        self, lookup: Callable[[str], Awaitable[Sequence[str]]] | None = None, tls: ssl.SSLContext | None = None
+        self,
+        lookup: Callable[[str], Awaitable[Sequence[str]]] | None = None,
+        tls: ssl.SSLContext | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._lookup = lookup or Lookup()
         self._tls = tls
+        self._tracing = tracing or Tracing()
         self._session: aiohttp.ClientSession | None = None
         self._turns = asyncio.Semaphore(MAX_FETCHES)
         self._hosts: dict[str, _Host] = {}
@@ -232,8 +238,9 @@ class Fetcher:
         deadline = _now() + limits.total
         try:
             attempt.check_target()
-            async with self._turn(target, deadline):
-                return await self._ask(attempt, limits, deadline, _Request(body, headers or {}, sink))
+            with self._tracing.span("fetch", {"server.address": target.authority}):
+                async with self._turn(target, deadline):
+                    return await self._ask(attempt, limits, deadline, _Request(body, headers or {}, sink))
         except Refusal as refusal:
             raise FetchError(target, refusal.kind, refusal.detail, refusal.status) from refusal
 

@@ -32,6 +32,7 @@ class Followed(Generic[T]):
         read: makes a value of its bytes; raises PolicyError.
         swap: puts the text to use in every worker; raises WorkerError.
         what: what the file is, for the log.
+        changed: told, after a change, of the file's name and of what came into it and went from it, as `names` has it.
 
     Attributes:
         value: what is in force.
@@ -39,12 +40,18 @@ class Followed(Generic[T]):
     """
 
     def __init__(
-        self, path: Path, read: Callable[[bytes], T], swap: Callable[[str], Awaitable[None]], what: str
+        self,
+        path: Path,
+        read: Callable[[bytes], T],
+        swap: Callable[[str], Awaitable[None]],
+        what: str,
+        changed: Callable[[str, set[str], set[str]], object] = lambda *_: None,
     ) -> None:
         self._path = path
         self._read = read
         self._swap = swap
         self._what = what
+        self._changed = changed
         self._text: bytes | None = None
         self.value = read(b"")
         self.problem = ""
@@ -62,9 +69,22 @@ class Followed(Generic[T]):
             self.problem = str(error)
             _log.error(f"the {self._what} can't be used; what was in force stays so", problem=self.problem)
             return False
+        before, after = self.names(self.value), self.names(value)
         is_first, self._text, self.value, self.problem = self._text is None, text, value, ""
         self.told(is_first=is_first)
+        if not is_first and before != after:
+            self._changed(self.name, after - before, before - after)
         return True
+
+    def names(self, value: T) -> set[str]:
+        """Return what a value holds, a text for each thing in it."""
+        del value
+        return set()
+
+    @property
+    def name(self) -> str:
+        """The file's name in the state directory."""
+        return self._path.name
 
     def told(self, *, is_first: bool) -> None:
         """Tell the log what is in force now."""

@@ -32,17 +32,27 @@ class Glass(Followed[Openings]):
     Args:
         state_dir: where the file is.
         swap: puts openings, as text, to use in every worker; raises WorkerError.
+        changed: told of openings that came and went.
 
     Attributes:
         switches: those of the active policy.
     """
 
-    def __init__(self, state_dir: Path, swap: Callable[[str], Awaitable[None]]) -> None:
-        super().__init__(state_dir / FILE, Openings.from_text, swap, "break-glass file")
+    def __init__(
+        self,
+        state_dir: Path,
+        swap: Callable[[str], Awaitable[None]],
+        changed: Callable[[str, set[str], set[str]], object] = lambda *_: None,
+    ) -> None:
+        super().__init__(state_dir / FILE, Openings.from_text, swap, "break-glass file", changed)
         self.switches: tuple[Switch, ...] = ()
         self._open: frozenset[str] = frozenset()
         self._opened = 0
         self._reminded = 0.0
+
+    def names(self, value: Openings) -> set[str]:
+        """Return what was opened, by whom and for which ticket."""
+        return {f"{one.switch}, ticket {one.ticket}, by {one.by or 'nobody says'}" for one in value.openings}
 
     def use(self, switches: tuple[Switch, ...]) -> None:
         """Let the switches of another policy be opened from now on, and no others."""

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from spoa.policy.casegrammar import REVOCATIONS
 from spoa.solver import FALSE
 from spoa.transcript import keys_of_test
 from spoa.verdicts import Verdict, World
@@ -118,8 +117,7 @@ class Search:
         assert decision.log_reason == "ok", "circuit and policy judge differently"
         caller = occasion.caller
         keys = keys_of_test(occasion.request, occasion.now, subject=caller.written, switches=occasion.switches)
-        revocation = {} if caller.revocation == REVOCATIONS[0] else {"revocation": caller.revocation}
-        return {**keys, **revocation, "rule": decision.rule}
+        return {**keys, **caller.revocation, "rule": decision.rule}
 
 
 def _conjunctions(invariant: Invariant) -> Iterator[Conjunction]:

@@ -80,6 +80,7 @@ class Authority:
         key: its public key.
         key_sha256: SHA-256 of the key's own encoding; equal for equal keys, however a certificate writes them.
         key_identifier: its subjectKeyIdentifier, if it has one.
+        not_after: when it expires, seconds since the epoch.
     """
 
     issuer: str
@@ -88,6 +89,7 @@ class Authority:
     key: PublicKey
     key_sha256: bytes
     key_identifier: bytes | None
+    not_after: int
 
 
 class SharedKey(NamedTuple):
@@ -167,6 +169,10 @@ class Issuers:
     def certificates(self, issuer: str) -> tuple[bytes, ...]:
         """Return the CA certificates (DER) of one issuer, in the order given; empty for an unknown name."""
         return tuple(authority.der for authority in self._authorities if authority.issuer == issuer)
+
+    def soonest_expiry(self, issuer: str) -> int | None:
+        """Return when the first CA certificate of an issuer expires, seconds since the epoch; None without one."""
+        return min((one.not_after for one in self._authorities if one.issuer == issuer), default=None)
 
     def issuer_of(self, der: bytes) -> str | None:
         """Return the name of the issuer that signed a certificate, or None; never raises.
@@ -260,6 +266,7 @@ def _authority(issuer: str, der: bytes) -> Authority:
         key=key,
         key_sha256=hashlib.sha256(encoded).digest(),
         key_identifier=identifier.digest if isinstance(identifier, x509.SubjectKeyIdentifier) else None,
+        not_after=int(certificate.not_valid_after_utc.timestamp()),
     )
 
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from spoa.sdprotocol import VARIABLES
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -24,8 +26,11 @@ _MAX_REPORT: Final = 64 << 20
 
 
 def child_environment() -> dict[str, str]:
-    """Return the environment in which a child process finds this very package, wherever the agent was started."""
-    environment = dict(os.environ)
+    """Return the environment in which a child process finds this very package, wherever the agent was started.
+
+    What the service manager says there is for the agent's first process only.
+    """
+    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     root = str(Path(__file__).resolve().parent.parent)
     if not root.endswith("-packages"):
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH"))))

@@ -50,11 +50,9 @@ class Finding(NamedTuple):
 def sighting_of(key: Key, sightings: Sightings | None) -> Sighting | None:
     """Return when the certificate of a key was seen; None where it wasn't, or where logs can't tell.
 
-    Decision logs name certificates by their SHA-256 alone.
+    Older decision logs name certificates by their SHA-256 alone.
     """
-    if sightings is None or key.kind is not Kind.SHA256:
-        return None
-    return sightings.by_sha256.get(key.digest)
+    return None if sightings is None else sightings.by_key.get((key.kind, key.digest))
 
 
 def audit(
@@ -75,8 +73,8 @@ def audit(
         sightings: what decision logs tell; None leaves out what depends on them.
     """
     found = [*_ending(lists, now, ahead), *_twice(lists)]
-    # A log without allows shows the denied alone, and would call everybody else unused; so would one that masks.
-    if sightings is not None and sightings.allows and not sightings.masked:
+    # A log without allows shows the denied alone, and would call everybody else unused.
+    if sightings is not None and sightings.allows:
         found += _unseen(lists, now, unused, sightings)
     order = {text.file: number for number, text in enumerate(lists)}
     return tuple(sorted(found, key=lambda one: (order[one.file], one.line, one.code)))
@@ -117,7 +115,7 @@ def _unseen(lists: Sequence[ListText], now: int, unused: int, sightings: Sightin
     assert since is not None
     for file, entry in _entries(lists):
         place = (file, entry.first + 1)
-        if entry.key.kind is not Kind.SHA256:
+        if entry.key.kind not in sightings.kinds - sightings.masked:
             continue
         own = sighting_of(entry.key, sightings)
         successor = sighting_of(entry.keys[-1], sightings) if entry.next else None

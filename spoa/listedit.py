@@ -191,7 +191,7 @@ def _believed(before: ListText, lines: Iterable[str | None], wanted: list[tuple[
     Raises:
         ListError: they don't.
     """
-    text = "".join(line for line in lines if line is not None).encode()
+    text = "".join(line for line in lines if line is not None).encode(errors="surrogateescape")
     try:
         after = ListText(text, before.file)
         found: list[tuple[object, ...]] | None = [entry.says for entry in after.entries]

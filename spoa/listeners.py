@@ -1,4 +1,4 @@
-"""Listening sockets: bound once by the supervisor, shared by all workers."""
+"""Listening sockets: bound once by the supervisor, or passed to it by the service manager; shared by all workers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from spoa.addresses import Address
 from spoa.exceptions import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["BACKLOG", "address_of", "bind", "bind_all", "close_all", "remove_file"]
+__all__ = ["BACKLOG", "address_of", "bind", "close_all", "obtain", "removable_address_of", "remove_file"]
 
 #: Connections that the system holds for us; HAProxy re-opens all of its own at once when it is reloaded.
 BACKLOG: Final = 4096
@@ -44,27 +44,72 @@ def bind(address: Address, option: str, patience: float | None = None) -> socket
             time.sleep(0.05)
 
 
-def bind_all(addresses: Iterable[Address]) -> list[socket.socket]:
-    """Bind every address, or none.
+def obtain(
+    listen: Iterable[Address],
+    admin: Address | None,
+    passed: Mapping[str, tuple[int, ...]],
+    *,
+    is_admin_remote: bool = False,
+) -> tuple[list[socket.socket], socket.socket | None]:
+    """Bind every address or take it over, or none.
+
+    Args:
+        listen: where HAProxy connects.
+        admin: the admin address, if there is one.
+        passed: name → descriptors of the sockets that the service manager passes.
+        is_admin_remote: whether the admin address may be one that other machines reach.
+
+    Returns:
+        The sockets for HAProxy, several where several are passed under one name; and the admin address's.
 
     Raises:
-        SettingsError: one can't be used.
+        SettingsError: an address can't be used, is not passed, or a socket is passed that no address names.
     """
-    bound: list[socket.socket] = []
+    left = dict(passed)
+    listeners: list[socket.socket] = []
     try:
-        bound.extend(bind(address, "listen") for address in addresses)
-    except SettingsError:
-        close_all(bound)
+        for address in listen:
+            listeners += _obtained(address, left, "listen")
+        admins = _obtained(admin, left, "admin") if admin is not None else []
+        listeners += admins
+        _check_obtained(admins, left, is_admin_remote=is_admin_remote)
+    except BaseException:
+        close_all(listeners)
         raise
-    return bound
+    return [one for one in listeners if one not in admins], admins[0] if admins else None
+
+
+def _obtained(address: Address, left: dict[str, tuple[int, ...]], option: str) -> list[socket.socket]:
+    if address.passed:
+        return _take_over(address, left.pop(address.passed, ()), option)
+    return [bind(address, option)]
+
+
+def _check_obtained(admins: list[socket.socket], left: Mapping[str, tuple[int, ...]], *, is_admin_remote: bool) -> None:
+    if left:
+        # Whoever connects there would wait for an answer for ever.
+        names = ", ".join(f"systemd:{name}" for name in sorted(left))
+        raise SettingsError("listen", f"systemd passes sockets that no address names: {names}")
+    if len(admins) > 1:
+        raise SettingsError("admin", f"systemd passes {len(admins)} sockets under that name; it can be one")
+    address = address_of(admins[0]) if admins else None
+    if address is not None and not address.is_local and not is_admin_remote:
+        raise SettingsError(
+            "admin", f"{address} can be reached from elsewhere; use loopback, unix:/PATH, or add --admin-remote"
+        )
 
 
 def close_all(listeners: Iterable[socket.socket]) -> None:
-    """Close listening sockets, and remove those of them that have a file."""
+    """Close listening sockets, and remove the files of those that were bound here."""
     for listener in listeners:
-        address = address_of(listener)
+        address = removable_address_of(listener)
         listener.close()
         remove_file(address)
+
+
+def removable_address_of(listener: socket.socket) -> Address | None:
+    """Say where a socket is bound; None when it is closed, or is the service manager's, who goes on listening."""
+    return None if isinstance(listener, _Passed) else address_of(listener)
 
 
 def remove_file(address: Address | None) -> None:
@@ -81,6 +126,29 @@ def address_of(listener: socket.socket) -> Address | None:
     except OSError:
         return None
     return Address("", 0, name) if isinstance(name, str) else Address(name[0], name[1])
+
+
+class _Passed(socket.socket):
+    """A socket that the service manager bound, and whose file is not ours to remove."""
+
+
+def _take_over(address: Address, descriptors: tuple[int, ...], option: str) -> list[socket.socket]:
+    if not descriptors:
+        raise SettingsError(option, f"systemd passes no socket as {address}; is its socket unit started?")
+    taken: list[socket.socket] = []
+    try:
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)  # noqa: FBT003 -- the system's own interface
+            listener = _Passed(fileno=descriptor)
+            taken.append(listener)
+            listener.settimeout(0)
+    except OSError as error:
+        close_all(taken)
+        raise SettingsError(option, f"a descriptor of {address} is no socket: {error.strerror}") from error
+    if all(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for one in taken):  # only stream sockets do
+        return taken
+    close_all(taken)
+    raise SettingsError(option, f"{address} is no stream socket that listens")
 
 
 def _bind_tcp(address: Address) -> socket.socket:

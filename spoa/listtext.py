@@ -169,7 +169,8 @@ class ListText:
         if report.errors:
             raise PolicyError(tuple(problem for problem in report.problems if not problem.is_warning))
         self.warnings: tuple[Problem, ...] = report.problems
-        self.lines = text.decode().split("\n")
+        # A comment may have bytes of another encoding, which are to stay as they are.
+        self.lines = text.decode(errors="surrogateescape").split("\n")
         self.lines = [f"{line}\n" for line in self.lines[:-1]] + ([self.lines[-1]] if self.lines[-1] else [])
         self.entries = tuple(self._plain_entries() if rich is None else self._rich_entries(*rich))
 
@@ -242,7 +243,12 @@ class ListText:
             found = read_line(text)
             if found is not None:
                 tail = _TAIL.fullmatch(text)
-                yield Listed(Key(*found), number, number, comment=tail[1].strip() if tail else "")
+                yield Listed(Key(*found), number, number, comment=_shown(tail[1].strip()) if tail else "")
+
+
+def _shown(comment: str) -> str:
+    """Return a comment with a sign in the place of each byte that is no UTF-8."""
+    return comment.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _rich_key(kind: Kind, name: str, row: Reading) -> Key:

@@ -19,6 +19,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from spoa.spop.status import Status
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -82,6 +84,7 @@ METRICS: Final = (
     Metric(
         "request_duration_seconds", "histogram", "From a frame read to its answer written.", (), ((),), REQUEST_BUCKETS
     ),
+    Metric("request_deadline_seconds", "gauge", "Within this time every request is answered (`--deadline`)."),
     Metric("connections", "gauge", "Connections from HAProxy that are open.", (), ((),)),
     Metric("connections_total", "counter", "Connections accepted.", (), ((),)),
     Metric(
@@ -92,7 +95,13 @@ METRICS: Final = (
         _names("hello_timeout", "idle_timeout", "slow_peer", "drain"),
     ),
     Metric("frames_total", "counter", "Frames received and sent.", ("type",), _names("hello", "notify", "ack")),
-    Metric("protocol_errors_total", "counter", "Connections ended by a broken frame, by SPOP status.", ("status",)),
+    Metric(
+        "protocol_errors_total",
+        "counter",
+        "Connections ended by a broken frame, by SPOP status.",
+        ("status",),
+        _names(*(str(int(status)) for status in Status if status is not Status.NORMAL)),
+    ),
     Metric(
         "internal_errors_total",
         "counter",
@@ -113,6 +122,31 @@ METRICS: Final = (
         _names("activated", "unchanged", "rejected", "failed"),
     ),
     Metric("reload_duration_seconds", "histogram", "From a change noticed to its end.", (), ((),), RELOAD_BUCKETS),
+    Metric(
+        "policy_directory_in_force",
+        "gauge",
+        "1 while what the policy directory held at the last look is in force, or is what was rolled back from.",
+        (),
+        ((),),
+    ),
+    Metric(
+        "state_file_in_force",
+        "gauge",
+        "1 while a file of the state directory that people edit is what is in force, 0 where it can't be read.",
+        ("file",),
+    ),
+    Metric(
+        "issuer_certificate_expiry_timestamp_seconds",
+        "gauge",
+        "When the first CA certificate of an issuer expires.",
+        ("issuer",),
+    ),
+    Metric(
+        "client_certificates",
+        "gauge",
+        "Client certificates in memory by how long they are still valid; each worker counts its own.",
+        ("issuer", "left"),
+    ),
     Metric("list_entries", "gauge", "Entries of a list.", ("list",)),
     Metric("list_soonest_expiry_timestamp_seconds", "gauge", "When the next entry of a list expires.", ("list",)),
     Metric("blocks", "gauge", "Certificates, keys and serial numbers on the block list.", (), ((),)),
@@ -189,6 +223,7 @@ METRICS: Final = (
     ),
     Metric("revocation_circuit_open", "gauge", "1 while a host that failed too often is left alone.", ("host",)),
     Metric("workers", "gauge", "Workers that serve the active policy.", (), ((),)),
+    Metric("workers_wanted", "gauge", "Workers that should serve (`--workers`)."),
     Metric("worker_restarts_total", "counter", "Workers that died and were replaced.", (), ((),)),
 )
 

@@ -1,53 +1,65 @@
-r"""Answers remembered by the bytes that asked, in front of everything that costs more.
+"""Answers remembered by the bytes that asked, in front of everything that costs more.
 
 Theory: most requests differ in their certificate, or in the rest of the message, but seldom in both for the first time;
-and what is unique to each, the `id`, is never judged. So a payload is cut into three::
+what is unique to each, the `id`, is never judged; and a path that was never seen meets rules that were. So there are
+three memories, each asked where the one before has nothing to say (`cutting` tells how a payload is cut):
 
-    \x09authorize NB-ARGS \x04cert \x09 LENGTH | DER | all other arguments | \x02id \x08 LENGTH TEXT
-                                              known by DER   the question       left out
+1. The *question*, all but certificate and id. Certificates that no rule can tell apart share their questions.
+2. All but the path: the conjunctions that hold whatever the path is, and which answers followed for which paths.
+3. The certificate itself, without which neither is asked.
 
-Certificates that no rule can tell apart share one memory of questions. What is remembered was judged by the policy that
-this belongs to, and goes with it; a certificate is known only while its dates, its list entries and the evidence about
-its revocation stand still; whatever depends on the clock or on switches is forgotten when they move.
+What is remembered was judged by the policy that this belongs to, and goes with it; a certificate is known only while
+its dates, its list entries and the evidence about its revocation stand still; whatever depends on the clock or on
+switches is forgotten when they move.
 
-A payload that isn't cut like this is judged afresh, and so is a question that was asked only once: requests that never
-recur leave nothing behind but a hash.
+A payload that isn't cut like this is judged afresh, and so is what was asked only once: requests that never recur leave
+nothing behind but a hash.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from spoa.adapter import MESSAGE
 from spoa.authorizer import Judgement
 from spoa.cache import BoundedCache
-from spoa.exceptions import ProtocolError
-from spoa.spop import read_messages, write_varint
+from spoa.cutting import (
+    COUNT,
+    certificate_bounds,
+    head_of,
+    is_cut_at_id,
+    is_cut_at_path,
+    path_bounds,
+    question_end,
+)
+from spoa.policy.model import Decision
+from spoa.policy.path import canonical_path
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from spoa.adapter import Answers
     from spoa.authorizer import Policy, Standing
     from spoa.facts import Request
-    from spoa.policy.model import Decision, Reason
+    from spoa.policy.model import Reason
+
+    #: A decision, and the actions that tell of it but for the path and the days left.
+    Outcome: TypeAlias = tuple[Decision, bytes]
 
 __all__ = ["Known", "Recall"]
 
-#: Certificates and questions in half of a cache; some 1.5 kB and 0.5 kB each.
+#: Certificates, questions, and requests but for their path, in half of a cache; some 1.5, 0.5 and 0.6 kB each.
 CERTIFICATES: Final = 16384
 QUESTIONS: Final = 32768
-#: Questions seen once, of which only a hash is kept.
+REQUESTS: Final = 16384
+#: What was seen once, of which only a hash is kept.
 SEEN: Final = 65536
+#: Answers to different paths that are kept for requests that are alike but for it.
+OUTCOMES: Final = 1024
 
-_HEAD: Final = bytes((len(MESSAGE),)) + MESSAGE
-_COUNT: Final = len(_HEAD)
-_CERT: Final = b"\x04cert\x09"
-_LENGTH: Final = _COUNT + 1 + len(_CERT)
-_ID: Final = b"\x02id\x08"
+#: Bytes at the end of a certificate by which it is found.
+_TAIL: Final = 32
 _WITH_ID: Final = b"\x01"
 _WITHOUT_ID: Final = b"\x00"
-_SHORTEST: Final = _LENGTH + 2
-_ONE_BYTE: Final = 240
-_TWO_BYTES: Final = 128
 _MINUTE: Final = 60
 _DAY: Final = 86_400
 
@@ -56,14 +68,16 @@ class Known:
     """A certificate that passes or fails its gates in the same way from `since` until before `until`.
 
     Attributes:
+        der: the certificate.
         standing: what it amounts to.
         group: begins the keys of all questions of certificates that no rule can tell apart.
         days_left: the action that tells how long it is valid, and the number of days.
     """
 
-    __slots__ = ("days", "days_left", "group", "since", "standing", "until")
+    __slots__ = ("days", "days_left", "der", "group", "since", "standing", "until")
 
-    def __init__(self, standing: Standing, group: bytes, days: int, days_left: bytes) -> None:
+    def __init__(self, der: bytes, standing: Standing, group: bytes, days: int, days_left: bytes) -> None:
+        self.der = der
         self.standing = standing
         self.group = group
         self.days = days
@@ -79,18 +93,42 @@ class Known:
         return judgement
 
 
+class _AllButPath:
+    """A request of which only the path is left open.
+
+    Attributes:
+        holding: the conjunctions that hold as far as the path lets them.
+        identity: the first named identity of the certificate.
+        outcomes: what the path's own conjunctions led to; shared by all requests with the same two.
+        gate: what is answered whatever the path, as long as it is canonical.
+    """
+
+    __slots__ = ("gate", "holding", "identity", "outcomes")
+
+    def __init__(self, holding: int, identity: str, outcomes: dict[int, Outcome], gate: Outcome | None) -> None:
+        self.holding = holding
+        self.identity = identity
+        self.outcomes = outcomes
+        self.gate = gate
+
+
 class Recall:
     """The memory of one policy.
 
     Attributes:
-        hits, misses: questions answered from memory, and not.
+        hits, misses: requests answered from memory, and not.
     """
 
     def __init__(self, policy: Policy, answers: Answers) -> None:
         self._policy = policy
         self._answers = answers
+        self._table = policy.evaluator.table
+        self._normalises = policy.model.defaults.normalises_path
+        self._parameters = policy.model.defaults.allows_path_parameters
         self._is_timed = "time" in policy.evaluator.table.columns
-        self._circumstances: object = None
+        self._clock_usable = True
+        self._switches: frozenset[str] = frozenset()
+        self._minute = 0
         self._seen: set[int] = set()
         self.hits = 0
         self.misses = 0
@@ -98,7 +136,9 @@ class Recall:
 
     def _forget(self) -> None:
         self._known: BoundedCache[bytes, Known] = BoundedCache(CERTIFICATES)
-        self._questions: BoundedCache[bytes, tuple[Decision, bytes]] = BoundedCache(QUESTIONS)
+        self._questions: BoundedCache[bytes, Outcome] = BoundedCache(QUESTIONS)
+        self._requests: BoundedCache[tuple[bytes, bytes, bytes], _AllButPath] = BoundedCache(REQUESTS)
+        self._outcomes: dict[tuple[int, str], dict[int, Outcome]] = {}
         self._groups: dict[tuple[int, str, Reason | None], bytes] = {}
 
     def __len__(self) -> int:
@@ -107,62 +147,130 @@ class Recall:
     def look_around(self, now: int) -> None:
         """Forget every answer if the clock or a switch has moved past what it was given under; once for each read."""
         policy = self._policy
-        circumstances = (policy.clock_usable, policy.switches, now // _MINUTE if self._is_timed else 0)
-        if circumstances != self._circumstances:
-            self._circumstances = circumstances
+        minute = now // _MINUTE if self._is_timed else 0
+        if minute != self._minute or policy.switches != self._switches or policy.clock_usable is not self._clock_usable:
+            self._minute, self._switches, self._clock_usable = minute, policy.switches, policy.clock_usable
             self._forget()
 
     def forget(self, der: bytes) -> None:
         """Have a certificate judged anew when it comes again."""
-        self._known.pop(der)
+        self._known.pop(der[-_TAIL:])
 
     def forget_all(self) -> None:
         """Have everything judged anew."""
         self._forget()
 
-    # Hot path: the whole of a request that recurs. Benchmark: benchmarks/README.md, the recurring shapes.
+    # Hot path: the whole of a request that recurs. Benchmark: benchmarks/hotpath.py, the recurring shapes.
     def ask(self, payload: bytes, now: int) -> tuple[Known, Decision, bytes] | None:
         """Return what is known of the certificate, the decision and the actions, or None where nothing is."""
-        if payload[:_COUNT] != _HEAD or payload[_COUNT + 1 : _LENGTH] != _CERT or len(payload) < _SHORTEST:
+        bounds = certificate_bounds(payload)
+        if bounds is None:
             return None
-        start, length = _LENGTH + 1, payload[_LENGTH]
-        if length >= _ONE_BYTE:
-            high = payload[start]
-            if high >= _TWO_BYTES:
-                return None
-            length += high << 4
-            start += 1
-        end = start + length
-        known = self._known.get(payload[start:end])
+        start, end = bounds
+        if end - start < _TAIL:
+            return None
+        # A certificate ends with its signature, a few bytes of which find it; that it is the same is seen in place.
+        # Hashing all of it, as a key, costs 1 us more. Benchmark: benchmarks/hotpath.py.
+        known = self._known.get(payload[end - _TAIL : end])
         if known is None or not known.since <= now < known.until:
             return None
-        found = self._questions.get(known.group + _question(payload, end, _question_end(payload, end)))
-        if found is None:
+        if end - start != len(known.der) or not payload.startswith(known.der, start):
             return None
+        cut = question_end(payload, end)
+        question = known.group + _question(payload, end, cut, cut)
+        found = self._questions.get(question)
+        if found is None:
+            found = self._ask_but_path(known, payload, end, cut)
+            if found is None:
+                return None
+            if self._is_asked_again(question):
+                self._questions.put(question, found)
         self.hits += 1
         decision, actions = found
         return known, decision, actions + known.days_left
+
+    # Hot path: a request whose path was never seen. Benchmark: benchmarks/hotpath.py, the shape of new paths.
+    def _ask_but_path(self, known: Known, payload: bytes, end: int, cut: int) -> Outcome | None:
+        """Return the answer to a request of which all but the path is known."""
+        bounds = path_bounds(payload, end, cut)
+        if bounds is None:
+            return None
+        at, start, stop = bounds
+        request = self._requests.get((known.group, _question(payload, end, at, cut), payload[stop:cut]))
+        if request is None:
+            return None
+        path = canonical_path(
+            payload[start:stop].decode("latin-1"), normalise=self._normalises, parameters=self._parameters
+        )
+        if path is None:
+            return None
+        found = request.gate
+        if found is None:
+            bits = self._table.path(path)
+            found = request.outcomes.get(bits)
+            if found is None:
+                found = self._decide(request, bits)
+            if self._normalises:
+                return found[0], found[1] + self._answers.path(path.text)
+        return found
+
+    def _decide(self, request: _AllButPath, bits: int) -> Outcome:
+        decision = self._policy.evaluator.answer(request.holding & bits, request.identity, self._switches)
+        outcome = decision, self._answers.of_decision(decision)
+        if len(request.outcomes) >= OUTCOMES:
+            request.outcomes.clear()
+        request.outcomes[bits] = outcome
+        return outcome
 
     def remember(self, payload: bytes, request: Request, judgement: Judgement, now: int) -> None:
         """Keep the answer to *payload*, as judged just now, if it was asked before and is cut as it must be."""
         self.misses += 1
         standing, der, days = judgement.standing, request.cert, judgement.days_left
-        if standing is None or days is None or not isinstance(der, bytes) or request.malformed:
+        if standing is None or days is None or not isinstance(der, bytes) or request.malformed or len(der) < _TAIL:
             return
         if not standing.not_before <= now <= standing.not_after or standing.soft_fails or standing.questions:
             return  # soft fails are counted one by one, and whoever has a question must get to ask it
-        head = _HEAD + payload[_COUNT : _COUNT + 1] + _CERT + write_varint(len(der)) + der
+        head = head_of(payload, der)
         if not payload.startswith(head):
             return
-        cut = _question_end(payload, len(head))
+        end = len(head)
+        cut = question_end(payload, end)
         group = self._group(standing)
-        question = group + _question(payload, len(head), cut)
-        if not self._is_asked_again(question) or not _is_cut_at_id(payload, cut):
+        question = group + _question(payload, end, cut, cut)
+        is_again = self._is_asked_again(question)
+        is_known = self._remember_but_path(payload, request, standing, (group, end, cut), now)
+        if not (is_again or is_known) or not is_cut_at_id(payload, cut):
             return
-        known = self._known.get(der)
+        known = self._known.get(der[-_TAIL:])
         if known is None or known.standing is not standing or not known.since <= now < known.until:
-            self._known.put(der, Known(standing, group, days, self._answers.days_left(days)))
-        self._questions.put(question, (judgement.decision, self._answers.without_days(judgement)))
+            self._known.put(der[-_TAIL:], Known(der, standing, group, days, self._answers.days_left(days)))
+        if is_again:
+            self._questions.put(question, (judgement.decision, self._answers.without_days(judgement)))
+
+    def _remember_but_path(
+        self, payload: bytes, request: Request, standing: Standing, cuts: tuple[bytes, int, int], now: int
+    ) -> bool:
+        """Keep what is known of a request but for its path, if it is asked again; tell whether it is known."""
+        group, end, cut = cuts
+        bounds = path_bounds(payload, end, cut)
+        if bounds is None:
+            return False
+        at, _, stop = bounds
+        key = (group, _question(payload, end, at, cut), payload[stop:cut])
+        if self._requests.get(key) is not None:
+            return True
+        if not self._is_asked_again(key) or not is_cut_at_id(payload, cut) or not is_cut_at_path(payload, at):
+            return False
+        found = self._policy.judge_but_path(request, standing, now)
+        if found is None:
+            return False
+        if isinstance(found, Decision):
+            known = _AllButPath(0, "", {}, (found, self._answers.of_decision(found)))
+        else:
+            outcomes = self._outcomes.setdefault((found, standing.identity), {})
+            known = _AllButPath(found, standing.identity, outcomes, None)
+        self._requests.put(key, known)
+        return True
 
     def _group(self, standing: Standing) -> bytes:
         """Return a short name for all certificates that rules and gates can't tell apart."""
@@ -172,7 +280,7 @@ class Recall:
             group = self._groups[key] = len(self._groups).to_bytes(4)
         return group
 
-    def _is_asked_again(self, question: bytes) -> bool:
+    def _is_asked_again(self, question: object) -> bool:
         mark = hash(question)
         if mark in self._seen:
             return True
@@ -182,32 +290,9 @@ class Recall:
         return False
 
 
-def _question(payload: bytes, end: int, cut: int) -> bytes:
-    """Return what is asked of a certificate: NB-ARGS, whether an id was cut off, and the arguments between.
+def _question(payload: bytes, end: int, until: int, cut: int) -> bytes:
+    """Return what is asked of a certificate: NB-ARGS, whether an id was cut off, and the arguments from end to until.
 
     Without the second, a payload that breaks off where its id should begin would be taken for a whole one.
     """
-    return payload[_COUNT : _COUNT + 1] + (_WITH_ID if cut < len(payload) else _WITHOUT_ID) + payload[end:cut]
-
-
-def _question_end(payload: bytes, start: int) -> int:
-    """Return where a trailing `id` of less than 240 bytes begins, or the end of the payload."""
-    cut = payload.rfind(_ID, start, -1)
-    if cut < 0 or payload[cut + len(_ID)] >= _ONE_BYTE or cut + len(_ID) + 1 + payload[cut + len(_ID)] != len(payload):
-        return len(payload)
-    return cut
-
-
-def _is_cut_at_id(payload: bytes, cut: int) -> bool:
-    """Tell whether what was cut off is the last argument of the only message, and not bytes inside another value.
-
-    Decoding depends on nothing but what came before. So if all that stands before the cut is exactly one message of one
-    argument less, then after the same bytes there can only follow one `id`, whatever its text.
-    """
-    if cut == len(payload):
-        return True
-    without = payload[:_COUNT] + bytes((payload[_COUNT] - 1,)) + payload[_COUNT + 1 : cut]
-    try:
-        return len(read_messages(without)) == 1
-    except ProtocolError:
-        return False
+    return payload[COUNT : COUNT + 1] + (_WITH_ID if cut < len(payload) else _WITHOUT_ID) + payload[end:until]

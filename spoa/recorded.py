@@ -16,16 +16,27 @@ from typing import TYPE_CHECKING, Any, Final
 from spoa.decision_fields import check_version, hidden
 from spoa.facts import ABSENT, UNAVAILABLE, Request
 from spoa.identity import subject_from_text
+from spoa.listindex import Kind, serial_key
 from spoa.policy.cases import BLANK
+from spoa.policy.model import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
     from spoa.facts import Certificate, Missing, Unavailable
 
-__all__ = ["Sighting", "Sightings", "certificate_of", "read_decision", "request_of", "time_of"]
+__all__ = [
+    "Sighting",
+    "Sightings",
+    "certificate_of",
+    "digest_of",
+    "path_of",
+    "read_decision",
+    "request_of",
+    "time_of",
+]
 
-_SHA256_SIZE: Final = 32
+_SIZES: Final = {"sha256": 32, "spki_sha256": 32, "sha1": 20}
 
 
 def read_decision(line: bytes) -> dict[str, Any] | None:
@@ -68,18 +79,20 @@ class Sightings:
     """What decision logs tell of certificates.
 
     Attributes:
-        by_sha256: fingerprint → its sighting; also a certificate that was denied was seen.
+        by_key: kind and digest, as lists hold them → the sighting; also a certificate that was denied was seen.
+        kinds: what certificates are named by in the logs; older ones have the SHA-256 alone, and masked ones less.
         since, until: the first and last time in the logs, seconds since the epoch; None without any line.
         allows: how many allows the logs hold: without any, nobody can tell who is unused.
-        masked: how many certificates have no fingerprint there: with any, nobody can tell who wasn't seen.
+        masked: what certificates would be named by, had no line masked it: of these nobody can tell who wasn't seen.
         unreadable: how many lines were none.
     """
 
-    by_sha256: dict[bytes, Sighting] = field(default_factory=dict)
+    by_key: dict[tuple[Kind, bytes], Sighting] = field(default_factory=dict)
+    kinds: set[Kind] = field(default_factory=set)
     since: float | None = None
     until: float | None = None
     allows: int = 0
-    masked: int = 0
+    masked: set[Kind] = field(default_factory=set)
     unreadable: int = 0
 
     def read(self, lines: Iterable[bytes]) -> None:
@@ -97,23 +110,51 @@ class Sightings:
         self.until = when if self.until is None else max(self.until, when)
         is_allow = decision["verdict"] == "allow"
         self.allows += is_allow
-        digest = _digest(decision.get("cert"))
-        if digest is None:
-            self.masked += "sha256" in hidden(decision) and decision.get("cert") is not None
+        certificate = decision.get("cert")
+        if certificate is not None:
+            masked = hidden(decision)
+            self.masked |= {kind for name, kind in _KINDS.items() if name in masked}
+        for key in _keys(certificate):
+            self.kinds.add(key[0])
+            sighting = self.by_key.setdefault(key, Sighting(when, when))
+            sighting.first, sighting.last = min(sighting.first, when), max(sighting.last, when)
+            if is_allow:
+                sighting.allowed = max(sighting.allowed, when)
+
+
+#: Key of a certificate in the log → what it is in lists.
+_KINDS: Final = {
+    "sha256": Kind.SHA256,
+    "spki_sha256": Kind.SPKI_SHA256,
+    "sha1": Kind.SHA1,
+    "serial": Kind.SERIAL,
+}
+
+
+def _keys(certificate: object) -> Iterator[tuple[Kind, bytes]]:
+    """Yield all by which lists may name a certificate, as far as the log tells."""
+    if not isinstance(certificate, dict):
+        return
+    for name in _SIZES:
+        digest = digest_of(certificate, name)
+        if digest is not None:
+            yield _KINDS[name], digest
+    issuer, serial = certificate.get("issuer_name"), certificate.get("serial")
+    if isinstance(issuer, str) and issuer and isinstance(serial, str):
+        try:
+            yield Kind.SERIAL, serial_key(issuer, int(serial, 16))
+        except ValueError:
             return
-        sighting = self.by_sha256.setdefault(digest, Sighting(when, when))
-        sighting.first, sighting.last = min(sighting.first, when), max(sighting.last, when)
-        if is_allow:
-            sighting.allowed = max(sighting.allowed, when)
 
 
-def _digest(certificate: object) -> bytes | None:
-    text = certificate.get("sha256") if isinstance(certificate, dict) else None
+def digest_of(certificate: Mapping[str, object], name: str = "sha256") -> bytes | None:
+    """Return a digest that a line holds of its certificate; None where it doesn't."""
+    text = certificate.get(name)
     try:
         digest = bytes.fromhex(text) if isinstance(text, str) else b""
     except ValueError:
         return None
-    return digest if len(digest) == _SHA256_SIZE else None
+    return digest if len(digest) == _SIZES[name] else None
 
 
 # -- judged again -----------------------------------------------------------------------------------------------
@@ -124,22 +165,29 @@ def request_of(decision: dict[str, Any]) -> Request:
     masked = hidden(decision)
     decision = {**decision, **{name: None for name in masked if name in decision and name != "path"}}
     method, path = _text(decision.get("method")), _text(decision.get("path"))
-    where: str | Missing = UNAVAILABLE if path is None else path
-    if path is None and method == "OPTIONS":
-        where = ABSENT  # what the log calls null is `*` there; nothing else has a method and no path
-    elif "path" in masked:
-        where = UNAVAILABLE
     is_malformed = decision.get("reason") == "malformed_message"
     return Request(
         cert=ABSENT,
         used=decision.get("reason") == "certificate_unavailable",
         source=_address(decision.get("src")),
         method=UNAVAILABLE if method is None else method,
-        path=where,
+        path=UNAVAILABLE if "path" in masked else path_of(method, path, decision.get("reason")),
         host=_text(decision.get("host")) or UNAVAILABLE,
         id=_text(decision.get("id")) or "",
         malformed=(_text(decision.get("detail")) or "malformed_message") if is_malformed else "",
     )
+
+
+def path_of(method: str | None, path: str | None, reason: object) -> str | Missing:
+    """Return the path of a line: `*` is that of `OPTIONS *`, which HAProxy sends as no path at all.
+
+    One that HAProxy should have sent and did not was refused for it; any other that isn't there could not be seen.
+    """
+    if reason == Reason.PATH_NOT_CANONICAL:
+        return ABSENT if path is None else path
+    if path is None:
+        return UNAVAILABLE
+    return ABSENT if path == "*" and method == "OPTIONS" else path
 
 
 def certificate_of(decision: dict[str, Any], now: int) -> tuple[Certificate, str] | None:
@@ -149,7 +197,7 @@ def certificate_of(decision: dict[str, Any], now: int) -> tuple[Certificate, str
     """
     said = decision.get("cert")
     masked = hidden(decision)
-    digest = UNAVAILABLE if "sha256" in masked else _digest(said)
+    digest = UNAVAILABLE if "sha256" in masked else digest_of(said) if isinstance(said, dict) else None
     if digest is None or "subject" in masked or not isinstance(said, dict) or not isinstance(said.get("subject"), str):
         return None
     ends = time_of({"time": said.get("not_after")})
@@ -161,6 +209,8 @@ def certificate_of(decision: dict[str, Any], now: int) -> tuple[Certificate, str
     certificate = replace(
         BLANK,
         sha256=digest,
+        spki_sha256=digest_of(said, "spki_sha256") or UNAVAILABLE,
+        sha1=digest_of(said, "sha1") or UNAVAILABLE,
         serial=serial,
         subject=subject,
         subject_text=said["subject"],

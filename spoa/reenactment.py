@@ -1,7 +1,8 @@
 """The original beside the draft: the same requests through a real HAProxy and through the evaluator.
 
 HAProxy runs on what decides in the configuration, and on nothing else: its ACLs and rules, with a socket of our own in
-the place of its addresses, throw-away CAs in the place of its own, and backends that answer with their names.
+the place of its addresses, throw-away CAs in the place of its own, and backends that answer with their names. In `mode
+tcp` they pass the connection on to a frontend for each, which does.
 """
 
 from __future__ import annotations
@@ -114,6 +115,8 @@ def reduced(configuration: Configuration, proxies: Proxies, draft: Draft, bind: 
     """
     parts = ["global\n    maxconn 200\n"]
     frontend = draft.frontend
+    mode = "tcp" if draft.is_tcp else "http"
+    answers = _Answers(bind, is_tcp=draft.is_tcp)
     sections = {id(proxy.section): proxy for proxy in proxies.all}
     for section in configuration.sections:
         proxy = sections.get(id(section))
@@ -122,23 +125,23 @@ def reduced(configuration: Configuration, proxies: Proxies, draft: Draft, bind: 
         elif section.kind == "defaults":
             body = _section(_head(section.kind, section.name, section.parent), _kept(section.lines), files)
             parts.append(
-                f"{body}    mode http\n    timeout client 20s\n    timeout server 20s\n    timeout connect 5s\n"
+                f"{body}    mode {mode}\n    timeout client 20s\n    timeout server 20s\n    timeout connect 5s\n"
             )
         elif proxy is frontend or (proxy is not None and section.kind == "backend"):
             kind = "frontend" if proxy is frontend else "backend"
             body = _section(_head(kind, section.name, section.parent), _kept(section.lines), files)
             if proxy is frontend:
-                body += f"    mode http\n    bind {bind}\n    timeout client 20s\n"
+                body += f"    mode {mode}\n    bind {bind}\n    timeout client 20s\n"
                 if section.kind == "listen" or not draft.switches:
                     # One that says nowhere where to go is taken to serve by itself.
                     body += "    default_backend import-listen\n"
-                    parts.append(_answer("import-listen", section.name))
+                    parts.append(answers.of("import-listen", section.name))
             else:
-                body += _answer("", section.name)
+                body += answers.of("", section.name)
             parts.append(body)
     missing = {switch.backend for switch in draft.switches} - proxies.backends.keys()
-    parts += [_answer(name, name) for name in sorted(missing)]
-    return "\n".join(parts)
+    parts += [answers.of(name, name) for name in sorted(missing)]
+    return "\n".join([*parts, *answers.frontends])
 
 
 def _head(kind: str, name: str, parent: str) -> str:
@@ -160,11 +163,30 @@ def _section(head: str, lines: Iterable[Line], files: Mapping[str, str]) -> str:
     return f"{head}\n{''.join(body)}"
 
 
-def _answer(section: str, name: str) -> str:
-    head = f"backend {section}\n" if section else ""
-    return (
-        f"{head}    mode http\n    timeout server 20s\n    http-request return status 200 hdr {_MARK} {_quoted(name)}\n"
-    )
+class _Answers:
+    """What backends answer: their names, in TCP mode through frontends of their own.
+
+    Attributes:
+        frontends: sections of those.
+    """
+
+    def __init__(self, bind: str, *, is_tcp: bool) -> None:
+        self._folder = bind.partition(" ")[0].rpartition("/")[0]
+        self._is_tcp = is_tcp
+        self.frontends: list[str] = []
+
+    def of(self, section: str, name: str) -> str:
+        """Return the lines of a backend, behind its first line where *section* names it."""
+        head = f"backend {section}\n" if section else ""
+        answer = f"    http-request return status 200 hdr {_MARK} {_quoted(name)}\n"
+        if not self._is_tcp:
+            return f"{head}    mode http\n    timeout server 20s\n{answer}"
+        number = len(self.frontends)
+        socket_name = f"{self._folder}/back-{number}.sock"
+        self.frontends.append(
+            f"frontend import-answer-{number}\n    mode http\n    bind {socket_name}\n    timeout client 20s\n{answer}"
+        )
+        return f"{head}    mode tcp\n    timeout server 20s\n    timeout connect 5s\n    server import {socket_name}\n"
 
 
 # -- certificates -----------------------------------------------------------------------------------------------
@@ -239,20 +261,22 @@ class _Conversation:
 
     def ask(self, sample: Sample) -> tuple[int, str]:
         """Return the status and the backend's name."""
+        if not sample.method:
+            self.close()  # a connection is judged once
         if self._connection is not None:
             try:
                 return self._asked(sample)
             except (OSError, http.client.HTTPException):
                 self.close()
         try:
-            self._connect()
+            self._connect(sample.sni or None)
             return self._asked(sample)
         except (OSError, http.client.HTTPException):
             # A rule that closes the connection without an answer refuses as well.
             self.close()
             return http.client.FORBIDDEN, ""
 
-    def _connect(self) -> None:
+    def _connect(self, sni: str | None) -> None:
         plain = socket.socket(socket.AF_UNIX)
         try:
             plain.settimeout(_SECONDS)
@@ -260,18 +284,19 @@ class _Conversation:
             version = ipaddress.ip_address(self._source).version
             here = "127.0.0.1" if version == 4 else "::1"  # noqa: PLR2004 -- the PROXY protocol names both the same way
             plain.sendall(f"PROXY TCP{version} {self._source} {here} 40000 443\r\n".encode())
-            self._connection = self._context.wrap_socket(plain)
+            self._connection = self._context.wrap_socket(plain, server_hostname=sni)
         except OSError:
             plain.close()
             raise
 
     def _asked(self, sample: Sample) -> tuple[int, str]:
         assert self._connection is not None
-        lines = [f"{sample.method} {sample.path} HTTP/1.1", f"Host: {sample.host}"]
+        method = sample.method or "GET"
+        lines = [f"{method} {sample.path or '/'} HTTP/1.1", f"Host: {sample.host or 'localhost'}"]
         lines += [f"{name}: {value}" for name, value in sample.headers.items()]
-        lines += ["Content-Length: 0"] if sample.method not in {"GET", "HEAD"} else []
+        lines += ["Content-Length: 0"] if method not in {"GET", "HEAD"} else []
         self._connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
-        answer = http.client.HTTPResponse(self._connection, method=sample.method)
+        answer = http.client.HTTPResponse(self._connection, method=method)
         answer.begin()
         answer.read()
         if answer.will_close:
@@ -340,7 +365,14 @@ def reenact(
         HaproxyRefusedError: it doesn't start.
     """
     pki = _Pki(draft, now)
-    trials = trials_of(draft.refusals, draft.switches, draft.lists, read, allows_anonymous=draft.allows_anonymous)
+    trials = trials_of(
+        draft.refusals,
+        draft.switches,
+        draft.lists,
+        read,
+        allows_anonymous=draft.allows_anonymous,
+        is_tcp=draft.is_tcp,
+    )
     members = _members(trials.clients, pki, folder)
     files, lists = _lists(draft, read, members, folder)
     tried = with_issuers(draft, pki.ders())

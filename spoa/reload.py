@@ -83,6 +83,7 @@ class Reloader:
 
     Attributes:
         rollback: the rollback in force, or None.
+        is_directory_good: what the directory held at the last look was activated, or is what was rolled back from.
     """
 
     directory: Path
@@ -91,6 +92,7 @@ class Reloader:
     build_timeout: float = BUILD_TIMEOUT
     history: History | None = None
     rollback: Rollback | None = None
+    is_directory_good: bool = False
     active: Path | None = None
     digest: str = ""
     since: float = 0.0
@@ -115,7 +117,9 @@ class Reloader:
 
     async def reload(self, cause: str) -> Outcome:
         """Try to activate what is on disk now; one that is under way is waited for first."""
-        return await self._tried(cause, lambda: self._attempt(cause))
+        outcome = await self._tried(cause, lambda: self._attempt(cause))
+        self.is_directory_good = outcome.is_fine
+        return outcome
 
     async def roll_back(self, revision: str, by: str, reason: str) -> Outcome:
         """Try to activate a kept revision, by the same road, and hold it; or to go forward to the directory's again.

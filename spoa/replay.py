@@ -27,6 +27,7 @@ from spoa.policy.conditions import bearer_values
 from spoa.policy.gates import request_values
 from spoa.policy.model import SOFT_REASONS, Bearer, Reason
 from spoa.policy.sans import packed_address
+from spoa.recorded import digest_of, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +56,7 @@ _FINAL: Final = frozenset(map(str, Reason)) - _ASKED_AGAIN
 #: Those of them that are gates.
 _GATES: Final = _ASKED_AGAIN - SOFT_REASONS - {Reason.OK}
 #: Attributes of certificates that the log holds.
-_LOGGED: Final = frozenset({"sha256", "serial", "issuer", "lists"})
+_LOGGED: Final = frozenset({"sha256", "spki_sha256", "serial", "issuer", "lists"})
 
 
 class Replayed(NamedTuple):
@@ -77,7 +78,7 @@ class Replayed(NamedTuple):
 _NOTHING: Final[frozenset[str]] = frozenset()
 #: What may be masked of a certificate, and by what of it lists find it.
 _OF_CERTIFICATE: Final = frozenset(name for name, place in MASKABLE.items() if place)
-_FINDS: Final = frozenset({"sha256", "serial"})
+_FINDS: Final = frozenset({"sha256", "serial"})  # with whatever is masked along
 #: What becomes of most.
 _SAME: Final = Replayed("same", "", "", "")
 #: Characters of a time in the log, to the minute.
@@ -140,8 +141,8 @@ class Replay:
         self._reads_time = "time" in policy.evaluator.table.columns
         self._switches = frozenset(switch.name for switch in policy.model.switches)
         hidden = {"sni", "tls", "header"} & set(policy.evaluator.table.columns)
-        #: The log tells all that rules ask of requests, but for what wasn't sent.
-        self._is_told = not hidden and not self._switches
+        #: The log tells all that rules ask of requests, but for switches and what wasn't sent.
+        self._is_told = not hidden
         self._issuers = _issuers(policy)
         self._standings: dict[str, _Standing] = {}
         self._answers: dict[object, tuple[Decision, Decision]] = {}
@@ -172,6 +173,7 @@ class Replay:
             standing = self._standings[digest] = self._standing(cert, _seconds(time), masked)
         # Hot path: what is asked again and again is found by its own texts, before anything of it is read.
         minute = time[:_TO_THE_MINUTE] if self._reads_time else ""
+        opened = row.get("break_glass") if self._switches else ()
         key = (
             digest,
             row["method"],
@@ -181,12 +183,14 @@ class Replay:
             minute,
             standing.valid_until,
             reason in _GATES,
+            None if opened is None else (*opened,),
         )
         answers = self._answers.get(key)
         if answers is None:
             if len(self._answers) >= REMEMBERED:
                 self._answers.clear()
-            answers = self._answers[key] = self._decide(standing, row, _seconds(time))
+            now = _seconds(time) if self._reads_time else 0
+            answers = self._answers[key] = self._decide(standing, row, now)
         worst, best = answers
         tag = _tag(row["verdict"], worst.verdict, best.verdict)
         if tag == "same":
@@ -207,19 +211,28 @@ class Replay:
         if standing.is_refused:
             gate = self._evaluator.gate(Reason.NO_CERTIFICATE if row["cert"] is None else Reason.ISSUER_UNKNOWN)
             return gate, gate
-        worst = self._evaluator.decide(standing.worst, values, standing.identity, frozenset())
+        opened = self._opened(row)
+        worst = self._evaluator.decide(standing.worst, values, standing.identity, opened or frozenset())
         if (
             self._is_told
+            and opened is not None
             and standing.worst == standing.best
             and None not in (row["method"], row["path"], row["host"], row["src"])
         ):
             best = worst
         else:
             holding = standing.best & self._evaluator.table.request_at_best(values)
-            best = self._evaluator.answer(holding, standing.identity, self._switches)
+            best = self._evaluator.answer(holding, standing.identity, self._switches if opened is None else opened)
         if row["reason"] == Reason.ISSUER_UNKNOWN:  # the name is one that is known now, which alone proves nothing
             return self._evaluator.gate(Reason.ISSUER_UNKNOWN), best
         return worst, best
+
+    def _opened(self, row: Mapping[str, Any]) -> frozenset[str] | None:
+        """Return the switches that were open; None where the log, an older one, doesn't tell."""
+        if not self._switches:
+            return self._switches
+        told = row.get("break_glass")
+        return None if told is None else self._switches.intersection(told)
 
     def _standing(self, cert: Mapping[str, Any], now: int, masked: frozenset[str]) -> _Standing:
         issuer = self._issuers.get(cert["issuer"])
@@ -229,9 +242,14 @@ class Replay:
             subject = None if "subject" in masked else subject_from_text(cert["subject"])
         except ValueError:
             subject = None  # not to be read back, and so unavailable
-        serial = UNAVAILABLE if cert["serial"] is None or "serial" in masked else int(cert["serial"], 16)
-        sha256 = UNAVAILABLE if "sha256" in masked else bytes.fromhex(cert["sha256"])
-        certificate = replace(BLANK, sha256=sha256, serial=serial, subject=subject or {})
+        certificate = replace(
+            BLANK,
+            sha256=UNAVAILABLE if "sha256" in masked else bytes.fromhex(cert["sha256"]),
+            spki_sha256=digest_of(cert, "spki_sha256") or UNAVAILABLE,
+            sha1=digest_of(cert, "sha1") or UNAVAILABLE,
+            serial=UNAVAILABLE if cert["serial"] is None or "serial" in masked else int(cert["serial"], 16),
+            subject=subject or {},
+        )
         memberships = {name: one.membership(certificate, issuer, now) for name, one in self._policy.lists.items()}
         lists = {name: found.answer for name, found in memberships.items()}
         values = bearer_values(self._evaluator.attributes, certificate, issuer, lists)
@@ -269,14 +287,14 @@ def _tag(before: str, worst: str, best: str) -> Tag:
 
 
 def _request(row: Mapping[str, Any]) -> Request:
-    """Return the request of a line; a path that is missing beside OPTIONS is the asterisk."""
+    """Return the request of a line."""
     method, path, host, source = row["method"], row["path"], row["host"], row["src"]
     return Request(
         cert=ABSENT,
         used=False,
         source=UNAVAILABLE if source is None else _packed(source),
         method=UNAVAILABLE if method is None else method,
-        path=(ABSENT if method == "OPTIONS" or row["reason"] in _GATES else UNAVAILABLE) if path is None else path,
+        path=path_of(method, path, row["reason"]),
         host=UNAVAILABLE if host is None else host,
     )
 

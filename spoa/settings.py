@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from spoa.addresses import Address, read_address
+from spoa.addresses import Address, read_listen_address
 from spoa.exceptions import SettingsError
 from spoa.logsinks.opening import LogSettings, check_target
 from spoa.masking import MASKABLE
@@ -56,14 +56,14 @@ class SettingsErrors(SettingsError):  # noqa: N818 -- it is several of them
 
 
 def _read_addresses(text: str) -> tuple[Address, ...]:
-    addresses = tuple(read_address(part) for part in text.replace(",", " ").split())
+    addresses = tuple(read_listen_address(part) for part in text.replace(",", " ").split())
     if not addresses:
         raise ValueError("name at least one address, as in 127.0.0.1:9123")
     return addresses
 
 
 def _read_optional_address(text: str) -> Address | None:
-    return None if text == "none" else read_address(text)
+    return None if text == "none" else read_listen_address(text)
 
 
 def _read_boolean(text: str) -> bool:
@@ -106,6 +106,12 @@ def _read_share(text: str) -> float:
     if match is None or float(match[1]) > _WHOLE:
         raise ValueError(f"write always, never or a share such as 5%, not {text!r}")
     return float(match[1]) / _WHOLE
+
+
+def _read_endpoint(text: str) -> str:
+    if text and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", text):
+        raise ValueError(f"write a URL such as http://127.0.0.1:4318, not {text!r}")
+    return text
 
 
 def _whole(minimum: int, maximum: int) -> Callable[[str], int]:
@@ -255,6 +261,14 @@ OPTIONS: Final = (
         is_switch=True,
     ),
     Option(
+        "console",
+        _read_boolean,
+        "false",
+        "",
+        "Show what happens, and why, on a page below `/console` of the admin address.",
+        is_switch=True,
+    ),
+    Option(
         "max-connections", _whole(1, 1_000_000), "4096", "connections per worker", "More than this wait to be accepted."
     ),
     Option(
@@ -266,6 +280,13 @@ OPTIONS: Final = (
         "300",
         "seconds",
         "A connection without a frame is closed after this time.",
+    ),
+    Option(
+        "otlp-endpoint",
+        _read_endpoint,
+        "",
+        "URL",
+        "Send traces of what is slow to this OpenTelemetry collector, by OTLP over HTTP; nothing is traced otherwise.",
     ),
     Option("log-format", _one_of("text", "json"), "text", "text or json", "How the agent's own log looks."),
     Option(
@@ -302,9 +323,11 @@ class Settings:
     last_good: bool
     admin_token_file: Path | None
     admin_remote: bool
+    console: bool
     max_connections: int
     hello_timeout: float
     idle_timeout: float
+    otlp_endpoint: str
     log_format: str
     log_level: str
 
@@ -380,7 +403,7 @@ def _text_of(
 
 def _check_together(values: dict[str, Any], problems: list[SettingsError]) -> None:
     admin = values.get("admin")
-    if admin is not None and not admin.is_local and not values.get("admin_remote"):
+    if admin is not None and not admin.passed and not admin.is_local and not values.get("admin_remote"):
         problems.append(
             SettingsError(
                 "admin", f"{admin} can be reached from elsewhere; use loopback, unix:/PATH, or add --admin-remote"
@@ -389,6 +412,12 @@ def _check_together(values: dict[str, Any], problems: list[SettingsError]) -> No
     for option, needed in _NEEDS.items():
         if values.get(option.replace("-", "_")) and needed in values and not values[needed]:
             problems.append(SettingsError(option, f"means nothing without --{needed.replace('_', '-')}"))
+    if values.get("console") and "admin" in values:
+        if admin is None:
+            problems.append(SettingsError("console", "is a page on the admin address, and there is none"))
+        elif not admin.is_local and not values.get("admin_token_file"):
+            why = f"others reach {admin}, so looking takes the token of --admin-token-file"
+            problems.append(SettingsError("console", why))
 
 
 def _read_file(path: Path, problems: list[SettingsError]) -> dict[str, tuple[str, str]]:

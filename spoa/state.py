@@ -9,6 +9,7 @@
     bundles/N-REVISION  built policies, the newest five
     active              symbolic link to the bundle in use: what `--last-good` starts with
     evidence/           revocation lists in force; see `spoa.evidence_store`
+    history.jsonl       what changed, when and by whom; see `spoa.console.chronicle`
     downloads/          copies of what was fetched last; see `spoa.download`
     revisions/          earlier revisions, to go back to; see `spoa.history`
 """
@@ -89,7 +90,8 @@ def replace_file(path: Path, content: bytes, *, like: os.stat_result | None = No
     Args:
         path: the file.
         content: all that it will hold.
-        like: whose mode, and as far as allowed whose owner, the file gets; it is for its owner alone unless given.
+        like: whose mode, and as far as allowed whose owner, the file gets; unless given it is for its owner alone, and
+            where root writes it, that is the directory's.
 
     Raises:
         StateError: the directory can't be written.
@@ -105,6 +107,9 @@ def replace_file(path: Path, content: bytes, *, like: os.stat_result | None = No
                     with contextlib.suppress(PermissionError):
                         os.fchown(file.fileno(), like.st_uid, like.st_gid)
                     os.fchmod(file.fileno(), stat.S_IMODE(like.st_mode))
+                elif os.geteuid() == 0:  # what root blocks, an agent that isn't root must be able to read
+                    owner = path.parent.stat()
+                    os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
                 os.fsync(file.fileno())
             Path(name).replace(path)
         except BaseException:
@@ -176,7 +181,7 @@ class StateDirectory:
         """Claim the directory for this process, and say so in the pid file, until `unlock` or the process ends.
 
         Raises:
-            StateError: another agent runs on it, or a newer agent has.
+            StateError: another agent runs on it, a newer agent has, or the pid file can't be written.
         """
         self._check_version()
         path = self.path / "spoa-authz.pid"
@@ -190,8 +195,12 @@ class StateDirectory:
             raise StateError(
                 str(self.path), f"process {owner} runs on it; stop it, or give this one its own --state-dir"
             )
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        except OSError as error:
+            os.close(descriptor)
+            raise StateError(str(path), f"can't be written: {error.strerror}") from error
         self._lock = descriptor
         replace_file(self.path / "version", b"%d\n" % VERSION)
 
@@ -200,7 +209,10 @@ class StateDirectory:
         if self._lock is None:
             return
         for name in ("admin", "spoa-authz.pid"):
-            (self.path / name).unlink(missing_ok=True)
+            with contextlib.suppress(
+                OSError
+            ):  # a pid file without a lock names nobody, and the next agent replaces both
+                (self.path / name).unlink()
         os.close(self._lock)
         self._lock = None
 

@@ -11,17 +11,24 @@ import os
 import signal
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from spoa._version import __version__
+from spoa.accounts import checked, first_soft_fails, policy_samples, soft_fails
 from spoa.admin import Admin, Sources
+from spoa.announcer import Announcer
 from spoa.answering import Limits
 from spoa.authorizer import joint_revision
 from spoa.blocker import Blocker
 from spoa.bundle import read_switches
 from spoa.candidate import Candidate
+from spoa.console import Console, Ground
+from spoa.console.changing import Changing
+from spoa.console.chronicle import Chronicle
+from spoa.console.explaining import Explaining
 from spoa.control import WorkerError
 from spoa.crew import Crew
 from spoa.evidence_keeper import EvidenceKeeper
@@ -29,21 +36,21 @@ from spoa.exceptions import SettingsError, StateError
 from spoa.fetch import Fetcher
 from spoa.glass import Glass
 from spoa.history import History
-from spoa.listeners import BACKLOG, address_of, bind, bind_all, close_all, remove_file
+from spoa.listeners import BACKLOG, address_of, close_all, obtain, removable_address_of, remove_file
 from spoa.logsinks.opening import try_sink
 from spoa.metrics import exposition
 from spoa.ocsp_keeper import OcspKeeper
 from spoa.ocsp_store import read_responders
 from spoa.reload import Reloader, sentence, tell
-from spoa.revocation.combine import State
+from spoa.sdprotocol import Activation
 from spoa.state import StateDirectory
+from spoa.tracing import Tracing
 from spoa.watcher import Watcher
 from spoa.worker import Orders
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Coroutine
-    from pathlib import Path
 
     from spoa.metrics import Samples
     from spoa.reload import Outcome
@@ -54,13 +61,16 @@ __all__ = ["Supervisor"]
 _START_TIMEOUT: Final = 60.0
 _REPORT_TIMEOUT: Final = 0.5
 _CLOCK_INTERVAL: Final = 60.0
-_RETRIES: Final = 3  # of a reload that failed for another reason than the policy
-_RETRY_DELAY: Final = 1.0
+_RETRY_DELAY: Final = 1.0  # seconds until a reload that failed for another reason than the policy is tried again
+_MAX_RETRY_DELAY: Final = 8.0  # seconds between two tries, unless one itself takes longer
 _MAX_JUMP: Final = 5.0  # seconds by which the clock may differ from a steady one within a minute
 
 #: Exit status: the policy is invalid; anything else that keeps the agent from starting.
 _POLICY_INVALID: Final = 3
 _FAILED: Final = 1
+
+#: What is said of a reload that changed nothing.
+_ENDED: Final = {"rejected": "was rejected", "failed": "failed"}
 
 _log = structlog.get_logger()
 
@@ -71,12 +81,14 @@ class Supervisor:
     Args:
         settings: what `serve` was told.
         show: prints a line for whoever started it.
+        activation: what the service manager that started it wants to be told, and the sockets that it passes.
 
     Raises:
         SettingsError, StateError: an address, the state directory or the decision log can't be used.
     """
 
-    def __init__(self, settings: Settings, show: Callable[[str], object]) -> None:
+    def __init__(self, settings: Settings, show: Callable[[str], object], activation: Activation | None = None) -> None:
+        activation = activation or Activation()
         self._settings = settings
         self._show = show
         self._state = StateDirectory(settings.state_dir)
@@ -84,20 +96,22 @@ class Supervisor:
         self._listeners: list[socket.socket] = []
         self._admin_listener: socket.socket | None = None
         self._stop = asyncio.Event()
+        self._tracing = Tracing()
         self._tasks: set[asyncio.Task[None]] = set()
         try:
             self._state.sweep()
             self._floor = self._state.clock_floor()
+            self._tracing = Tracing(settings.otlp_endpoint)
             try_sink(settings.log)
             _try_token_file(settings.admin_token_file)
-            self._listeners = bind_all(settings.listen)
-            if settings.admin is not None:
-                self._admin_listener = bind(settings.admin, "admin")
+            self._listeners, self._admin_listener = obtain(
+                settings.listen, settings.admin, activation.sockets, is_admin_remote=settings.admin_remote
+            )
         except BaseException:
-            close_all(self._listeners)
             self._state.unlock()
             raise
-        self._fetcher = Fetcher()
+        self._announcer = Announcer(activation, self._describe)
+        self._fetcher = Fetcher(tracing=self._tracing)
         self._ocsp = OcspKeeper(
             self._state.path / "ocsp.sqlite", self._fetcher, lambda rows: self._crew.tell("learn", rows=rows)
         )
@@ -111,8 +125,9 @@ class Supervisor:
         self._history = History(self._state.path)
         self._reloader = Reloader(settings.policies.absolute(), self._state, self._swap, history=self._history)
         self._watcher = Watcher(self._reloader.watched)
-        self._blocker = Blocker(self._state.path, partial(self._crew.impose, "block"))
-        self._glass = Glass(self._state.path, partial(self._crew.impose, "open"))
+        self._chronicle = Chronicle(self._state.path)
+        self._blocker = Blocker(self._state.path, partial(self._crew.impose, "block"), self._file_changed)
+        self._glass = Glass(self._state.path, partial(self._crew.impose, "open"), self._file_changed)
         self._candidate: Candidate | None = None
         if settings.candidate is not None:
             self._candidate = Candidate(
@@ -126,7 +141,8 @@ class Supervisor:
             self._promote,
             self._roll_back,
         )
-        self._admin = Admin(sources, settings.admin.host if settings.admin else "", settings.admin_token_file)
+        host = settings.admin.host if settings.admin else ""
+        self._admin = Admin(sources, host, settings.admin_token_file, self._console() if settings.console else None)
 
     async def run(self) -> int:
         """Serve until told to stop; return the exit status: 0, 3 for a bad policy, 1 for anything else."""
@@ -146,6 +162,7 @@ class Supervisor:
             status = await beginning
             if status == 0:
                 await stopping
+                await self._announcer.stopping()
                 _log.info("draining")
             stopping.cancel()
             return status
@@ -158,11 +175,11 @@ class Supervisor:
         last = self._reloader.last
         policy = self._crew.policy
         now = time.time()
-        crl = self._evidence.describe(now, partial(_soft_fails, counts, "crl"))
-        ocsp = self._ocsp.describe(now, partial(_soft_fails, counts, "ocsp"))
+        crl = self._evidence.describe(now, partial(soft_fails, counts, "crl"))
+        ocsp = self._ocsp.describe(now, partial(soft_fails, counts, "ocsp"))
         return {
             **policy,
-            "issuers": {**policy.get("issuers", {}), **_checked(crl, ocsp, counts)},
+            "issuers": {**policy.get("issuers", {}), **checked(crl, ocsp, counts)},
             "version": __version__,
             "pid": os.getpid(),
             "ready": self._crew.is_complete,
@@ -207,6 +224,19 @@ class Supervisor:
             raise
         self._glass.use(switches)
 
+    def _console(self) -> Console:
+        admin = self._settings.admin
+        place = self._settings.log.place
+        return Console(
+            Ground(
+                decision_log=Path(place) if place is not None and place.startswith("/") else None,
+                explaining=Explaining(lambda: {**self._crew.content, "state": str(self._state.path)}),
+                changing=Changing(self._state.path, lambda: self._glass.switches),
+                chronicle=self._chronicle,
+                needs_token_to_look=admin is not None and not admin.is_local,
+            )
+        )
+
     def _orders(self) -> Orders:
         settings = self._settings
         return Orders(
@@ -225,6 +255,7 @@ class Supervisor:
             log_format=settings.log_format,
             log_level=settings.log_level,
             evidence=str(self._state.evidence),
+            otlp_endpoint=settings.otlp_endpoint,
         )
 
     def _handle_signals(self) -> None:
@@ -241,6 +272,7 @@ class Supervisor:
             return _FAILED
         await self._glass.update()  # a file that can't be read opens nothing, which keeps nobody from starting
         outcome = await self._reloader.reload("start")
+        await self._remember(outcome)
         if outcome.is_fine:
             tell(outcome)
         else:
@@ -264,8 +296,11 @@ class Supervisor:
         self._spawn(self._evidence.watch())
         self._spawn(self._evidence.retry())
         self._spawn(self._look_at_clock())
-        addresses = [str(address_of(listener)) for listener in self._listeners]
-        _log.info("ready", listen=addresses, revision=self._revision, workers=self._settings.workers)
+        addresses = [address for listener in self._listeners if (address := address_of(listener)) is not None]
+        self._spawn(self._announcer.watch(addresses))
+        await self._announcer.ready()
+        names = [str(address) for address in addresses]
+        _log.info("ready", listen=names, revision=self._revision, workers=self._settings.workers)
         return 0
 
     async def _end(self) -> None:
@@ -281,8 +316,9 @@ class Supervisor:
             await self._candidate.close()
         await self._ocsp.close()
         await self._fetcher.close()
+        await asyncio.to_thread(self._tracing.close)
         if self._admin_listener is not None:
-            address = address_of(self._admin_listener)
+            address = removable_address_of(self._admin_listener)
             await self._admin.close()
             self._admin_listener.close()
             remove_file(address)
@@ -298,18 +334,32 @@ class Supervisor:
         self._watcher.watch(self._reloader.watched)
         await self._reloader.prepare_builder()
         async for _ in self._watcher.changes():
-            for _ in range(_RETRIES):
-                outcome = await self._reload("change")
-                if outcome.result != "failed":
-                    break
-                await asyncio.sleep(_RETRY_DELAY)
+            # A full disk or too few descriptors are nothing that whoever edited could mend by another edit.
+            delay = _RETRY_DELAY
+            while (outcome := await self._reload("change")).result == "failed":
+                await asyncio.sleep(max(delay, outcome.seconds))
+                delay = min(2 * delay, _MAX_RETRY_DELAY)
 
     async def _reload(self, cause: str) -> Outcome:
-        outcome = await self._reloader.reload(cause)
-        tell(outcome)
+        async with self._announcer.reloading():
+            outcome = await self._reloader.reload(cause)
+            tell(outcome)
+        await self._remember(outcome)
         self._watcher.watch(self._reloader.watched)
         await self._reloader.prepare_builder()
         return outcome
+
+    async def _remember(self, outcome: Outcome, by: str = "") -> None:
+        """Let the history and the traces tell of a reload, and who asked for it where that is known."""
+        said = {"result": outcome.result, "cause": outcome.cause, "revision": outcome.revision}
+        told = {f"spoa_authz.{key}": value for key, value in said.items()}
+        self._tracing.ended("reload", outcome.seconds, told, "" if outcome.is_fine else outcome.result)
+        await asyncio.to_thread(self._chronicle.tell_of, outcome, self._reloader.files, by)
+
+    def _file_changed(self, name: str, came: set[str], went: set[str]) -> None:
+        """Let the history tell of blocks or openings that are in force now, or no longer, whoever wrote them."""
+        told = {"file": name, "came": sorted(came), "went": sorted(went)}
+        self._spawn(asyncio.to_thread(self._chronicle.tell_of_file, self._state.path / name, told))
 
     async def _promote(self) -> Outcome:
         """Put the candidate in the place of the active policy, and activate it."""
@@ -326,8 +376,10 @@ class Supervisor:
     async def _roll_back(self, revision: str, by: str, reason: str) -> Outcome:
         """Go back to a kept revision, named by its own name or by what answers carry under the blocks of now."""
         joint = {joint_revision(one.revision, self._blocker.blocks): one.revision for one in self._history.revisions()}
-        outcome = await self._reloader.roll_back(joint.get(revision, revision), by, reason)
-        tell(outcome)
+        async with self._announcer.reloading():
+            outcome = await self._reloader.roll_back(joint.get(revision, revision), by, reason)
+            tell(outcome)
+        await self._remember(outcome, by)
         await self._reloader.prepare_builder()
         return outcome
 
@@ -359,6 +411,14 @@ class Supervisor:
         own = self._reloader.revision
         return joint_revision(own, self._blocker.blocks) if own else own
 
+    def _describe(self) -> str:
+        """Say in a line what `systemctl status` shows."""
+        last = self._reloader.last
+        problem = "" if last is None or last.is_fine else f"; the last reload {_ENDED[last.result]}, see `status`"
+        back = "" if self._reloader.rollback is None else f"; rolled back from {self._reloader.rollback.source}"
+        clock = "" if self._is_clock_usable() else "; the clock can't be right"
+        return f"revision {self._revision or 'none'}, {self._settings.workers} workers{back}{problem}{clock}"
+
     def _is_clock_usable(self) -> bool:
         return time.time() >= self._floor
 
@@ -378,50 +438,17 @@ class Supervisor:
         found["rolled_back", ()] = self._reloader.rollback is not None
         found["clock_usable", ()] = self._is_clock_usable()
         found["blocks", ()] = len(self._blocker.blocks)
+        found["request_deadline_seconds", ()] = self._settings.deadline / 1000
+        found["workers_wanted", ()] = self._settings.workers
+        found["policy_directory_in_force", ()] = self._reloader.is_directory_good
+        for followed in (self._blocker, self._glass):
+            found["state_file_in_force", (followed.name,)] = not followed.problem
         if self._revision:
             found["policy_info", (self._revision,)] = 1
             found["policy_active_since_timestamp_seconds", ()] = self._reloader.since
-        found.update(_list_samples(self._crew.policy))
+        found.update(policy_samples(self._crew.policy))
+        found.update(first_soft_fails(found))
         return exposition(found)
-
-
-def _soft_fails(counts: Samples, source: str, issuer: str) -> float:
-    return counts.get(("revocation_soft_fails_total", (issuer, source)), 0)
-
-
-def _failures(counts: Samples, issuer: str) -> dict[str, int]:
-    """Return how often no source could say enough of a certificate of this issuer, by the reason."""
-    found: dict[str, int] = {}
-    for (name, labels), count in counts.items():
-        if name == "revocation_failures_total" and labels[0] == issuer:
-            found[labels[2]] = found.get(labels[2], 0) + int(count)
-    return found
-
-
-def _checked(crl: dict[str, Any], ocsp: dict[str, Any], counts: Samples) -> dict[str, Any]:
-    """Return what `status` shows of each issuer whose certificates are checked: its sources, and the worst of them."""
-    found: dict[str, Any] = {}
-    for name in sorted({*crl, *ocsp}):
-        sources = {source: rows[name] for source, rows in (("ocsp", ocsp), ("crl", crl)) if name in rows}
-        worst = max(sources.values(), key=lambda row: row["state"] != State.GOOD)
-        found[name] = {
-            "revocation": {
-                "state": worst["state"],
-                "reason": worst["reason"],
-                "failures": _failures(counts, name),
-                "sources": sources,
-            }
-        }
-    return found
-
-
-def _list_samples(policy: dict[str, Any]) -> Samples:
-    found: Samples = {}
-    for name, entry in policy.get("lists", {}).items():
-        found["list_entries", (name,)] = entry["entries"]
-        if entry.get("soonest_expiry") is not None:
-            found["list_soonest_expiry_timestamp_seconds", (name,)] = entry["soonest_expiry"]
-    return found
 
 
 def _try_token_file(path: Path | None) -> None:

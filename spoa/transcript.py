@@ -102,6 +102,8 @@ def gate_text(reason: Reason, request: Request, now: int, subject: Subject | Non
     """Return in words what the gate that denies with *reason* looks at."""
     if reason in REVOCATION_REASONS.values():
         return revocation
+    if reason in _OF_PRESENCE and subject is not None and isinstance(request.cert, Missing):
+        return "certificate given by what it says"
     of_request = _OF_REQUEST.get(reason)
     if of_request is not None:
         return of_request(request)
@@ -136,6 +138,9 @@ _OF_REQUEST: Final[Mapping[Reason, Callable[[Request], str]]] = {
     Reason.CERTIFICATE_UNAVAILABLE: _presence,
     Reason.CERTIFICATE_NOT_VERIFIED: lambda request: f"verify {_text(request.verify)}",
 }
+_OF_PRESENCE: Final = frozenset(
+    {Reason.NO_CERTIFICATE, Reason.CERTIFICATE_UNAVAILABLE, Reason.CERTIFICATE_NOT_VERIFIED}
+)
 _OF_CERTIFICATE: Final[Mapping[Reason, Callable[[Certificate], str]]] = {
     Reason.CERTIFICATE_TOO_LONG_LIVED: lambda one: f"{(one.not_after - one.not_before) / 86_400:.1f} days",
     Reason.WEAK_KEY: lambda one: f"{one.key_type} {one.key_bits}, {one.signature_hash or 'no hash of its own'}",

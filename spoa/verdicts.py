@@ -13,7 +13,7 @@ from spoa.policy.table import conjunctions_of
 from spoa.solver import FALSE, Circuit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from spoa.authorizer import Policy
     from spoa.facts import Request
@@ -90,10 +90,12 @@ class World:
                 occasion.request,
                 occasion.now,
                 subject=subject,
-                revocation=occasion.caller.revocation,
+                revocation=state,
                 switches=occasion.switches,
             ).decision
-            for policy, subject in zip(self.policies, occasion.caller.subjects, strict=True)
+            for policy, subject, state in zip(
+                self.policies, occasion.caller.subjects, occasion.caller.circumstance.states, strict=True
+            )
         ]
 
     def make_plain(self, literals: Sequence[int], patience: int) -> None:
@@ -121,6 +123,7 @@ class Verdict:
         passes: literal: no gate denies.
         grants: literal: the rules allow, and no gate denies.
         allows: literal: the answer is `allow`, be it for shadow mode.
+        routes: backend → literal: what is allowed goes there; empty where no route takes it.
     """
 
     def __init__(self, world: World, side: int) -> None:
@@ -152,6 +155,15 @@ class Verdict:
         self._refuses = self._circuit.any_of(self._refusing.values())
         self.grants = self._circuit.all_of((self.passes, -self._refuses, self._circuit.any_of(self._allowing.values())))
         self.allows = self.passes if policy.model.defaults.is_shadow else self.grants
+        self.routes = self._routes(policy, conjunctions)
+
+    def _routes(self, policy: Policy, conjunctions: Mapping[int, int]) -> dict[str, int]:
+        taken: dict[str, list[int]] = {}
+        before = FALSE
+        for number, route in enumerate(policy.model.routes, 2 * len(self._rules)):
+            taken.setdefault(route.backend, []).append(self._circuit.all_of((conjunctions[number], -before)))
+            before = self._circuit.any_of((before, conjunctions[number]))
+        return {**{backend: self._circuit.any_of(some) for backend, some in taken.items()}, "": -before}
 
     def _is_live(self, world: World, rule: Rule) -> int:
         lifted = world.switches.get(rule.overridable_by, FALSE)

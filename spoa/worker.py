@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -29,19 +30,23 @@ from spoa.control import Channel
 from spoa.decision_log import DecisionLog
 from spoa.evidence_store import evidence_from_text, open_crls
 from spoa.exceptions import SpoaError
+from spoa.expiries import census
 from spoa.logsinks.opening import LogSettings, mask_of, open_sink
 from spoa.metrics import samples_to_json
 from spoa.openings import Openings
 from spoa.revocation.ocsp_memory import OcspMemory
+from spoa.tracing import Tracing
 
 if TYPE_CHECKING:
     from spoa.authorizer import Policy
+    from spoa.metrics import Samples
     from spoa.revocation.crl import Crl
 
 __all__ = ["SWITCH_INTERVAL", "Orders", "Worker", "loop_factory", "main"]
 
 #: Seconds that another thread, the decision log's above all, may keep the loop from running.
 SWITCH_INTERVAL: Final = 0.0005
+_CENSUS_INTERVAL: Final = 10.0  # seconds between two counts of the certificates in memory
 _ORPHAN_PATIENCE: Final = 1.5  # seconds for a last goodbye when the supervisor is gone
 
 _log = structlog.get_logger()
@@ -60,6 +65,7 @@ class Orders:
     log_format: str
     log_level: str
     evidence: str = ""
+    otlp_endpoint: str = ""
 
     def to_json(self) -> str:
         """Write the orders as one argument of a command line."""
@@ -92,8 +98,11 @@ class Worker:
         self._opening = self._active = ""
         self._crls: dict[str, dict[str, Crl]] = {}
         self._memory = OcspMemory()
+        self.tracing = Tracing(orders.otlp_endpoint)
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining: asyncio.Task[None] | None = None
+        self._certificates: Samples = {}
+        self._counting: asyncio.Task[None] | None = None
         self._verbs = {
             "prepare": self._prepare,
             "activate": self._activate,
@@ -188,7 +197,9 @@ class Worker:
         gc.freeze()
         gc.enable()
         if self._agent is None:
-            self._agent = Agent(policy, self._orders.limits, self._floor, self._decision_log, send=self._ask)
+            self._agent = Agent(
+                policy, self._orders.limits, self._floor, self._decision_log, send=self._ask, tracing=self.tracing
+            )
             self._agent.set_openings(self._openings)
             if self._draining is None:
                 self._agent.serve(self._listeners)
@@ -235,11 +246,17 @@ class Worker:
     async def _report(self, _: dict[str, Any]) -> dict[str, Any]:
         if self._agent is None:
             return {"counters": [], "policy": {}, "connections": 0}
+        if self._counting is None or self._counting.done():
+            self._counting = asyncio.create_task(self._count_certificates(self._agent))
         return {
-            "counters": samples_to_json(self._agent.samples()),
+            "counters": samples_to_json({**self._agent.samples(), **self._certificates}),
             "policy": self._agent.policy.status(),
             "connections": self._agent.connections,
         }
+
+    async def _count_certificates(self, agent: Agent) -> None:
+        self._certificates = await census(agent.policy, time.time())
+        await asyncio.sleep(_CENSUS_INTERVAL)
 
     async def _take_floor(self, message: dict[str, Any]) -> dict[str, Any]:
         self._floor = message["floor"]
@@ -264,6 +281,8 @@ class Worker:
             await self._agent.drain()
 
     def _close(self) -> None:
+        if self._counting is not None:
+            self._counting.cancel()
         if self._agent is not None:
             self._agent.close()
 
@@ -287,6 +306,7 @@ async def _run(orders: Orders) -> None:
     finally:
         if decision_log is not None:
             await asyncio.to_thread(decision_log.close)
+        await asyncio.to_thread(worker.tracing.close)
         await channel.close()
 
 

@@ -42,7 +42,7 @@ from spoa.spop import (
 
 if TYPE_CHECKING:
     import concurrent.futures
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from spoa.addresses import Address
     from spoa.authorizer import Policy
@@ -64,7 +64,9 @@ __all__ = [
 ]
 
 ROOT: Final = Path(__file__).parent.parent
-PATIENCE: Final = 30.0
+PATIENCE: Final = 60.0
+#: Seconds that a start may take where the machine does much else.
+_STARTING: Final = 90.0
 
 #: Policies without certificates: what is below /open is allowed to everybody, or to nobody.
 OPEN: Final = """\
@@ -227,8 +229,13 @@ class Agent:
         return self.process.wait(patience)
 
 
-def start(directory: Path, *options: str, policy: str | None = OPEN, **environment: str) -> Agent:
-    """Start `serve` on free ports and return at once; a policy of None leaves the directory as it is."""
+def start(
+    directory: Path, *options: str, policy: str | None = OPEN, within: Sequence[str] = (), **environment: str
+) -> Agent:
+    """Start `serve` on free ports and return at once; a policy of None leaves the directory as it is.
+
+    `within` is a command that changes what surrounds it, and becomes it: `prlimit`, `setpriv`, `unshare`.
+    """
     policies = directory / "policies"
     policies.mkdir(exist_ok=True)
     if policy is not None:
@@ -242,7 +249,7 @@ def start(directory: Path, *options: str, policy: str | None = OPEN, **environme
     variables: Mapping[str, str] = {k: v for k, v in os.environ.items() if not k.startswith("SPOA_AUTHZ_")}
     with log.open("w") as file:
         process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "spoa", "serve", *arguments, *options],
+            [*within, sys.executable, "-W", "error", "-m", "spoa", "serve", *arguments, *options],
             cwd=ROOT,
             env={**variables, **environment},
             stdout=subprocess.PIPE if "-" in options else file,
@@ -253,11 +260,17 @@ def start(directory: Path, *options: str, policy: str | None = OPEN, **environme
 
 
 @contextlib.contextmanager
-def running_agent(directory: Path, *options: str, policy: str = OPEN, **environment: str) -> Iterator[Agent]:
+def running_agent(
+    directory: Path,
+    *options: str,
+    policy: str | None = OPEN,
+    within: Sequence[str] = (),
+    **environment: str,
+) -> Iterator[Agent]:
     """Run `serve` until the block ends; it serves when the block begins."""
-    agent = start(directory, *options, policy=policy, **environment)
+    agent = start(directory, *options, policy=policy, within=within, **environment)
     try:
-        until(lambda: agent.process.poll() is not None or "ready" in agent.log.read_text())
+        until(lambda: agent.process.poll() is not None or "ready" in agent.log.read_text(), _STARTING)
         assert agent.process.poll() is None, agent.log.read_text()
         yield agent
     finally:

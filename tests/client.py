@@ -111,7 +111,14 @@ class Http2:
 
         A stream that is reset without an answer comes back with status 0.
         """
-        streams = [self._send(method, target, headers) for method, target, headers in wanted]
+        return self._answers([self._send(method, target, headers) for method, target, headers in wanted])
+
+    def connect(self, protocol: str, target: str, headers: Sequence[tuple[str, str]] = ()) -> Response:
+        """Ask for a tunnel of another protocol (RFC 8441), and wait for an answer that is none."""
+        extended = [(":protocol", protocol), *headers]
+        return self._answers([self._send("CONNECT", target, extended, ends=False)])[0]
+
+    def _answers(self, streams: list[int]) -> list[Response]:
         self._flush()
         heads: dict[int, dict[str, str]] = {stream: {} for stream in streams}
         bodies = dict.fromkeys(streams, b"")
@@ -130,12 +137,12 @@ class Http2:
             self._flush()
         return [Response(int(heads[stream].get(":status", 0)), heads[stream], bodies[stream]) for stream in streams]
 
-    def _send(self, method: str, target: str, headers: Sequence[tuple[str, str]]) -> int:
+    def _send(self, method: str, target: str, headers: Sequence[tuple[str, str]], *, ends: bool = True) -> int:
         pseudo = {":method": method, ":scheme": "https", ":authority": self.host, ":path": target}
         pseudo.update({name: value for name, value in headers if name.startswith(":")})
         stream = self._h2.get_next_available_stream_id()
         rest = [(name.lower(), value) for name, value in headers if not name.startswith(":")]
-        self._h2.send_headers(stream, [*pseudo.items(), *rest], end_stream=True)
+        self._h2.send_headers(stream, [*pseudo.items(), *rest], end_stream=ends)
         return stream
 
     def _flush(self) -> None:

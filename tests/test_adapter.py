@@ -392,3 +392,7 @@ def test_the_tables_are_those_of_the_contract() -> None:
     contract = "verdict status reason rule identity route path revision shadow days_left"
     assert set(VARIABLES) == set(contract.split())
     assert adapter.MESSAGE == b"authorize"
+
+
+def test_no_variable_has_a_name_that_haproxy_would_drop() -> None:
+    assert max(len(f"txn.authz.{name}") for name in VARIABLES) <= 63

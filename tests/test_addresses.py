@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spoa.addresses import Address, read_address
+from spoa.addresses import Address, read_address, read_listen_address
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,17 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 )  # fmt: skip
 def test_only_loopback_and_unix_sockets_are_local(text: str, *, is_local: bool) -> None:
     assert read_address(text).is_local is is_local
+
+
+def test_a_socket_that_is_passed_is_read_where_one_listens_and_nowhere_else() -> None:
+    assert read_listen_address("systemd:spop") == Address("", 0, passed="spop")
+    assert str(read_listen_address("systemd:spop")) == "systemd:spop"
+    assert read_listen_address("unix:/run/x.sock") == read_address("unix:/run/x.sock")
+    with pytest.raises(ValueError, match="HOST:PORT"):
+        read_address("systemd:spop")
+
+
+@pytest.mark.parametrize("text", ["systemd:", "systemd:a b", "systemd:a:b", "systemd:é"])
+def test_a_passed_socket_needs_a_name_that_systemd_can_give(text: str) -> None:
+    with pytest.raises(ValueError, match="as in systemd:spop"):
+        read_listen_address(text)

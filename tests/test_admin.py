@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+import structlog.testing
 
 from spoa.addresses import Address
 from spoa.admin import Admin, Sources
@@ -226,6 +227,16 @@ class TestRollback:
 
         serve(script, token_file=tmp_path / "token")
 
+    def test_a_page_of_another_site_gets_none(self, tmp_path: Path) -> None:
+        async def script(ask: Any, agent: Agent) -> None:
+            with structlog.testing.capture_logs() as logs:
+                assert (await ask("POST", "/rollback", **{"Sec-Fetch-Site": "cross-site"}))[0] == 403
+                assert (agent.rollbacks, logs) == ([], [])
+                assert (await ask("POST", "/rollback"))[0] == 200
+            assert [(one["event"], one["path"]) for one in logs] == [("a change was asked for", "/rollback")]
+
+        serve(script, Address("", 0, str(tmp_path / "admin.sock")))
+
     @pytest.mark.parametrize("body", [b"{", b"[]", b"\xff"])
     def test_what_is_no_order_changes_nothing(self, tmp_path: Path, body: bytes) -> None:
         async def script(ask: Any, agent: Agent) -> None:
@@ -233,3 +244,17 @@ class TestRollback:
             assert agent.rollbacks == []
 
         serve(script, Address("", 0, str(tmp_path / "admin.sock")))
+
+
+def test_a_browser_that_a_forwarded_socket_is_open_to_is_kept_to_our_names(tmp_path: Path) -> None:
+    """Programs may say what they like as `Host` over the socket; a page that has its name resolve to us may not."""
+
+    async def script(ask: Any, agent: Agent) -> None:
+        assert (await ask("POST", "/reload", Host="whatever"))[0] == 200
+        for told in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "same-origin"}):
+            assert (await ask("POST", "/reload", Host="evil.example:9124", **told))[0] == 421
+        assert (await ask("POST", "/reload", **{"Sec-Fetch-Site": "cross-site"}))[0] == 403
+        assert (await ask("POST", "/reload", **{"Sec-Fetch-Site": "same-origin"}))[0] == 200
+        assert agent.reloads == 2
+
+    serve(script, Address("", 0, str(tmp_path / "admin.sock")))

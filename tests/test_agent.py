@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 import uvloop
 
 import spoa.agent
@@ -173,6 +174,31 @@ def test_a_clock_before_the_floor_is_not_used() -> None:
         other = policy_of(SHUT)
         here.call(here.agent.swap, other)
         assert not other.clock_usable
+
+
+def test_a_clock_that_is_set_back_is_noticed_before_the_next_request_is_judged_and_told_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    policy, times = policy_of(), [2000.0]
+    with (
+        structlog.testing.capture_logs() as logs,
+        serving(policy, clock_floor=1000.0, clock=lambda: times[0]) as here,
+        here.connect() as haproxy,
+    ):
+        haproxy.ask()
+        assert policy.clock_usable
+        monkeypatch.setattr(here.agent, "_sweep", lambda: None)  # which would notice it too, but later
+        times[0] = 999.0
+        haproxy.ask()
+        assert not policy.clock_usable
+        haproxy.ask()
+        times[0] = 2000.0
+        haproxy.ask()
+        assert policy.clock_usable
+    assert [row["event"] for row in logs if "clock" in row["event"]] == [
+        "the clock can't be right, so certificates are denied",
+        "the clock can be right again",
+    ]
 
 
 class _Exhausted(socket.socket):

@@ -156,6 +156,7 @@ def test_a_hello_that_was_read_late_is_answered() -> None:
     assert desk.writes[-1]
 
 
+@pytest.mark.interpreted
 def test_a_long_burst_is_left_after_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk()
     monkeypatch.setattr(spoa.answering, "_TURN", 0.0)

@@ -106,3 +106,18 @@ def test_an_edit_of_the_file_is_noticed_within_a_second(tmp_path: Path) -> None:
         assert swaps.taken[-1] == ONE.decode()
 
     asyncio.run(scenario())
+
+
+def test_blocks_that_come_and_go_are_told_by_their_targets(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        told: list[object] = []
+        blocker = Blocker(tmp_path, Swaps(), lambda *what: told.append(what))
+        await blocker.update()
+        (tmp_path / FILE).write_bytes(ONE)
+        await blocker.update()
+        (target,) = blocker.names(blocker.blocks)
+        (tmp_path / FILE).unlink()
+        await blocker.update()
+        assert told == [(FILE, {target}, set()), (FILE, set(), {target})]
+
+    asyncio.run(scenario())

@@ -22,14 +22,16 @@ from spoa.evidence_store import (
     write_manifest,
     write_sources,
 )
+from spoa.identity import read_elements
 from spoa.issuers import Issuers
 from spoa.policy.model import CrlSource, Issuer, PolicyModel, Revocation
+from tests.der import element, replaced, sequence
 from tests.pki import CA, DAY, HOUR
 from tests.policies import NOW
-from tests.revocation.lists import UNKNOWN, crl
+from tests.revocation.lists import UNKNOWN, crl, resigned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -103,6 +105,28 @@ def test_what_is_no_list_of_the_issuer_leaves_what_was_there(desk: Desk, content
     assert desk.run(content) == ([], [reason])
     assert desk.run(desk.ca.crl()) == ([1], [])
     assert desk.run(content) == ([1], [reason])
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        pytest.param(replaced(0, bytes.fromhex("020105")), id="a version that there is not"),
+        pytest.param(lambda fields: fields.append(twice(fields.pop())), id="an extension twice"),
+    ],
+)
+def test_a_list_that_the_parser_refuses_in_its_own_way_leaves_those_of_others_alone(
+    desk: Desk, edit: Callable[[list[bytes]], None]
+) -> None:
+    (desk.file.parent / "b.crl").write_bytes(resigned(desk.ca.crl(number=7), desk.ca.key, edit))
+    desk.files = ("b.crl", "a.crl")
+    assert desk.run(desk.ca.crl(number=8)) == ([8], ["parse_error"])
+
+
+def twice(extensions: bytes) -> bytes:
+    """Let each extension of a list stand there twice."""
+    ((_, _, explicit),) = read_elements(extensions)
+    ((_, _, content),) = read_elements(explicit)
+    return element(0xA0, sequence(content + content))
 
 
 def test_a_list_from_the_future_or_of_unknown_meaning_is_refused(desk: Desk) -> None:

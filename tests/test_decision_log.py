@@ -35,6 +35,7 @@ NOW = 1_800_000_000.25
 class _Standing:
     def __init__(self, certificate: Certificate) -> None:
         self.certificate = certificate
+        self.issuer = "corp"
 
 
 def judgement(verdict: str = "deny", certificate: Certificate | None = None, **changes: Any) -> Judgement:
@@ -82,6 +83,10 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 class TestLine:
+    def test_the_path_of_options_with_an_asterisk_is_told_from_one_that_was_not_sent(self) -> None:
+        asked = [entry(raw, Request(method="OPTIONS")) for raw in (ABSENT, UNAVAILABLE)]
+        assert [json.loads(line_of(one))["path"] for one in asked] == ["*", None]
+
     def test_it_holds_what_the_contract_lists_in_that_order(self) -> None:
         request = Request(source=bytes((10, 0, 0, 1)), method="GET", host="api", id="id-1")
         line = json.loads(line_of(entry("/a", request, judgement(certificate=certificate()))))
@@ -104,6 +109,9 @@ class TestLine:
                 "issuer": "CN=CA",
                 "serial": "ff",
                 "not_after": "1970-01-02T00:00:00Z",
+                "spki_sha256": "03" * 32,
+                "sha1": "02" * 20,
+                "issuer_name": "corp",
             },
             "src": "10.0.0.1",
             "method": "GET",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from spoa.authorizer import Policy
-    from spoa.difference import Change, Difference
+    from spoa.difference import Difference
 
 #: Pairs of policies that are drawn; `make proofs` draws ten thousand.
 PAIRS = int(os.environ.get("SPOA_AUTHZ_DIFF_PAIRS", "60"))
@@ -46,6 +46,7 @@ def told(found: Difference) -> list[tuple[str, str]]:
 
 STAFF = "{id: staff, effect: allow, who: {issuer: corp, ou: staff}}"
 ANYBODY = "{id: all, effect: allow, who: any_certificate}"
+EXPRESSION = "rules: [{id: a, effect: allow, who: any_certificate, request: {path: {re: '/.*/x'}}}]"
 SWITCH = "break_glass: {b: {max_duration: 1h, ticket: x}}\n"
 
 
@@ -133,6 +134,11 @@ EDITS: Mapping[str, tuple[str, str, list[tuple[str, str]]]] = {
         f"defaults: {{path_parameters: allow}}\nrules: [{ANYBODY}]",
         [("newly_allowed", "all")],
     ),
+    "parameters of a path within an expression": (
+        f"defaults: {{path_parameters: allow}}\n{EXPRESSION}",
+        EXPRESSION,
+        [("newly_denied", "a")],
+    ),
     "names that differ": (
         f"rules: [{ANYBODY}]",
         f"defaults: {{sni_mismatch: allow}}\nrules: [{ANYBODY}]",
@@ -174,7 +180,22 @@ SETTINGS: Mapping[str, tuple[str, str, list[str]]] = {
         "{revocation: {crl: {files: [a.crl], on_failure: allow}}}",
         ["newly_allowed"] * 4,
     ),
-    "no revocation": ("{revocation: {none: x}}", "{revocation: {crl: {files: [a.crl]}}}", ["newly_denied"] * 5),
+    "no revocation": ("{revocation: {none: x}}", "{revocation: {crl: {files: [a.crl]}}}", ["newly_denied"] * 6),
+    "older lists": (
+        "{revocation: {crl: {files: [a.crl]}}}",
+        "{revocation: {crl: {files: [a.crl], max_stale: 1d}}}",
+        ["newly_allowed"],
+    ),
+    "an unknown that only OCSP is let off": (
+        "{revocation: {ocsp: {responder: 'http://o.example'}, crl: {files: [a.crl]}}}",
+        "{revocation: {ocsp: {responder: 'http://o.example', on_unknown: allow}, crl: {files: [a.crl]}}}",
+        ["newly_allowed"],
+    ),
+    "who answers first": (
+        "{revocation: {ocsp: {responder: 'http://o.example'}, crl: {files: [a.crl]}}}",
+        "{revocation: {ocsp: {responder: 'http://o.example'}, crl: {files: [a.crl]}, combine: first_answer}}",
+        ["newly_allowed"] * 2,
+    ),
 }
 
 
@@ -189,6 +210,64 @@ def test_what_an_issuer_is_let_off_is_told(what: str) -> None:
         heads.append(f"issuers: {{corp: {{{keys}{', ' + inner if inner else ''}}}}}\nrules: [{ANYBODY}]")
     found = compare(policy(heads[0]), policy(heads[1]), NOW)
     assert (found.findings, [change.tag for change in found.changes]) == ([], expected)
+
+
+def test_evidence_that_counts_no_longer_is_noted_since_no_test_can_state_it() -> None:
+    head = "issuers: {{corp: {{ca: a.pem, revocation: {{crl: {{files: [a.crl], max_stale: {}}}}}}}}}\n"
+    (change,) = diff(head.format("2h") + f"rules: [{ANYBODY}]", head.format("1h") + f"rules: [{ANYBODY}]", "").changes
+    assert (change.tag, change.after.reason) == ("newly_denied", "revocation_stale")
+    assert change.note == "an older list counts no longer, which no test can state"
+    assert "revocation" not in change.witness
+
+
+ROUTES = (
+    "routes: [{who: {issuer: partners}, backend: partner_api}, {request: {path: '/x/**'}, backend: x}, {backend: web}]"
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (ROUTES, ROUTES, []),
+        (ROUTES, ROUTES.replace("partner_api", "admin_api"), [("partner_api", "admin_api", "partners")]),
+        (
+            ROUTES,
+            ROUTES.replace("{issuer: partners}", "{issuer: partners, ou: a}"),
+            [("partner_api", "web", "partners"), ("partner_api", "x", "partners")],
+        ),
+        (ROUTES, "", [("partner_api", "", "partners"), ("web", "", "corp"), ("x", "", "corp")]),
+        ("", "routes: [{request: {path: /y}, backend: y}]", [("", "y", "corp")]),
+    ],
+)
+def test_what_goes_to_another_backend_is_told_once_for_each_pair(
+    old: str, new: str, expected: list[tuple[str, str, str]]
+) -> None:
+    found = diff(f"rules: [{ANYBODY}]\n{old}", f"rules: [{ANYBODY}]\n{new}")
+    assert found.changes == []
+    for one in found.rerouted:
+        assert one.note == ""
+        for routes, route in ((old, one.before), (new, one.after)):
+            judge = policy(HEAD + f"rules: [{ANYBODY}]\n{routes}")
+            assert rehearsed(judge, {**one.witness, "route": route}, "allow") == []
+    told = [(one.before, one.after, one.witness["cert"]["issuer"]) for one in found.rerouted]  # type: ignore[index]
+    assert sorted(told) == expected
+
+
+def test_other_answers_to_refusals_and_other_bounds_of_switches_are_notes() -> None:
+    old = f"{SWITCH}rules: [{ANYBODY}, {{id: d, effect: deny, request: {{path: /x}}, reason: gone, status: 410}}]"
+    new = (
+        "defaults: {deny_status: 404}\nbreak_glass: {b: {max_duration: 2h, ticket: '.*'}}\n"
+        f"rules: [{ANYBODY}, {{id: d, effect: deny, request: {{path: /x}}}}]"
+    )
+    found = diff(old, new)
+    assert (found.changes, found.rerouted) == ([], [])
+    assert found.notes == [
+        "what no rule gives another status is refused with 404 instead of 403",
+        "d refuses with the status 404 instead of 410",
+        "d refuses with no reason of its own instead of gone",
+        "the switch b may be open for 7200 s instead of 3600 s",
+        "a ticket for the switch b looks like '.*' instead of 'x'",
+    ]
 
 
 def test_a_length_of_life_is_noted_since_no_test_can_state_it() -> None:
@@ -304,6 +383,7 @@ def test_a_search_that_is_given_up_is_said(monkeypatch: pytest.MonkeyPatch) -> N
     assert set(found.findings) == {
         "the search for what is newly allowed was given up",
         "the search for what is newly denied was given up",
+        "the search for what goes to another backend was given up",
     }
 
 
@@ -323,14 +403,14 @@ def test_more_changes_than_anybody_reads_are_said(monkeypatch: pytest.MonkeyPatc
 # -- everything that can be drawn -------------------------------------------------------------------------------
 
 
-def rehearsed(judge: Policy, change: Change, verdict: str) -> list[str]:
+def rehearsed(judge: Policy, witness: dict[str, object], verdict: str) -> list[str]:
     """Run a witness as a policy test; return what is wrong."""
-    test = {**change.witness, "name": "witness", "cert": "c", "expect": verdict}
+    test = {**witness, "name": "witness", "cert": "c", "expect": verdict}
     document: dict[str, Any] = {"kind": "tests", "tests": [test]}
-    if change.witness["cert"] == "none":
+    if witness["cert"] == "none":
         test["cert"] = "none"
     else:
-        document["certs"] = {"c": change.witness["cert"]}
+        document["certs"] = {"c": witness["cert"]}
     report = Report()
     rehearse(judge, {"tests/t.yaml": json.dumps(document).encode()}, lambda _: None, report, now=NOW)
     return [str(problem) for problem in report.problems]
@@ -350,8 +430,13 @@ def test_what_is_told_is_what_brute_force_finds(pair: tuple[dict[str, Any], dict
     for change in found.changes:
         assert (change.after.verdict == "allow") == (change.tag == "newly_allowed")
         if not change.note:
-            assert rehearsed(old, change, change.before.verdict) == []
-            assert rehearsed(new, change, change.after.verdict) == []
+            assert rehearsed(old, change.witness, change.before.verdict) == []
+            assert rehearsed(new, change.witness, change.after.verdict) == []
+    rerouted = [(one.before, one.after) for one in found.rerouted]
+    assert len(set(rerouted)) == len(rerouted), "a pair of backends is told once"
+    for one in found.rerouted:
+        for judge, route in ((old, one.before), (new, one.after)):
+            assert one.note or rehearsed(judge, {**one.witness, "route": route}, "allow") == []
     event(f"{min(5, len(found.changes))} or more changes")
     random = Random(seed)
     for _ in range(REQUESTS):
@@ -362,3 +447,5 @@ def test_what_is_told_is_what_brute_force_finds(pair: tuple[dict[str, Any], dict
         if before.verdict != after.verdict:
             tag = "newly_allowed" if after.verdict == "allow" else "newly_denied"
             assert (tag, before.log_reason, before.log_rule, after.log_reason, after.log_rule) in kinds
+        elif before.verdict == "allow" and before.route != after.route:
+            assert (before.route, after.route) in rerouted

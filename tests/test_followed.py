@@ -51,6 +51,30 @@ def test_a_change_is_swapped_in_once_and_told(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+class Named(Followed[int]):
+    """One that says what its value holds."""
+
+    def names(self, value: int) -> set[str]:
+        return set(str(value))
+
+
+def test_what_came_and_went_is_told_but_for_what_was_there_at_the_start(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        told: list[object] = []
+        path = tmp_path / "file"
+        path.write_text("12")
+        named = Named(path, read, Swaps(), "number", lambda *what: told.append(what))
+        nameless = Followed(path, read, Swaps(), "number", lambda *what: told.append(what))
+        for text in ("12", "21", "23", "23", "bad"):
+            path.write_text(text)
+            with structlog.testing.capture_logs():
+                await named.update()
+                await nameless.update()
+        assert told == [("file", {"3"}, {"1"})]
+
+    asyncio.run(scenario())
+
+
 def test_what_can_not_be_read_or_swapped_changes_nothing_until_it_can(tmp_path: Path) -> None:
     async def scenario() -> None:
         swaps, path = Swaps(), tmp_path / "file"

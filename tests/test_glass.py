@@ -116,3 +116,19 @@ def test_it_closes_by_itself_in_the_workers(tmp_path: Path) -> None:
         until(lambda: haproxy.ask()["verdict"] == "allow", 2)
         until(lambda: haproxy.ask()["verdict"] == "deny", 5)
         assert time.time() < now + 3 + 1.5
+
+
+def test_openings_that_come_and_go_are_told_with_ticket_and_name(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        told: list[object] = []
+        glass = Glass(tmp_path, swap, lambda *what: told.append(what))
+        await glass.update()
+        now = int(time.time())
+        write(
+            tmp_path, Opening("incident", "INC-7", now, now + 60, "ann"), Opening("other", "INC-8", now, now + 60, "")
+        )
+        await glass.update()
+        opened = {"incident, ticket INC-7, by ann", "other, ticket INC-8, by nobody says"}
+        assert told == [(FILE, opened, set())]
+
+    asyncio.run(scenario())

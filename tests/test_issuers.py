@@ -363,3 +363,10 @@ def test_who_signed_what_is_remembered_and_the_same_authorities_are_known_as_suc
     assert issuers.is_same(Issuers({"corp": [corp.der]}))
     assert not issuers.is_same(Issuers({"corp": [other.der]}))
     assert not issuers.is_same(Issuers({"partners": [corp.der]}))
+
+
+def test_the_first_ca_certificate_to_expire_is_told() -> None:
+    early, late = CA("early", not_after=1_900_000_000), CA("late", not_after=2_000_000_000)
+    issuers = Issuers({"corp": [late.der, early.der], "none": []})
+    assert issuers.soonest_expiry("corp") == 1_900_000_000
+    assert issuers.soonest_expiry("none") is None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import spoa.jobs
 from spoa.jobs import Job, child_environment
+from spoa.sdprotocol import VARIABLES
 
 if TYPE_CHECKING:
     import pytest
@@ -54,3 +55,9 @@ def test_a_child_finds_this_package_wherever_it_is_started(monkeypatch: pytest.M
     assert child_environment()["PYTHONPATH"].split(os.pathsep) == [str(Path(spoa.__file__).parent.parent), "/else"]
     monkeypatch.setattr(spoa.jobs, "__file__", str(Path(sys.prefix, "lib/site-packages/spoa/jobs.py")))
     assert child_environment()["PYTHONPATH"] == "/else"
+
+
+def test_a_child_is_not_told_what_the_service_manager_tells_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "1")
+    assert not set(VARIABLES) & set(child_environment())

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1] / "spoa"
 LAYERS: Mapping[int, str] = {
     0: "_version circuit exceptions cache oid",
     1: (
-        "spop. facts identity issuers listindex pem signatures pki ocsp_responder addresses egress "
+        "spop. facts identity issuers listindex pem signatures pki ocsp_responder addresses egress sdprotocol "
         "decision_fields logchain masking"
     ),
     2: (
@@ -29,16 +29,18 @@ LAYERS: Mapping[int, str] = {
         "listedit listimport listtext openings recorded"
     ),
     3: (
-        "doctor. lint. migration. assurance authorizer adapter comparison recall transcript questions nearest "
-        "explanation coverage solver memberships calls callers verdicts difference invariants reach rehearsal replay"
+        "doctor. lint. migration. assurance authorizer adapter comparison cutting recall transcript questions nearest "
+        "explanation coverage solver memberships calls callers circumstances verdicts difference invariants reach "
+        "rehearsal replay"
     ),
     4: (
-        "admin agent agentprobe answering blocker builder bundle candidate connector control crew crl_builder "
-        "crl_fetcher decision_log diagnostics download enquiries evidence_keeper evidence_store fetch followed "
-        "glass history jobs listeners liststore loading logsinks. lookup metrics ocsp_keeper ocsp_records ocsp_store "
-        "peer pki_directory promotion reenactment reload revisions state statefile supervisor watcher worker"
+        "accounts admin agent agentprobe announcer answering blocker builder bundle candidate connector console. "
+        "control crew crl_builder crl_fetcher decision_log diagnostics download enquiries evidence_keeper "
+        "evidence_store expiries fetch followed glass history jobs listeners liststore loading logsinks. lookup "
+        "metrics monitoring. ocsp_keeper ocsp_records ocsp_store peer pki_directory promotion reenactment reload "
+        "revisions selfprobe state statefile supervisor tracing watcher worker"
     ),
-    5: "settings cli. __main__",
+    5: "settings cli. explainer __main__",
 }
 #: The arrows inside a layer: who may import whom.
 ARROWS: Mapping[str, str] = {
@@ -61,7 +63,8 @@ ARROWS: Mapping[str, str] = {
     "authorizer": "assurance",
     "adapter": "authorizer",
     "comparison": "assurance authorizer",
-    "recall": "adapter authorizer",
+    "cutting": "adapter",
+    "recall": "adapter authorizer cutting",
     "transcript": "authorizer",
     "questions": "transcript",
     "nearest": "questions",
@@ -69,20 +72,25 @@ ARROWS: Mapping[str, str] = {
     "reach": "authorizer",
     "coverage": "authorizer explanation transcript",
     "calls": "authorizer solver",
-    "callers": "assurance authorizer calls solver memberships",
+    "circumstances": "assurance",
+    "callers": "assurance authorizer calls circumstances solver memberships",
     "verdicts": "authorizer callers calls solver memberships",
-    "difference": "authorizer solver memberships transcript verdicts",
+    "difference": "authorizer circumstances solver memberships transcript verdicts",
     "invariants": "authorizer solver transcript verdicts",
     "replay": "authorizer",
     "rehearsal": "authorizer coverage invariants",
     "migration.": "authorizer",
-    "agent": "answering decision_log metrics peer",
-    "answering": "decision_log enquiries metrics",
-    "admin": "reload",
+    "agent": "answering decision_log metrics peer tracing",
+    "answering": "decision_log enquiries metrics tracing",
+    "admin": "console. reload",
+    "announcer": "selfprobe",
+    "accounts": "metrics",
+    "console.": "jobs reload state statefile",
     "blocker": "followed",
     "statefile": "state",
     "builder": "bundle history",
     "history": "state",
+    "monitoring.": "metrics",
     "followed": "control statefile watcher",
     "glass": "followed metrics",
     "bundle": "evidence_store loading ocsp_store",
@@ -94,7 +102,8 @@ ARROWS: Mapping[str, str] = {
     "enquiries": "metrics",
     "evidence_keeper": "control crl_fetcher evidence_store fetch jobs metrics watcher",
     "evidence_store": "assurance state",
-    "fetch": "connector lookup",
+    "expiries": "metrics",
+    "fetch": "connector lookup tracing",
     "liststore": "state",
     "loading": "crl_builder evidence_store",
     "ocsp_keeper": "enquiries fetch metrics ocsp_records ocsp_store",
@@ -102,11 +111,14 @@ ARROWS: Mapping[str, str] = {
     "peer": "answering",
     "reload": "bundle control history jobs metrics state watcher",
     "supervisor": (
-        "admin answering blocker bundle candidate control crew evidence_keeper fetch glass history listeners metrics "
-        "logsinks. ocsp_keeper ocsp_store reload state watcher worker"
+        "accounts admin announcer answering blocker bundle candidate console. control crew evidence_keeper fetch "
+        "glass history listeners logsinks. metrics ocsp_keeper ocsp_store reload state tracing watcher worker"
     ),
-    "worker": "agent answering bundle control decision_log diagnostics evidence_store logsinks. metrics",
+    "worker": (
+        "agent answering bundle control decision_log diagnostics evidence_store expiries logsinks. metrics tracing"
+    ),
     "cli.": "settings",
+    "explainer": "cli.",
     "__main__": "cli.",
 }
 #: Upward, with the reason.
@@ -120,16 +132,16 @@ HOMES: Mapping[str, str] = {
     "cryptography": "identity issuers signatures revocation. pki pki_directory ocsp_responder",
     "yaml": "policy.document policy.comments policy.layout",
     "pysat": "solver",
-    "aiohttp": "admin connector fetch",
+    "aiohttp": "admin connector console. fetch",
     "yarl": "fetch",
     "watchfiles": "watcher",
     "prometheus_client": "metrics admin",
     "structlog": (
-        "agent answering candidate crew crl_fetcher decision_log diagnostics evidence_keeper followed glass "
-        "ocsp_keeper reload "
-        "supervisor worker"
+        "admin agent announcer answering candidate console. crew crl_fetcher decision_log diagnostics "
+        "evidence_keeper followed glass ocsp_keeper reload supervisor worker"
     ),
-    "click": "cli.",
+    "click": "cli. explainer",
+    "opentelemetry": "tracing",
     "rich": "cli.",
     "uvloop": "worker",
 }

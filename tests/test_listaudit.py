@@ -83,6 +83,18 @@ def test_sha1_is_told() -> None:
     assert codes(ListText(b"12" * 20, "x.txt")) == [(1, "sha1")]
 
 
+def test_entries_by_key_and_serial_number_are_never_seen_where_logs_name_such_and_not_theirs() -> None:
+    text = rich(f"spki_sha256: {A}", f"spki_sha256: {B}", "issuer: corp, serial: 'ff'")
+    cert = {"sha256": C, "spki_sha256": A}
+    sightings = Sightings()
+    row = {"time": instant(NOW), "verdict": "allow", "cert": cert}
+    sightings.read([json.dumps(row).encode()])
+    assert codes(text, sightings=sightings) == [(6, "never-seen")]
+    row["cert"] = {**cert, "issuer_name": "corp", "serial": "1"}
+    sightings.read([json.dumps(row).encode()])
+    assert codes(text, sightings=sightings) == [(6, "never-seen"), (7, "never-seen")]
+
+
 def test_a_key_that_logs_don_t_name_was_seen_by_nobody() -> None:
     assert sighting_of(read_key(f"spki:{A}"), seen(a=1)) is None
     assert sighting_of(read_key(A), None) is None
@@ -101,3 +113,12 @@ def test_logs_that_mask_fingerprints_say_nothing_about_use() -> None:
     row = {"time": instant(NOW), "verdict": "allow", "masked": ["sha256"], "cert": {"sha256": "masked"}}
     masked.read([json.dumps(row).encode()])
     assert codes(rich(f"sha256: {A}"), sightings=masked) == []
+
+
+def test_logs_that_mask_serial_numbers_say_so_much_less_and_no_more() -> None:
+    text = rich(f"sha256: {A}", "issuer: corp, serial: '01'")
+    cert = {"sha256": "ff" * 32, "issuer_name": "corp", "serial": "2"}
+    sightings = Sightings()
+    for row in ({"cert": cert}, {"cert": {**cert, "serial": "masked"}, "masked": ["serial"]}):
+        sightings.read([json.dumps({"time": instant(NOW), "verdict": "allow", **row}).encode()])
+    assert codes(text, sightings=sightings) == [(5, "never-seen")]

@@ -234,3 +234,11 @@ class TestRotating:
         text = RICH.replace(f'sha256: "{"aa" * 32}"\n', written).encode()
         with pytest.raises(ListError, match=message):
             finish_rotation(text, "x.yaml", A)
+
+
+def test_a_comment_in_another_encoding_stays_as_it_is() -> None:
+    before = b"# caf\xe9\n" + b"aa" * 32 + b"  # Zo\xeb\n"
+    assert ListText(before, "x.txt").entries[0].comment == "Zo\ufffd"
+    after = add_entries(before, "x.txt", [Addition(B)])
+    assert after.startswith(before)
+    assert remove_entries(after, "x.txt", [B])[0] == before

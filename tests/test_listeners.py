@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import pytest
 
 from spoa.addresses import Address, read_address
 from spoa.exceptions import SettingsError
-from spoa.listeners import address_of, bind, bind_all, close_all
+from spoa.listeners import address_of, bind, close_all, obtain, removable_address_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,6 +89,67 @@ def test_an_address_that_is_not_ours_is_refused(text: str) -> None:
 def test_all_addresses_are_bound_or_none(tmp_path: Path) -> None:
     good = Address("", 0, str(tmp_path / "spop.sock"))
     with pytest.raises(SettingsError):
-        bind_all([good, Address("203.0.113.1", 0)])
+        obtain([good], Address("203.0.113.1", 0), {})
     assert not (tmp_path / "spop.sock").exists()
-    close_all(bind_all([good, Address("127.0.0.1", 0)]))
+    listeners, admin = obtain([good, Address("127.0.0.1", 0)], Address("127.0.0.1", 0), {})
+    assert len(listeners) == 2
+    assert admin is not None
+    close_all([*listeners, admin])
+    assert obtain([], None, {}) == ([], None)
+
+
+def passed(*addresses: Address) -> tuple[int, ...]:
+    """Return descriptors of listening sockets, blocking and inheritable, as a service manager leaves them."""
+    descriptors = []
+    for address in addresses:
+        listener = bind(address, "test")
+        listener.listen()
+        listener.settimeout(None)
+        descriptors.append(listener.detach())
+        os.set_inheritable(descriptors[-1], True)  # noqa: FBT003 -- the system's own interface
+    return tuple(descriptors)
+
+
+def test_a_socket_that_is_passed_is_taken_over_and_its_file_left_to_whoever_passed_it(tmp_path: Path) -> None:
+    path = tmp_path / "spop.sock"
+    sockets = {"spop": passed(Address("", 0, str(path)), Address("127.0.0.1", 0)), "admin": passed(Address("::1", 0))}
+    spop, loopback = Address("", 0, passed="spop"), Address("", 0, passed="admin")
+    listeners, admin = obtain([spop, Address("127.0.0.1", 0)], loopback, sockets)
+    assert [str(address_of(one)).partition(":")[0] for one in listeners] == ["unix", "127.0.0.1", "127.0.0.1"]
+    assert [one.gettimeout() for one in listeners] == [0, 0, 0]
+    assert not any(one.get_inheritable() for one in listeners)
+    assert [removable_address_of(one) is None for one in listeners] == [True, True, False]
+    assert admin is not None
+    close_all([*listeners, admin])
+    assert path.exists()
+
+
+def test_a_socket_that_is_not_passed_is_an_error_that_names_it() -> None:
+    with pytest.raises(SettingsError, match="passes no socket as systemd:spop") as caught:
+        obtain([Address("", 0, passed="spop")], None, {})
+    assert caught.value.option == "listen"
+
+
+def test_a_socket_that_nobody_would_answer_on_is_an_error() -> None:
+    with pytest.raises(SettingsError, match="no address names: systemd:other"):
+        obtain([], None, {"other": (3,)})
+
+
+def test_what_is_passed_must_be_a_socket_that_listens(tmp_path: Path) -> None:
+    wanted = [Address("", 0, passed="spop")]
+    with (tmp_path / "file").open("w") as file, pytest.raises(SettingsError, match="is no socket"):
+        obtain(wanted, None, {"spop": (os.dup(file.fileno()),)})
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with pytest.raises(SettingsError, match="no stream socket that listens"):
+            obtain(wanted, None, {"spop": (socket.socket(socket.AF_INET, kind).detach(),)})
+
+
+def test_one_admin_socket_can_be_passed_and_it_must_be_a_local_one() -> None:
+    loopback, admin = Address("127.0.0.1", 0), Address("", 0, passed="admin")
+    with pytest.raises(SettingsError, match="passes 2 sockets"):
+        obtain([], admin, {"admin": passed(loopback, loopback)})
+    with pytest.raises(SettingsError, match="reached from elsewhere"):
+        obtain([], admin, {"admin": passed(Address("0.0.0.0", 0))})
+    _, remote = obtain([], admin, {"admin": passed(Address("0.0.0.0", 0))}, is_admin_remote=True)
+    assert remote is not None
+    remote.close()

@@ -9,6 +9,7 @@ import pytest
 
 from spoa.decision_fields import NewerLogError
 from spoa.facts import ABSENT, UNAVAILABLE
+from spoa.listindex import Kind, serial_key
 from spoa.masking import MASKABLE, Mask
 from spoa.policy import oids
 from spoa.recorded import Sightings, certificate_of, read_decision, request_of, time_of
@@ -24,7 +25,7 @@ def line(verdict: str = "allow", time: Any = "2026-11-20T09:00:00.5Z", sha256: A
 def test_a_certificate_is_seen_first_and_last_and_last_allowed() -> None:
     found = Sightings()
     found.read([line(time="2026-11-20T09:00:02Z"), line(), line("deny", "2026-11-20T09:00:09Z")])
-    sighting = found.by_sha256[bytes.fromhex(DIGEST)]
+    sighting = found.by_key[Kind.SHA256, bytes.fromhex(DIGEST)]
     assert (sighting.first, sighting.last, sighting.allowed) == (1795165200.5, 1795165209, 1795165202)
     assert (found.since, found.until, found.allows, found.unreadable) == (1795165200.5, 1795165209, 2, 0)
 
@@ -32,7 +33,27 @@ def test_a_certificate_is_seen_first_and_last_and_last_allowed() -> None:
 def test_a_certificate_that_was_only_denied_was_never_allowed() -> None:
     found = Sightings()
     found.read([line("deny")])
-    assert (found.by_sha256[bytes.fromhex(DIGEST)].allowed, found.allows) == (0, 0)
+    assert (found.by_key[Kind.SHA256, bytes.fromhex(DIGEST)].allowed, found.allows) == (0, 0)
+
+
+def test_a_certificate_is_seen_by_all_that_lists_may_name_it_by() -> None:
+    cert = {"sha256": DIGEST, "spki_sha256": "cd" * 32, "sha1": "ef" * 20, "issuer_name": "corp", "serial": "1f"}
+    row = {"time": "2026-11-20T09:00:00Z", "verdict": "allow", "cert": cert}
+    found = Sightings()
+    found.read([json.dumps(row).encode()])
+    assert set(found.by_key) == {
+        (Kind.SHA256, bytes.fromhex(DIGEST)),
+        (Kind.SPKI_SHA256, b"\xcd" * 32),
+        (Kind.SHA1, b"\xef" * 20),
+        (Kind.SERIAL, serial_key("corp", 0x1F)),
+    }
+    assert found.kinds == set(Kind)
+    older = Sightings()
+    for wrong in ({"serial": "xy"}, {"serial": None}, {"issuer_name": ""}, {"sha1": "ef"}, {"spki_sha256": None}):
+        older.read(
+            [json.dumps({**row, "cert": {**cert, "sha1": None, "spki_sha256": None, "serial": None, **wrong}}).encode()]
+        )
+    assert older.kinds == {Kind.SHA256}
 
 
 def test_requests_without_a_certificate_count_for_the_time_alone() -> None:
@@ -40,7 +61,7 @@ def test_requests_without_a_certificate_count_for_the_time_alone() -> None:
     found.read(
         [b'{"time": "2026-11-20T09:00:00Z", "verdict": "deny", "cert": null}', line(sha256="xy"), line(sha256=7)]
     )
-    assert (found.by_sha256, found.since) == ({}, 1795165200)
+    assert (found.by_key, found.since) == ({}, 1795165200)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +102,13 @@ def test_a_request_is_what_the_log_tells() -> None:
 def test_what_the_log_doesn_t_tell_is_unavailable() -> None:
     found = request_of(decision(src=None, method=None, path=None, host=None))
     assert (found.source, found.method, found.path, found.host) == (UNAVAILABLE,) * 4
-    assert request_of(decision(method="OPTIONS", path=None)).path is ABSENT
+
+
+def test_the_asterisk_of_options_is_told_from_a_path_that_was_not_sent() -> None:
+    assert request_of(decision(method="OPTIONS", path="*")).path is ABSENT
+    assert request_of(decision(method="OPTIONS", path=None)).path is UNAVAILABLE
+    assert request_of(decision(method="GET", path=None, reason="path_not_canonical")).path is ABSENT
+    assert request_of(decision(method="OPTIONS", path="*", reason="path_not_canonical")).path == "*"
 
 
 def test_a_certificate_that_was_there_and_a_broken_message_stay_what_they_were() -> None:
@@ -116,22 +143,27 @@ def test_a_certificate_of_which_little_is_known_is_none(cert: Any) -> None:
 # -- masked -----------------------------------------------------------------------------------------------------
 
 
-def test_a_masked_fingerprint_was_seen_by_nobody_and_is_counted() -> None:
+def test_a_masked_fingerprint_was_seen_by_nobody_and_what_is_not_masked_was() -> None:
     found = Sightings()
     found.read(json.dumps(Mask(("sha256",)).apply(made)).encode() for made in (row(), row(cert=None)))
-    assert (found.by_sha256, found.masked, found.unreadable) == ({}, 1, 0)
+    assert found.masked == {Kind.SHA256, Kind.SPKI_SHA256, Kind.SHA1}
+    assert (found.kinds, found.unreadable) == ({Kind.SERIAL}, 0)
 
 
 def test_what_is_masked_of_a_request_is_unavailable() -> None:
     request = request_of(Mask(tuple(MASKABLE)).apply(row()))
     assert (request.source, request.host, request.path, request.method) == (UNAVAILABLE,) * 3 + ("GET",)
-    assert request_of(Mask(("path",)).apply(row(method="OPTIONS", path=None))).path is ABSENT
+    assert request_of(Mask(("path",)).apply(row(method="OPTIONS", path="*"))).path is UNAVAILABLE
+    refused = Mask(("path",)).apply(row(reason="path_not_canonical", path="/a/../b"))
+    assert request_of(refused).path is UNAVAILABLE
 
 
 def test_what_is_masked_of_a_certificate_is_unavailable_and_without_a_subject_there_is_none() -> None:
     found = certificate_of(Mask(("sha256", "serial")).apply(row()), 0)
     assert found is not None
-    assert (found[0].sha256, found[0].serial, found[0].subject_text) == (UNAVAILABLE, UNAVAILABLE, "CN=alice,OU=staff")
+    one = found[0]
+    assert {one.sha256, one.spki_sha256, one.sha1, one.serial} == {UNAVAILABLE}
+    assert one.subject_text == "CN=alice,OU=staff"
     assert certificate_of(Mask(("subject",)).apply(row()), 0) is None
 
 

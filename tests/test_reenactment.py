@@ -164,6 +164,33 @@ def test_what_names_no_backend_answers_with_its_own_name(kind: str, folder: Path
     assert {one.backend for one in found} == {"edge", ""}
 
 
+TCP = """
+defaults
+    mode tcp
+frontend db
+    bind :5432 ssl crt server.pem ca-file ca.pem verify optional
+    tcp-request connection reject if { src 192.0.2.0/24 }
+    tcp-request content reject unless { ssl_c_used }
+    tcp-request content reject if { ssl_fc_sni -i old.example.com }
+    use_backend writers if { ssl_c_s_dn(ou) dba }
+    default_backend readers
+backend writers
+    tcp-request content reject unless { src 10.0.0.0/8 }
+backend readers
+    server r 127.0.0.1:1
+"""
+
+
+def test_in_tcp_mode_connections_are_judged_by_both_once_each(folder: Path) -> None:
+    found = compared(TCP, folder)
+    assert {one.sample.method for one in found} == {""}
+    assert {one.sample.sni for one in found} == {"", "old.example.com", "OLD.EXAMPLE.COM".lower()}
+    assert {one.backend for one in found} == {"", "writers", "readers"}
+    assert {one.tag for one in found} <= {"same", "newly_denied"}
+    stricter = [one for one in found if one.tag == "newly_denied"]
+    assert all("other" in (one.client.subject or {}).get("OU", ()) for one in stricter)
+
+
 def test_a_configuration_that_names_no_mode_is_tried_in_http(folder: Path) -> None:
     text = frontend("http-request deny if { path /x }", "default_backend a").replace("defaults\n    mode http\n", "")
     found = compared(text.replace("    mode http\n", ""), folder)

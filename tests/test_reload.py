@@ -270,8 +270,10 @@ class TestRollback:
             one = await going.edit(version(1), "start")
             await going.edit(version(2))
             await going.reloader.roll_back("", "alice", "")
+            assert going.reloader.is_directory_good
             bad = await going.edit("apiVersion: authz/v1\nrulez: []\n")
             assert (bad.result, bad.revision) == ("rejected", one.revision)
+            assert not going.reloader.is_directory_good
             assert in_force(going) is not None
             three = await going.edit(version(3))
             assert three.result == "activated"

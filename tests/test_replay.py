@@ -126,9 +126,34 @@ def test_what_takes_away_is_undetermined_too() -> None:
     assert replayed(f"rules: [{STAFF}, {deny}]").tag == "undetermined"
 
 
-def test_switches_may_have_been_open() -> None:
+@pytest.mark.parametrize(
+    ("told", "tag"),
+    [
+        ({}, "undetermined"),
+        ({"break_glass": []}, "newly_denied"),
+        ({"break_glass": ["b"]}, "same"),
+        ({"break_glass": ["c"]}, "newly_denied"),
+    ],
+)
+def test_switches_are_as_the_log_tells_and_may_have_been_open_where_it_does_not(told: dict[str, Any], tag: str) -> None:
     head = "break_glass: {b: {max_duration: 1h, ticket: x}}\n"
-    assert replayed(f"{head}rules: [{STAFF[:-1]}, active_during: b}}]").tag == "undetermined"
+    assert replayed(f"{head}rules: [{STAFF[:-1]}, active_during: b}}]", **told).tag == tag
+
+
+def test_a_key_counts_where_the_log_names_it() -> None:
+    key = "ab" * 32
+    rules = f"rules: [{{id: a, effect: allow, who: {{issuer: corp, spki: {key}}}}}]"
+    assert replayed(rules).tag == "undetermined"
+    given = line()["cert"]
+    assert replayed(rules, cert={**given, "spki_sha256": key}).tag == "same"
+    assert replayed(rules, cert={**given, "spki_sha256": "cd" * 32}).tag == "newly_denied"
+
+
+def test_the_same_request_while_a_switch_was_open_and_shut_is_judged_twice() -> None:
+    head = "break_glass: {b: {max_duration: 1h, ticket: x}}\n"
+    replay = Replay(judge(f"{head}rules: [{STAFF[:-1]}, active_during: b}}]"))
+    tags = [replay.judge(line(break_glass=opened)).tag for opened in ([], ["b"], [])]
+    assert tags == ["newly_denied", "same", "newly_denied"]
 
 
 @pytest.mark.parametrize(
@@ -294,6 +319,18 @@ def test_a_list_that_finds_clients_by_what_is_masked_leaves_it_open() -> None:
     text = "lists: {good: {file: a.txt}}\nrules: [{id: a, effect: allow, who: {issuer: corp, in_list: good}}]"
     assert Replay(judge(text, listing)).judge(line()).tag == "same"
     assert Replay(judge(text, listing)).judge(masked("sha256")).tag == "undetermined"
+
+
+def test_no_other_fingerprint_tells_who_a_masked_one_is() -> None:
+    spki = identity_from_der(ALICE.der).spki_sha256
+    assert isinstance(spki, bytes)
+    cert = {**line()["cert"], "spki_sha256": spki.hex()}
+    listing = {"good": Listing(sections={Kind.SPKI_SHA256: {spki: NEVER}})}
+    text = "lists: {good: {file: a.txt}}\nrules: [{id: a, effect: allow, who: {issuer: corp, in_list: good}}]"
+    assert Replay(judge(text, listing)).judge(line(cert=cert)).tag == "same"
+    hidden = masked("sha256", cert=cert)
+    assert hidden["cert"]["spki_sha256"] == "masked"
+    assert Replay(judge(text, listing)).judge(hidden).tag == "undetermined"
 
 
 def test_a_log_of_a_newer_agent_is_refused() -> None:

@@ -69,6 +69,9 @@ def test_other_kinds_of_value_are_read() -> None:
     assert settings.admin is None
     assert settings.decision_log == "-"
     assert settings.admin_token_file == Path("/t")
+    assert settings.otlp_endpoint == ""
+    for url in ("http://127.0.0.1:4318", "https://collector.example/otlp"):
+        assert read_settings({"otlp-endpoint": url}, {}).otlp_endpoint == url
 
 
 @pytest.mark.parametrize(
@@ -92,6 +95,9 @@ def test_other_kinds_of_value_are_read() -> None:
         ("hello-timeout", "inf"),
         ("idle-timeout", "1e9"),
         ("log-format", "xml"),
+        ("otlp-endpoint", "127.0.0.1:4318"),
+        ("otlp-endpoint", "file:///etc/passwd"),
+        ("otlp-endpoint", "http://user@collector"),
     ],
 )
 def test_a_value_that_can_not_be_used_names_its_option(option: str, text: str) -> None:
@@ -182,3 +188,19 @@ def test_what_is_said_of_the_decision_log_comes_together(tmp_path: Path) -> None
 def test_what_can_not_be_kept_is_said(option: str, text: str, says: str) -> None:
     with pytest.raises(SettingsErrors, match=f"--{option}: .*{says}"):
         read_settings({option: text}, {})
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ({"admin": "none"}, "there is none"),
+        ({"admin": "0.0.0.0:9124", "admin-remote": "true"}, "takes the token"),
+    ],
+)
+def test_a_console_that_nobody_could_look_at_is_a_mistake(flags: dict[str, str], says: str) -> None:
+    with pytest.raises(SettingsErrors, match=says) as caught:
+        read_settings({"console": "true", **flags}, {})
+    assert caught.value.option == "console"
+    assert read_settings({"console": "true"}, {}).console
+    assert read_settings({"console": "true", **flags, "admin": "0.0.0.0:1", "admin-remote": "true",
+                          "admin-token-file": "/t"}, {}).console  # fmt: skip

@@ -99,6 +99,11 @@ class TestLock:
             timer.join()
         state.unlock()
 
+    def test_a_pid_file_that_can_not_be_written_is_an_error(self, state: StateDirectory) -> None:
+        (state.path / "spoa-authz.pid").symlink_to("/dev/full")
+        with pytest.raises(StateError, match="can't be written"):
+            state.lock()
+
     def test_a_pid_file_that_can_not_be_opened_is_an_error(self, state: StateDirectory) -> None:
         (state.path / "spoa-authz.pid").mkdir()
         with pytest.raises(StateError, match="can't be opened"):
@@ -253,3 +258,12 @@ class TestVersion:
         check_version(tmp_path, 1, 1)
         with pytest.raises(StateError, match=f"has version {version}"):
             check_version(tmp_path, version, 1)
+
+
+def test_a_file_that_root_writes_is_its_directorys_owners(tmp_path: Path) -> None:
+    """An agent that isn't root, as under systemd's DynamicUser, must be able to read what root blocks."""
+    if os.geteuid() == 0:
+        os.chown(tmp_path, 61184, 61185)
+    replace_file(tmp_path / "file", b"one")
+    written, directory = (tmp_path / "file").stat(), tmp_path.stat()
+    assert (written.st_uid, written.st_gid) == (directory.st_uid, directory.st_gid)

@@ -44,6 +44,13 @@ class Running:
         with urllib.request.urlopen(f"http://{admin}{path}", timeout=10) as response:
             return str(response.read().decode())
 
+    def ask(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        admin = (self.supervisor._state.path / "admin").read_text().strip()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"http://{admin}{path}", json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return dict(json.loads(response.read()))
+
     def status(self) -> dict[str, Any]:
         return dict(json.loads(self.get("/status")))
 
@@ -116,8 +123,8 @@ class TestStart:
         assert rig.run(script, workers="2") == 0
         assert rig.shown == []
         left = sorted(path.name for path in (rig.directory / "state").iterdir())
-        lasting = ["active", "bundles", "changes.jsonl", "downloads", "evidence", "ocsp.sqlite", "revisions", "version"]
-        assert left == lasting
+        lasting = ["active", "bundles", "changes.jsonl", "downloads", "evidence", "history.jsonl", "ocsp.sqlite"]
+        assert left == [*lasting, "revisions", "version"]
 
     def test_a_bad_policy_is_shown_with_all_its_problems_and_is_status_3(self, rig: Rig) -> None:
         (rig.policies / "policy.yaml").write_text(BAD)
@@ -225,6 +232,7 @@ class TestChange:
         self, rig: Rig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(spoa.supervisor, "_RETRY_DELAY", 0.01)
+        monkeypatch.setattr(spoa.supervisor, "_MAX_RETRY_DELAY", 0.01)
 
         def script(running: Running) -> None:
             with pytest.MonkeyPatch.context() as patch:
@@ -232,10 +240,9 @@ class TestChange:
                 until(lambda: running.supervisor._reloader._spare is not None)
                 os.kill(running.supervisor._reloader._spare.process.pid, signal.SIGKILL)  # type: ignore[union-attr] # so it is
                 running.write(SHUT)
-                until(lambda: running.status()["last_reload"]["result"] == "failed")
+                until(lambda: running.supervisor._reloader.samples().get(("reload_total", ("failed",)), 0) > 5)
             until(lambda: running.verdict() == "deny")
 
-        monkeypatch.setattr(spoa.supervisor, "_RETRIES", 100)
         assert rig.run(script) == 0
 
     def test_files_elsewhere_that_the_policy_reads_are_watched(self, rig: Rig) -> None:
@@ -323,3 +330,32 @@ def test_without_an_admin_address_nothing_listens_there(rig: Rig, monkeypatch: p
     monkeypatch.setattr(Running, "is_ready", lambda running: _seen(running, loops))
     assert rig.run(lambda _: None, admin="none") == 0
     assert not (rig.directory / "state" / "admin").exists()
+
+
+class TestConsole:
+    def test_it_explains_by_what_is_in_force_and_tells_of_changes(self, rig: Rig) -> None:
+        def script(running: Running) -> None:
+            assert "<title>spoa-authz console</title>" in running.get("/console")
+            assert running.ask("/console/explain", {"request": "GET /open/x"})["verdict"] == "allow"
+            running.write(SHUT)
+            until(lambda: running.verdict() == "deny")
+            assert running.ask("/console/explain", {"request": "GET /open/x"})["reason"] == "no_rule_allows"
+            (newest, oldest) = json.loads(running.get("/console/history"))["entries"]
+            assert (newest["cause"], newest["revision"]) == ("change", running.status()["revision"])
+            assert [file["file"] for file in newest["files"]] == [str(rig.policies / "policy.yaml")]
+            assert oldest["cause"] == "start"
+            blocks = "apiVersion: authz/v1\nkind: blocks\nentries: [{issuer: corp, serial: 7}]\n"
+            (rig.directory / "state" / "blocks.yaml").write_text(blocks)
+            until(lambda: json.loads(running.get("/console/history"))["entries"][0]["what"] == "in force")
+            newest = json.loads(running.get("/console/history"))["entries"][0]
+            assert (newest["file"], newest["came"], newest["went"]) == ("blocks.yaml", ["corp/7"], [])
+
+        assert rig.run(script, console="true", decision_log=str(rig.directory / "log")) == 0
+
+    def test_it_is_not_there_unless_asked_for(self, rig: Rig) -> None:
+        def script(running: Running) -> None:
+            with pytest.raises(urllib.error.HTTPError, match="404") as caught:
+                running.get("/console")
+            caught.value.close()
+
+        assert rig.run(script) == 0

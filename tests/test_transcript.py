@@ -114,6 +114,14 @@ def test_no_gate_looks_at_a_certificate_that_is_not_there(reason: Reason) -> Non
     assert "None" not in gate_text(reason, Request(cert=ABSENT), NOW, None, "good")
 
 
+@pytest.mark.parametrize(
+    "reason", [Reason.NO_CERTIFICATE, Reason.CERTIFICATE_UNAVAILABLE, Reason.CERTIFICATE_NOT_VERIFIED]
+)
+def test_a_certificate_that_is_given_as_a_map_is_not_said_to_be_absent(reason: Reason) -> None:
+    assert gate_text(reason, Request(cert=ABSENT), NOW, holder("c"), "good") == "certificate given by what it says"
+    assert "absent" in gate_text(Reason.NO_CERTIFICATE, Request(cert=ABSENT), NOW, None, "good")
+
+
 def test_gates_say_what_they_look_at() -> None:
     subject = holder("c", eku=(oids.CLIENT_AUTH,), subject_text="CN=c")
     request = Request(cert=b"x", verify=0, path="/x", host="h", sni=ABSENT)

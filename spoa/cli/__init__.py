@@ -57,6 +57,7 @@ VERBS: Final[Mapping[str, Verb]] = {
     "status": Verb("status", "Show what the running agent does."),
     "reload": Verb("reload", "Have the running agent read its policy again."),
     "revocation": Verb("revocation", "Tell whether a certificate is revoked."),
+    "monitoring": Verb("monitoring", "Print alerts for Prometheus, a dashboard for Grafana."),
     "pki": Verb("pki", "Make certificates for trying things."),
 }
 

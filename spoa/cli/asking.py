@@ -19,8 +19,13 @@ if TYPE_CHECKING:
 
     from spoa.addresses import Address
 
-__all__ = ["UnreachableError", "ask", "change", "find_admin", "find_state_dir", "read_token"]
+__all__ = ["UnreachableError", "UnwillingError", "ask", "change", "find_admin", "find_state_dir", "read_token"]
 
+#: HTTP status → why the agent changes nothing, and what to do.
+_UNWILLING: Final = {
+    401: "wants its bearer token: name the file with --token-file, or run it with a unix socket as --admin",
+    404: "knows no such request; is it of another version?",
+}
 _TIMEOUT: Final = 150.0  # seconds: a reload is answered when it is done
 
 
@@ -39,6 +44,13 @@ class UnreachableError(SpoaError):
 
     def __str__(self) -> str:
         return f"no agent answers at {self.address}: {self.detail}"
+
+
+class UnwillingError(UnreachableError):
+    """An agent answers, and doesn't do it."""
+
+    def __str__(self) -> str:
+        return f"the agent at {self.address} {self.detail}"
 
 
 def find_state_dir(state_dir: str | None, environ: Mapping[str, str]) -> Path:
@@ -110,7 +122,7 @@ def change(address: Address, path: str, token: str, content: Mapping[str, str] |
     """
     code, outcome = ask(address, "POST", path, token, content)
     if "result" not in outcome:
-        raise UnreachableError(address, f"it answers {code}")
+        raise UnwillingError(address, _UNWILLING.get(code, f"answers with status {code}"))
     outcome["problems"] = [sentence(problem) for problem in outcome["problems"]]
     outcome["warnings"] = [sentence(problem) for problem in outcome["warnings"]]
     return outcome

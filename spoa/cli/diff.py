@@ -27,6 +27,9 @@ _INCOMPLETE: Final = 1
 _INVALID: Final = 3
 _NEWLY_ALLOWED: Final = 6
 
+#: What was proved of the rest; notes say what a refusal is answered with, and where evidence comes from.
+_WHOLE: Final = "all else is allowed or denied as before, and sent to the same backends"
+
 _EPILOG: Final = """
 \b
 Examples:
@@ -53,8 +56,9 @@ def command(old: str, new: str, *, as_json: bool, now: str | None, patience: int
     """Tell every kind of request that NEW answers otherwise than OLD, each with one request that shows it.
 
     OLD and NEW are policy directories; `git:REV` stands for the same directory at a git revision, `git:REV:DIR` for
-    another one, counted from the top of the repository. Requests are the same kind when the same two rules decide.
-    The search is complete: it goes over all classes of requests and certificates that the policies tell apart.
+    another one, counted from the top of the repository. Requests are the same kind when the same two rules decide, or,
+    where both allow them, when they go to the same two backends. The search is complete: it goes over all classes of
+    requests and certificates that the policies tell apart.
     """
     instant = int(time.time()) if now is None else _instant(now)
     with ExitStack() as stack:
@@ -94,6 +98,7 @@ def _answer(difference: Difference, before: Loaded, after: Loaded) -> dict[str, 
         "newly_allowed": difference.count("newly_allowed"),
         "newly_denied": difference.count("newly_denied"),
         "changes": [_row(change) for change in difference.changes],
+        "rerouted": [one._asdict() for one in difference.rerouted],
         "notes": difference.notes,
         "findings": difference.findings,
     }
@@ -122,14 +127,21 @@ def _print_text(difference: Difference) -> None:
         click.echo(printable(f"    {json.dumps(change.witness, ensure_ascii=False)}"))
         if change.note:
             click.echo(printable(f"    note: {change.note}"))
+    for one in difference.rerouted:
+        click.echo(printable(f"~ goes elsewhere: {one.before or 'no route'} → {one.after or 'no route'}"))
+        click.echo(printable(f"    {json.dumps(one.witness, ensure_ascii=False)}"))
+        if one.note:
+            click.echo(printable(f"    note: {one.note}"))
     for note in difference.notes:
-        click.echo(f"note: {note}")
+        click.echo(printable(f"note: {note}"))
     for finding in difference.findings:
         click.echo(f"warning: {finding}", err=True)
     counts = f"{difference.count('newly_allowed')} newly allowed, {difference.count('newly_denied')} newly denied"
-    kinds = counted(len(difference.changes), "kind")
-    whole = "the search was not complete" if difference.findings else "all else is answered as before"
-    click.echo(f"{kinds} of requests: {counts}; {whole}" if difference.changes else f"no change; {whole}")
+    counts += f", {len(difference.rerouted)} sent elsewhere" if difference.rerouted else ""
+    kinds = counted(len(difference.changes) + len(difference.rerouted), "kind")
+    whole = "the search was not complete" if difference.findings else _WHOLE
+    is_any = difference.changes or difference.rerouted
+    click.echo(f"{kinds} of requests: {counts}; {whole}" if is_any else f"no change; {whole}")
 
 
 def _told(decision: Decision) -> str:

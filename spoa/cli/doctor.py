@@ -135,6 +135,7 @@ def _answer(examination: Examination, findings: Iterable[Finding], errors: int, 
         "errors": errors,
         "warnings": warnings,
         "frontends": examination.frontends,
+        "unjudged": examination.unjudged,
         "agents": [agent.address for agent in examination.agents],
         "findings": [
             {
@@ -156,8 +157,12 @@ def _print(examination: Examination, findings: Iterable[Finding], errors: int, w
         click.echo(printable(str(finding)))
         click.echo(f"    {finding.kind.happens}")
         click.echo(f"    To do: {finding.kind.remedy}")
-    click.echo(f"frontends that ask the agent: {', '.join(examination.frontends) or 'none is declared here'}")
+    asking = ", ".join(examination.frontends) or "none is declared here"
+    click.echo(printable(f"frontends that ask the agent: {asking}"))
+    for name, backends in examination.unjudged.items():
+        click.echo(printable(f"for everyone, without asking: {name}, which leads to {', '.join(backends)}"))
     if errors or warnings:
         click.echo(f"{counted(errors, 'error')}, {counted(warnings, 'warning')}", err=bool(errors))
     else:
-        click.echo("fails closed: nothing gets through that the agent has not allowed")
+        where = f" {', '.join(examination.frontends)}" if examination.unjudged else ""
+        click.echo(printable(f"fails closed: nothing gets through{where} that the agent has not allowed"))

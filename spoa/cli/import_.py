@@ -85,9 +85,10 @@ def _comparison(compared: Sequence[Compared]) -> dict[str, Any]:
             {
                 "tag": one.tag,
                 "subject": one.sample.subject,
-                "request": f"{one.sample.method} {one.sample.path}",
+                "request": one.sample.line,
                 "source": one.sample.source,
                 "host": one.sample.host,
+                "sni": one.sample.sni,
                 "headers": dict(one.sample.headers),
                 "haproxy": {"status": one.status, "backend": one.backend},
                 "draft": {
@@ -237,7 +238,8 @@ def _told(one: Compared) -> str:
     subject = sample.subject
     who = "no certificate" if subject is None else ",".join(f"{k}={v}" for k, values in subject.items() for v in values)
     headers = "".join(f" {name}: {value}" for name, value in sample.headers.items())
-    haproxy = f"HAProxy sends it to {one.backend}" if one.backend else f"HAProxy answers {one.status}"
+    refused = f"answers {one.status}" if sample.method else "closes it"
+    haproxy = f"HAProxy sends it to {one.backend}" if one.backend else f"HAProxy {refused}"
     rule = f" by {decision.rule}" if decision.rule else ""
     route = f" to {decision.route}" if decision.route else ""
     draft = (
@@ -245,7 +247,8 @@ def _told(one: Compared) -> str:
         if decision.verdict == "allow"
         else f"the draft denies: {decision.reason}{rule}"
     )
-    return f"{who} {sample.method} {sample.path} from {sample.source} to {sample.host}{headers}: {haproxy}, {draft}"
+    to = f" to {name}" if (name := sample.host or sample.sni) else ""
+    return f"{who} {sample.line} from {sample.source}{to}{headers}: {haproxy}, {draft}"
 
 
 def _answer(draft: Draft, out: Path, compared: Sequence[Compared] | None) -> dict[str, Any]:

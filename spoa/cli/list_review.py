@@ -16,7 +16,7 @@ from spoa.cli.logs import lines_of, logs_of_agent
 from spoa.cli.table import print_rows, printable
 from spoa.listaudit import audit as findings_of
 from spoa.listaudit import sighting_of
-from spoa.listindex import NEVER, Kind
+from spoa.listindex import NEVER
 from spoa.liststore import read_list
 from spoa.listtext import ListText
 from spoa.recorded import Sightings
@@ -71,7 +71,8 @@ def _sightings(logs: Sequence[Path], state_dir: str | None, *, of_agent: bool) -
     elif not found.allows:
         click.echo("spoa-authz list: the logs hold no allow, so they can't tell who is unused", err=True)
     elif found.masked:
-        click.echo("spoa-authz list: the logs mask fingerprints, so they can't tell who is unused", err=True)
+        names = ", ".join(sorted(kind.value for kind in found.masked))
+        click.echo(f"spoa-authz list: the logs mask {names}; of such entries nobody can tell who is unused", err=True)
     if found.unreadable:
         click.echo(f"spoa-authz list: {found.unreadable} lines of the logs are no decisions", err=True)
     return found
@@ -93,7 +94,7 @@ def _sightings(logs: Sequence[Path], state_dir: str | None, *, of_agent: bool) -
 def show(file: Path, logs: tuple[Path, ...], state_dir: str | None, *, agent: bool, as_json: bool) -> None:
     """Show the entries of the list FILE: whose they are, until when, and when each was last seen.
 
-    Decision logs name certificates by SHA-256, so for entries by key or serial number they tell nothing.
+    Logs of older agents name certificates by SHA-256 alone, and tell nothing of entries by key, serial number or SHA-1.
     """
     text = ListText(read_list(file), str(file))
     sightings = _sightings(logs, state_dir, of_agent=agent)
@@ -137,7 +138,7 @@ def _cells(entry: Listed, sightings: Sightings | None) -> tuple[str, ...]:
 def _last_seen(entry: Listed, sightings: Sightings | None) -> str:
     if sightings is None:
         return ""
-    if entry.key.kind is not Kind.SHA256:
+    if entry.key.kind not in sightings.kinds:
         return "unknown"
     sighting = sighting_of(entry.key, sightings)
     return "never" if sighting is None else str(_instant(sighting.last))

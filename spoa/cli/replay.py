@@ -61,7 +61,8 @@ def command(directory: str, *, logs: tuple[Path, ...], top: int, as_json: bool) 
     """Judge the decisions of a log again under the policy DIR, and count those that would be others.
 
     What a log doesn't hold (headers, SNI, most of a certificate) is taken at its worst and at its best for the client;
-    where these differ, the decision is undetermined. Break-glass switches are taken to be open at best.
+    where these differ, the decision is undetermined. Break-glass switches are as they were, by the log; where it
+    doesn't tell, they are open at best.
     """
     loaded, report = load(directory)
     if loaded is None:
@@ -80,10 +81,11 @@ def command(directory: str, *, logs: tuple[Path, ...], top: int, as_json: bool) 
 def _replayed(replay: Replay, logs: tuple[Path, ...]) -> tuple[Totals, int]:
     """Judge every line; return the counts, and how many lines could not be read."""
     totals, unread = Totals(), 0
-    judge, add, read = replay.judge, totals.add, json.loads
+    # Hot path: `json.loads` would look for the encoding of each line.
+    judge, add, read = replay.judge, totals.add, json.JSONDecoder().decode
     for line in _lines(logs):
         try:
-            add(judge(read(line)))
+            add(judge(read(line.decode())))
         except (ValueError, KeyError, TypeError):
             unread += bool(line.strip())
     return totals, unread

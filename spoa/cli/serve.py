@@ -11,6 +11,7 @@ import click
 
 from spoa import diagnostics
 from spoa.exceptions import SettingsError, StateError
+from spoa.sdprotocol import Activation
 from spoa.settings import OPTIONS, environment_name, read_settings
 from spoa.supervisor import Supervisor
 
@@ -28,6 +29,10 @@ Examples:
   spoa-authz serve --policies policies --listen 127.0.0.1:9123
   spoa-authz serve --listen unix:/run/spoa-authz/spop.sock --workers 4
   SPOA_AUTHZ_DECISION_LOG=- spoa-authz serve
+
+\b
+Started by systemd it says when it is ready, reloading and well; an address
+systemd:NAME is a socket that systemd passes under that name.
 
 \b
 Signals: SIGTERM finishes what is in flight and ends, SIGHUP reloads,
@@ -72,14 +77,15 @@ def _serve(**given: Any) -> None:
 
 async def _run(settings: Settings) -> int:
     try:
-        supervisor = Supervisor(settings, lambda line: click.echo(line, err=True))
+        activation = Activation.from_environment(os.environ, os.getpid())
+        supervisor = Supervisor(settings, lambda line: click.echo(line, err=True), activation)
+        return await supervisor.run()
     except SettingsError as error:
         _complain(error)
         return _USAGE
     except StateError as error:
         _complain(error)
         return _FAILED
-    return await supervisor.run()
 
 
 def _complain(error: Exception) -> None:

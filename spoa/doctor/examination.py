@@ -36,6 +36,10 @@ __all__ = ["Agent", "Examination", "Needs", "examine"]
 _COMPARED: Final = frozenset({"host", "sni"})
 
 
+#: Defaults of the shipped configuration for frontends that are for everyone.
+_PUBLIC: Final = "authz-public"
+
+
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What a policy needs of HAProxy.
@@ -61,11 +65,17 @@ class Agent:
 
 @dataclass(slots=True)
 class Examination:
-    """What was found, and the agents that should be asked whether they are there."""
+    """What was found, and the agents that should be asked whether they are there.
+
+    Attributes:
+        frontends: those that ask the agent.
+        unjudged: the other ones that lead to servers, and to which backends.
+    """
 
     findings: list[Finding] = field(default_factory=list)
     agents: list[Agent] = field(default_factory=list)
     frontends: list[str] = field(default_factory=list)
+    unjudged: dict[str, list[str]] = field(default_factory=dict)
 
 
 def examine(
@@ -108,6 +118,7 @@ class _Examiner:
         self._read = read
         self._version = version
         self._needs = needs or Needs()
+        self._knows_policy = needs is not None
         self.result = Examination()
 
     def _add(self, findings: Iterable[Finding]) -> None:
@@ -118,6 +129,7 @@ class _Examiner:
         self._add(_unreadable(self._proxies.problems))
         joined = self._configuration.joined
         self._add(found("line-joined", line, "a line that ends with a backslash") for line in joined)
+        self._add(self._unknown_acls())
         judged = [one for one in self._proxies.frontends if self._is_judged(one)]
         public = [one for one in self._proxies.frontends if one not in judged and self._serving(one)]
         for frontend in judged:
@@ -126,7 +138,15 @@ class _Examiner:
         if not judged and public:
             names = ", ".join(one.name for one in public)
             self._add([found("nobody-asks", public[0].section.line, f"{names}: no frontend asks an agent")])
+        self.result.unjudged = {one.name: [backend.name for backend in self._serving(one)] for one in public}
         self._add(self._bypasses(judged, public))
+
+    def _unknown_acls(self) -> Iterator[Finding]:
+        for proxy in self._proxies.all:
+            for rule in (rule for one in (proxy, *proxy.parents) for rule in one.own):
+                for literal in (one for term in rule.condition.terms for one in term):
+                    if not literal.acl.tests:
+                        yield found("unreadable", rule.line, f"no ACL is named {literal.acl.name}")
 
     # -- frontends ---------------------------------------------------------------------------------------------
 
@@ -143,7 +163,7 @@ class _Examiner:
         names = [rule.action for rule in switches_of(frontend)]
         backends = self._proxies.backends
         own = [frontend] if frontend.section.kind == "listen" else []
-        if any(name.startswith("%[") for name in names):
+        if any("%[" in name for name in names):
             names += self._needs.routes
         return [one for one in (*own, *(backends[name] for name in names if name in backends)) if serves(one)]
 
@@ -187,11 +207,16 @@ class _Examiner:
 
     def _bypasses(self, judged: Iterable[Proxy], public: Iterable[Proxy]) -> Iterator[Finding]:
         protected = {one.name for frontend in judged for one in self._serving(frontend)}
+        is_open = not self._knows_policy and any("%[" in rule.action for one in judged for rule in switches_of(one))
         for frontend in public:
+            is_meant = any(parent.section.name == _PUBLIC for parent in frontend.parents)
             for rule in switches_of(frontend):
-                if rule.action in protected and rule.action in self._proxies.backends:
-                    what = f"{frontend.name} leads to {rule.action} without asking the agent"
+                backend = self._proxies.backends.get(rule.action)
+                what = f"{frontend.name} leads to {rule.action} without asking the agent"
+                if backend is not None and rule.action in protected:
                     yield found("backend-unjudged", rule.line, what)
+                elif backend is not None and is_open and not is_meant and serves(backend):
+                    yield found("backend-perhaps-unjudged", rule.line, what)
 
     # -- engines -----------------------------------------------------------------------------------------------
 

@@ -129,6 +129,11 @@ FINDINGS: Final[Mapping[str, Kind]] = {
         "A backend behind the agent can also be reached through a frontend that doesn't ask it.",
         "Have that frontend ask the agent, or give it a backend of its own.",
     ),
+    "backend-perhaps-unjudged": Kind(
+        Severity.WARNING,
+        "A frontend that doesn't ask the agent leads to a backend that the policy, not known here, may name too.",
+        "Look with `--policies DIR`; let the frontend ask the agent, or say `from authz-public` if it serves all.",
+    ),
     "route-falls-through": Kind(
         Severity.OPEN,
         "A route that names no backend of this configuration falls through to a server that the policy didn't name.",

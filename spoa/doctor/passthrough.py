@@ -192,7 +192,7 @@ def route_findings(frontend: Proxy, backends: Mapping[str, Proxy]) -> Iterator[F
             yield found("route-unguarded", rule.line, f"{frontend.name}: {rule}")
         for later in switches[position + 1 :]:
             target = backends.get(later.action)
-            is_serving = serves(target) if target is not None else later.action.startswith("%[")
+            is_serving = serves(target) if target is not None else "%[" in later.action
             if is_serving and holds_when_found(later.condition, variable[1]):
                 yield found(
                     "route-falls-through", later.line, f"{frontend.name}: an unknown route ends in {later.action}"
@@ -207,13 +207,12 @@ def switches_of(frontend: Proxy) -> list[Rule]:
 
 
 def _is_guarded(frontend: Proxy, variable: str) -> bool:
-    return any(
-        denies(rule)
-        and any(
-            test.fetch == "var" and ",".join(test.arguments) == variable
-            for term in rule.condition.terms
-            for literal in term
-            for test in literal.acl.tests
-        )
-        for rule in _rules(frontend)
-    )
+    """Tell whether routes are refused by name and by number, or all that are not listed."""
+    ways = set()
+    for rule in filter(denies, _rules(frontend)):
+        for literal in (one for term in rule.condition.terms for one in term):
+            for test in literal.acl.tests:
+                if test.fetch == "var" and ",".join(test.arguments) == variable:
+                    is_number = test.match == "beg" and "#" in test.patterns
+                    ways.add("number" if is_number else "name" if literal.is_positive else "listed")
+    return "listed" in ways or {"number", "name"} <= ways

@@ -49,7 +49,9 @@ WARNINGS: Final[Mapping[str, Advice]] = {
         "Require what those who are meant can meet, or allow them something. If nobody is meant, write a deny.",
     ),
     "useless-deny": Advice(
-        "A deny whose `unless` holds for all that it denies.", "Narrow `unless`, or take the rule out."
+        "A deny whose `unless` holds for all that it denies, or all but what is spelt otherwise, which only a "
+        "deny reads generously.",
+        "Narrow `unless`, or take the rule out. If other spellings are what it is to deny, silence the finding.",
     ),
     "useless-unless": Advice(
         "An exception that never holds for anything that its deny is about.",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from spoa.policy.model import Pattern
 
-__all__ = ["Language", "UndecidedError", "canonical_paths", "language_of", "text_within"]
+__all__ = ["Language", "UndecidedError", "canonical_paths", "language_of", "lower_case", "text_within"]
 
 Moves: TypeAlias = "dict[int, list[tuple[CharacterSet, frozenset[int]]]]"
 
@@ -317,6 +317,12 @@ def language_of(pattern: Pattern, *, generous: bool) -> Language | None:
         case UriPattern():
             return _of_uri(pattern, generous=generous)
     return None
+
+
+@functools.cache
+def lower_case() -> Language:
+    """Return the language of texts without upper-case ASCII, as hosts and server names are compared."""
+    return _of_regex(Regex("[^A-Z]*"))
 
 
 @functools.cache

@@ -165,6 +165,7 @@ def _look_at_methods(part: Reading, report: Report) -> None:
 
 #: Names that are hardly ever those of a page.
 _OPEN_END: Final = re.compile(r"[A-Za-z0-9]\.\*\$?$")
+_ANY_SEGMENT: Final = ("", "")
 _FOLDERS: Final = re.compile(r"api|apis|admin|static|assets|public|private|internal|v[0-9]+", re.IGNORECASE)
 
 
@@ -201,7 +202,8 @@ class _Paths:
                 _look_at_path_regex(item, path, report)
                 continue
             pattern = _pattern(item)
-            if pattern.is_asterisk or pattern.covers_below or _stem(pattern) in covering:
+            below = {_stem(pattern), (*_stem(pattern), _ANY_SEGMENT)}
+            if pattern.is_asterisk or pattern.covers_below or below & covering:
                 continue
             why = self._why_a_prefix(pattern, is_restricting)
             if why:
@@ -241,7 +243,8 @@ class _Paths:
 def _look_at_path_regex(item: Node, path: str, report: Report) -> None:
     """Report an expression that ends in anything behind a name, and so covers names that begin alike."""
     source = item.get("re") if isinstance(item, MappingNode) else None
-    if isinstance(source, Scalar) and _OPEN_END.search(source.text):
+    # Without a slash it is a word that may stand anywhere, and no place with something below it.
+    if isinstance(source, Scalar) and "/" in source.text and _OPEN_END.search(source.text):
         stem = source.text.removesuffix("$").removesuffix(".*")
         message = f"{quoted(source.text)} also covers {quoted(stem + 'x')}; write `{stem}(/.*)?` for it and all below"
         report.problem(source, child_path(path, "re"), message, "prefix-path", is_warning=True)

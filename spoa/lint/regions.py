@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from spoa.lint.comparison import apart, matcher_apart, matcher_within
-from spoa.lint.languages import UndecidedError, canonical_paths, language_of, text_within
+from spoa.lint.languages import UndecidedError, canonical_paths, language_of, lower_case, text_within
 from spoa.policy import oids
-from spoa.policy.conditions import Exact, InList
+from spoa.policy.conditions import Exact, InList, TextRegex
 from spoa.policy.path import PathPattern
 from spoa.policy.sans import UriPattern
 
@@ -213,6 +213,9 @@ class Atlas:
         if asterisk and method is not None and not any(p.matches("OPTIONS", generous=True) for p in method[0].patterns):
             return "method", r"only OPTIONS is sent for the path `\*`"
         host, sni = (region.columns.get(key) for key in ("host", "sni"))
+        for key, column in (("host", host), ("sni", sni)):
+            if column is not None and self._is_no_name(*column):
+                return key, "names of hosts are compared in lower case, and each that this asks for has upper case"
         if host is not None and sni is not None and not self._defaults.allows_sni_mismatch:  # noqa: SIM102 -- two questions
             if apart(host[0].patterns, sni[0].patterns, generous=(False, False)):
                 return "sni", "a request whose SNI and Host differ is denied before rules are asked; see `sni_mismatch`"
@@ -237,6 +240,17 @@ class Atlas:
         return (
             "no path that rules get to see matches: it starts with `/`, and has no `//`, dot segment or needless escape"
         )
+
+    def _is_no_name(self, matcher: Matcher, generous: bool) -> bool:
+        try:
+            return not generous and all(
+                isinstance(pattern, TextRegex)
+                and (language := language_of(pattern, generous=False)) is not None
+                and text_within((language, lower_case())) is None
+                for pattern in matcher.patterns
+            )
+        except UndecidedError:
+            return False
 
     def _is_no_path(self, pattern: Pattern, generous: bool) -> bool:
         domain = canonical_paths(generous=True) if generous else self._domain

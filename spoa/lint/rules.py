@@ -123,9 +123,11 @@ class _Linter:
         if entry.second is None:
             return True
         if self._atlas.covers(entry.second, entry.first.read_strictly()):
-            message = "the exception holds for all that this rule is about, so it denies nothing; narrow `unless`"
+            is_empty = self._atlas.covers(entry.second, entry.first)
+            left = "nothing" if is_empty else "nothing but other spellings of it, such as upper case"
+            message = f"the exception holds for all that this rule is about, so it denies {left}; narrow `unless`"
             self._warn(entry.reading, "unless", message, "useless-deny")
-            return False
+            return not is_empty
         found = self._atlas.why_empty(entry.second)
         if found is not None:
             self._warn(

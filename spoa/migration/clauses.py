@@ -6,6 +6,7 @@ request, and a backend's rules only for what is sent there; both become literals
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -36,6 +37,8 @@ _SILENT: Final = frozenset(
 )
 _ANSWERING: Final = frozenset({"redirect", "return", "use-service"})
 _SMALLEST_REFUSAL: Final = 400
+#: What HAProxy, and a route, takes for the name of a backend.
+_BACKEND: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _DEFAULT_STATUSES: Final = {"deny": 403, "tarpit": 500, "auth": 401}
 
 
@@ -111,17 +114,27 @@ def _note_other(rule: Rule, notes: Notes) -> None:
 def switches(frontend: Proxy, notes: Notes) -> list[Switch]:
     """Return where a frontend sends requests, in order; the default backend is last."""
     resolved = _Samples(frontend)
-    found = []
-    for rule in frontend.rules("use_backend"):
-        if rule.action.startswith("%["):
-            notes.add(rule.line, "kept", f"{rule}: a backend that is made up for each request; leave it in HAProxy")
-            continue
-        found.append(Switch(rule, rule.action, resolved.terms(rule.condition, notes, rule)))
+    found = [
+        Switch(rule, rule.action, resolved.terms(rule.condition, notes, rule))
+        for rule in frontend.rules("use_backend")
+        if _names_backend(rule, notes)
+    ]
     for one in (frontend, *frontend.parents):
         own = [rule for rule in one.own if rule.directive == "default_backend"]
         if own:
-            return [*found, Switch(own[-1], own[-1].action, ALWAYS.terms)]
+            return [*found, Switch(own[-1], own[-1].action, ALWAYS.terms)] if _names_backend(own[-1], notes) else found
     return found
+
+
+def _names_backend(rule: Rule, notes: Notes) -> bool:
+    """Tell whether a rule says by name where requests go; note why where it doesn't."""
+    if _BACKEND.fullmatch(rule.action):
+        return True
+    if "%" in rule.action:
+        notes.add(rule.line, "kept", f"{rule}: a backend that is made up for each request; leave it in HAProxy")
+    else:
+        notes.add(rule.line, "untranslated", f"{rule}: this names no backend")
+    return False
 
 
 # -- terms ------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from spoa.pki import CertificateAuthority, Template
 from spoa.policy import oids
 from spoa.policy.evaluator import Evaluator
 from spoa.policy.load import load_policies
-from spoa.policy.reading import Report
+from spoa.policy.reading import Report, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -64,6 +64,11 @@ class Draft:
     switches: list[Switch] = field(default_factory=list)
     allows_anonymous: bool = False
 
+    @property
+    def is_tcp(self) -> bool:
+        """The original says `mode tcp`: connections are judged, once each, and no requests."""
+        return self.frontend.setting("mode") is not None and self.frontend.mode == "tcp"
+
 
 def asks_for_certificates(frontend: Proxy) -> bool:
     """Tell whether a bind line asks clients for certificates."""
@@ -77,7 +82,7 @@ def choose_frontend(proxies: Proxies, name: str) -> Proxy:
         LookupError: there is none, or it can't be told which is meant; the sentence names those that there are.
     """
     frontends = proxies.frontends
-    names = ", ".join(frontend.name for frontend in frontends) or "none"
+    names = ", ".join(visible(frontend.name) for frontend in frontends) or "none"
     chosen = [frontend for frontend in frontends if not name or frontend.name == name]
     if not name and len(chosen) > 1:
         chosen = [frontend for frontend in chosen if asks_for_certificates(frontend)]

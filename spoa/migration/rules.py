@@ -348,6 +348,8 @@ class Drafter:
             f"{line.file}:{line.number} {switch.rule}",
             "Whom HAProxy may have sent there, but the route doesn't.",
         ]
+        if generous.values == strict.values:
+            origin.append("check: ignore useless-deny: other spellings are just what it denies")
         rule = DraftRule(name, "deny", atoms, {"who": strict.values}, origin=origin)
         if not any((one.atoms, one.excepted) == (rule.atoms, rule.excepted) for one in self.rules):
             self._ids[name] = self._ids.get(name, 0) + 1

@@ -21,10 +21,12 @@ class Sample:
     """A request as it is made up for a trial.
 
     Attributes:
+        method, path, host: empty in TCP mode, where a connection is judged and no request.
         subject: attribute in upper case → values, in order; None where there is no certificate.
         issuer: the issuer's subject in the same form.
         sha1, sha256: digests in upper-case hex; empty where they are not known.
         headers: name in lower case → value.
+        sni: the server name that TLS asks for; empty for none.
     """
 
     method: str
@@ -37,6 +39,12 @@ class Sample:
     source: str = "127.0.0.1"
     host: str = "localhost"
     headers: Mapping[str, str] = field(default_factory=dict)
+    sni: str = ""
+
+    @property
+    def line(self) -> str:
+        """What is asked, in a few words."""
+        return f"{self.method} {self.path}" if self.method else "connection"
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +229,7 @@ _SAMPLES: Final[Mapping[str, Callable[[Comparison, Sample], list[str] | None]]] 
     "method": lambda _, sample: [sample.method],
     "src": lambda _, sample: [sample.source],
     "ssl_fc": lambda *_: ["1"],
+    "ssl_fc_sni": lambda _, sample: [sample.sni] if sample.sni else [],
     "always_true": lambda *_: ["1"],
     "always_false": lambda *_: [""],
     "ssl_c_verify": lambda *_: ["0"],

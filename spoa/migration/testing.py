@@ -35,7 +35,14 @@ def verdicts(
     With `is_test` a header that a request doesn't have is empty: a test has no other way to say that it is absent.
     """
     policy = policy_of(found, now)
-    trials = trials_of(found.refusals, found.switches, found.lists, read, allows_anonymous=found.allows_anonymous)
+    trials = trials_of(
+        found.refusals,
+        found.switches,
+        found.lists,
+        read,
+        allows_anonymous=found.allows_anonymous,
+        is_tcp=found.is_tcp,
+    )
     issuer = next(iter(found.issuers))
     for client, sample in trials.pairs():
         subject = subject_of(client, issuer, tuple(found.lists), now)
@@ -74,7 +81,11 @@ def draft_tests(found: Draft, read: Callable[[str], str | None], now: int, stamp
     chosen = sorted(kinds.values(), key=lambda one: not (one[3].verdict and one[3].verdict != one[2].verdict))[:_MOST]
     chosen.sort(key=lambda one: int(one[0].name.rpartition("-")[2]) if one[0].name[-1].isdigit() else 0)
     issuer = next(iter(found.issuers))
-    certs = {client.name: _certificate(client, issuer) for client, *_ in chosen if client.subject is not None}
+    certs = {
+        client.name: _certificate(client, issuer, has_lists=bool(found.lists))
+        for client, *_ in chosen
+        if client.subject is not None
+    }
     tests = [
         (_comment(decision, outcome), _test(client, sample, decision)) for client, sample, decision, outcome in chosen
     ]
@@ -91,7 +102,8 @@ def _comment(decision: Decision, outcome: Outcome) -> str:
     return ""
 
 
-def _certificate(client: Client, issuer: str) -> Mapping[str, Any]:
+def _certificate(client: Client, issuer: str, *, has_lists: bool) -> Mapping[str, Any]:
+    """Return what a certificate says; where there are lists also that it is on none, or it might be on any."""
     assert client.subject is not None
     keys: dict[str, Any] = {"issuer": issuer}
     for name, values in client.subject.items():
@@ -100,25 +112,23 @@ def _certificate(client: Client, issuer: str) -> Mapping[str, Any]:
             keys[name.lower()] = value
         else:
             keys.setdefault("subject", {})[name] = value
-    if client.lists:
+    if has_lists:
         keys["in_list"] = list(client.lists)
     return keys
 
 
 def _test(client: Client, sample: Sample, decision: Decision) -> Mapping[str, Any]:
-    line = f"{sample.method} {sample.path}"
     further = [
         *([f"from {sample.source}"] if sample.source != "203.0.113.9" else []),
-        *([f"to {sample.host}"] if sample.host != "localhost" else []),
+        *([f"to {name}"] if (name := sample.host or sample.sni) not in {"localhost", ""} else []),
         *(f"with {name} {value}" for name, value in sample.headers.items() if value),
     ]
-    name = " ".join([client.name, line, *further])[:190]
-    found: dict[str, Any] = {
-        "name": name,
-        "cert": client.name if client.subject is not None else "none",
-        "request": line,
-    }
-    found |= {"source": sample.source, "host": sample.host}
+    name = " ".join([client.name, sample.line, *further])[:190]
+    found: dict[str, Any] = {"name": name, "cert": client.name if client.subject is not None else "none"}
+    if sample.method:
+        found |= {"request": sample.line, "source": sample.source, "host": sample.host}
+    else:
+        found |= {"source": sample.source, **({"sni": sample.sni} if sample.sni else {})}
     if sample.headers:
         found["headers"] = dict(sample.headers)
     found |= {"tls": "TLSv1.3", "expect": decision.verdict}

@@ -17,6 +17,7 @@ from spoa.migration.simulation import Sample
 from spoa.policy import oids
 from spoa.policy.automaton import Regex
 from spoa.policy.cases import BLANK
+from spoa.policy.hosts import normal_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -78,6 +79,7 @@ class _Mentioned:
         self.methods: dict[str, None] = {}
         self.sources: dict[str, None] = {}
         self.hosts: dict[str, None] = {}
+        self.names: dict[str, None] = {}
         self.headers: dict[str, dict[str, None]] = {}
         for one in comparisons:
             texts = [*one.patterns, *(line for file in one.files for line in _lines(read(file)))]
@@ -94,13 +96,13 @@ class _Mentioned:
             self.methods[text.upper()] = None
         elif one.fetch == "src":
             self.sources.update(dict.fromkeys(_addresses(text)))
+        elif one.fetch == "ssl_fc_sni":
+            self.names.update(dict.fromkeys(_hosts(one, text)))
         elif one.fetch in {"hdr", "req.hdr", "req.fhdr"} and argument:
-            values = dict.fromkeys(_texts(one, text))
             if argument.lower() == "host":
-                # A host name in other letters is the same host to the draft, which a note says.
-                self.hosts.update(dict.fromkeys(value.lower() for value in values))
+                self.hosts.update(dict.fromkeys(_hosts(one, text)))
             else:
-                self.headers.setdefault(argument.lower(), {}).update(values)
+                self.headers.setdefault(argument.lower(), {}).update(dict.fromkeys(_texts(one, text)))
 
 
 def _lines(text: str | None) -> list[str]:
@@ -118,6 +120,14 @@ def _texts(one: Comparison, text: str) -> list[str]:
     }
     found = ways.get(one.match, [])
     return [*found, *([text.swapcase()] if one.ignores_case and one.match == "str" else [])]
+
+
+def _hosts(one: Comparison, text: str) -> list[str]:
+    """Return names of hosts; in other letters one is the same host to the draft, which a note says."""
+    found = [value.lower() for value in _texts(one, text)]
+    # Half a name, such as `.example.org` behind `-m end`, is none; what stands for the rest makes it one.
+    whole = {"beg": f"{text}x", "end": f"x{text}", "sub": f"x{text}x"}.get(one.match, "").lower()
+    return list(dict.fromkeys(value for value in (*found, whole) if normal_host(value) is not None))
 
 
 def _examples(text: str) -> list[str]:
@@ -157,6 +167,7 @@ def trials_of(
     read: Any,
     *,
     allows_anonymous: bool,
+    is_tcp: bool = False,
 ) -> Trials:
     """Return what tells a draft from its original.
 
@@ -166,11 +177,14 @@ def trials_of(
         lists: fingerprint lists of the draft.
         read: from the name of a `-f` file to its text.
         allows_anonymous: requests without a certificate are judged.
+        is_tcp: connections are judged and no requests.
     """
     terms = [*(term for one in refusals for term in one.terms), *(term for one in switches for term in one.terms)]
     comparisons = dict.fromkeys(test for term in terms for literal in term for test in literal.acl.tests)
     mentioned = _Mentioned(comparisons, read)
     clients = _clients(mentioned, lists, allows_anonymous=allows_anonymous)
+    if is_tcp:
+        return Trials(clients, _connections(mentioned))
     return Trials(clients, _requests(mentioned), tuple(mentioned.headers))
 
 
@@ -226,6 +240,12 @@ def _requests(mentioned: _Mentioned) -> list[Sample]:
     return list(unique.values())
 
 
+def _connections(mentioned: _Mentioned) -> list[Sample]:
+    """Return connections that differ in the address that they come from, and in the name that they ask for."""
+    sources, names = dict.fromkeys([_OUTSIDE, *mentioned.sources]), dict.fromkeys(["", *mentioned.names])
+    return [Sample("", "", source=source, host="", sni=name) for name, source in product(names, sources)]
+
+
 # -- for the evaluator ------------------------------------------------------------------------------------------
 
 
@@ -236,18 +256,18 @@ def request_of(sample: Sample, headers: Iterable[str] = ()) -> Request:
         sample: the request.
         headers: names that HAProxy sends, so that those which the sample doesn't have are absent.
     """
-    return Request(
+    found = Request(
         cert=ABSENT,
         used=False,
         verify=0,
         source=ipaddress.ip_address(sample.source).packed,
-        method=sample.method,
-        path=sample.path,
-        host=sample.host,
-        sni=ABSENT,
+        sni=sample.sni or ABSENT,
         tls="TLSv1.3",
-        headers={**dict.fromkeys(headers, ABSENT), **sample.headers},
     )
+    if sample.method:
+        found.method, found.path, found.host = sample.method, sample.path, sample.host
+        found.headers = {**dict.fromkeys(headers, ABSENT), **sample.headers}
+    return found
 
 
 def subject_of(client: Client, issuer: str, lists: Sequence[str], now: int) -> Subject | None:

@@ -79,9 +79,11 @@ class Regex:
 
     def matches(self, value: str) -> bool:
         """Tell whether the whole of *value* matches; linear in its length."""
-        states = self.start
+        # Hot path: a step that is known costs one look-up and no call.
+        states, memo = self.start, self._memo
         for char in value:
-            states = self._step(states, char)
+            onward = memo.get((states, char))
+            states = self._step(states, char) if onward is None else onward
             if not states:
                 return False
         return self.final in states

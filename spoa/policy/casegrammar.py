@@ -108,7 +108,9 @@ _CERTIFICATE_MAP: Final = Record(
         "eku": Field(_some(Parsed(_oid(oids.EKU))), doc="Extended key usages; an empty list means no extension."),
         "policy_oid": Field(_some(Parsed(_oid(oids.POLICIES))), doc="Policies; an empty list means no extension."),
         "key": Field(Parsed(_key), doc="`rsa:2048`, `ec:256`, `ed25519` …; `ec:256` unless given."),
-        "in_list": Field(OneOrMany(Text(max=64)), doc="Lists that it is on, whatever they hold."),
+        "in_list": Field(
+            _some(Text(max=64)), doc="Lists that it is on, whatever they hold; without a digest or number on no others."
+        ),
     },
     noun="a certificate",
 )

@@ -262,10 +262,13 @@ class _CaseReader:
         if issuer is not None and issuer not in {*self._issuers, UNKNOWN_ISSUER}:
             known = [*self._issuers, UNKNOWN_ISSUER]
             self._unknown(reading.at("issuer"), reading.path_of("issuer"), "issuer", issuer, known)
-        for one in value.get("in_list", ()):
+        named = _tuple(value.get("in_list", ()))
+        for one in named:
             if one not in self._lists:
                 self._unknown(reading.at("in_list"), reading.path_of("in_list"), "list", one, self._lists)
-        lists: dict[str, bool | Missing] = dict.fromkeys(value.get("in_list", ()), True)
+        # Whoever names lists is on no others, unless those can be asked by a digest or number; see `Subject`.
+        others = () if "in_list" not in value or _NUMBERS & value.keys() else self._lists
+        lists: dict[str, bool | Missing] = {one: one in named for one in (*others, *named)}
         known_issuer = issuer if issuer in self._issuers else ""
         self._specimens[name] = Specimen("", _certificate(reading), known_issuer, lists, place)
 
@@ -418,6 +421,10 @@ def _request(value: Mapping[str, Any], method: Any, path: Any) -> Request:
         tls=value.get("tls", UNAVAILABLE),
         headers={} if headers is None else {name.lower(): text for name, text in headers.value.items()},
     )
+
+
+#: Keys of a certificate by which lists find it.
+_NUMBERS: Final = frozenset({"fingerprint", "spki", "serial"})
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:

@@ -14,7 +14,7 @@ from spoa.policy.alphabet import path_letters, text_letters
 from spoa.policy.automaton import CharacterSet
 from spoa.policy.conditions import READ_METHODS, WRITE_METHODS, MethodPattern, TextRegex
 from spoa.policy.hosts import HostPattern
-from spoa.policy.languages import Language, Letter, Reader, words
+from spoa.policy.languages import ANY, Language, Letter, Reader, words
 from spoa.policy.path import PathPattern
 from spoa.policy.sans import AddressPattern, EmailPattern, UriPattern
 from spoa.policy.text import TextPattern
@@ -191,8 +191,14 @@ def _as_lowered(kind: str, letter: Letter) -> tuple[str, str] | None:
 # -- paths ------------------------------------------------------------------------------------------------------
 
 
-def path_classes(patterns: Iterable[Pattern], *, parameters: bool = False) -> Classes:
-    """Return canonical paths that patterns tell apart; `parameters` where `;` may stand in them."""
+def path_classes(patterns: Iterable[Pattern], *, parameters: bool = False, are_told: bool = False) -> Classes:
+    """Return canonical paths that patterns tell apart.
+
+    Args:
+        patterns: of paths.
+        parameters: `;` may stand in a path.
+        are_told: paths with and without `;` are never alike, since somebody refuses the former.
+    """
     several = tuple(patterns)
     strict, written, folded, whole, shape = (Language() for _ in range(5))
     for pattern in several:
@@ -211,8 +217,21 @@ def path_classes(patterns: Iterable[Pattern], *, parameters: bool = False) -> Cl
         Reader(_with_slash(whole), (False, False), _within_path, ahead=_slash_ahead),
         Reader(shape, _START, _canonical, lambda mode: mode not in {_START, ".", ".."}),
     ]
+    if are_told:
+        readers.append(Reader(_marked(";"), 0, lambda mode, letter: (letter.text, mode)))
     found = words(readers, letters, "/;")
     return Classes(_unique(("/x", "/", *(f"/{word}" for word in found.values))), found.is_complete)
+
+
+def _marked(mark: str) -> Language:
+    """Return the language of all texts that hold a letter."""
+    language = Language()
+    before = language.begin()
+    within = language.read(before, mark)
+    language.moves[before] = [(CharacterSet(((mark, mark),), is_negated=True), frozenset({before}))]
+    language.moves[within] = [(ANY, frozenset({within}))]
+    language.ends.add(within)
+    return language
 
 
 _START: Final = "start"

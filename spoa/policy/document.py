@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import yaml
 
 from spoa.exceptions import Problem
-from spoa.policy.reading import child_path, quoted
+from spoa.policy.reading import child_path, quoted, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -319,7 +319,7 @@ class _Composer:
 
     def _check_tag(self, event: Any) -> None:
         if event.tag is not None:
-            tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+            tag = visible(event.tag.replace("tag:yaml.org,2002:", "!!"))
             message = f"tags such as {tag} are not read here; remove it, and write texts as they are"
             self.note(*_start(event), message, "tag")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import Final
 
 from spoa.policy.text import fold
@@ -17,6 +18,8 @@ _MAX_NAME: Final = 253
 _MAX_PORT: Final = 65535
 
 
+# Hot path: of hosts there are few, and most requests name one that was just named.
+@lru_cache(maxsize=4096)
 def normal_host(raw: str) -> str | None:
     """Return the host of a `host[:port]` in lower case without port and trailing dot, or None when it isn't one."""
     found = _HOST.fullmatch(raw.lower()) if raw.isascii() else None

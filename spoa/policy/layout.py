@@ -353,9 +353,12 @@ class _Writer:
         header = _HEADER.match(head)
         assert header is not None
         if re.search(r"[0-9]", header[2]):
-            head, rest = _from_value(part.value)
+            found, rest = _from_value(part.value)
+            head = found + head[header.end() :]
         else:
             rest = _shifted(rest)
+            if part.value and not part.value.endswith("\n"):  # the file ends inside its last line
+                head = f"{header[1]}-{head[header.end() :]}"
         is_kept = "+" in head.partition("#")[0]
         while rest and not rest[-1].strip() and not is_kept:
             rest.pop()
@@ -379,7 +382,9 @@ def _anchored(part: _Part, text: str) -> str:
 
 def _shifted(lines: list[str]) -> list[str]:
     """Return the lines of a block of text without the indentation that they have in common."""
-    first = next((line for line in lines if line.strip()), "")
+    first = next((line for line in lines if line.strip()), None)
+    if first is None:
+        return [""] * len(lines)  # blanks on empty lines are no text
     width = len(first) - len(first.lstrip(" "))
     return [line[width:] for line in lines]
 

@@ -27,6 +27,8 @@ _ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})?")
 # Hot path: most paths have nothing to look at twice; one search tells. See benchmarks/README.md, "paths".
 _NEEDS_A_LOOK: Final = re.compile(r"[^!-~]|[\\#?%;]|//|/\.\.?(?:/|$)")
 _DOTS: Final = frozenset({".", ".."})
+#: What parts segments, or what some servers take for it.
+_BORN: Final = re.compile(r"[/;\\]")
 
 
 class CanonicalPath:
@@ -78,9 +80,9 @@ def canonical_path(raw: str, *, normalise: bool = False, parameters: bool = Fals
         return None
     names = [segment.split(";") for segment in text[1:].split("/")]
     folded = [[fold(unquote_to_bytes(part).decode()) for part in parts] for parts in names]
-    if any("/" in part or ";" in part for parts in folded for part in parts):
-        return None  # a character that folds into a separator is one for some reader
     generous = [parts[0] for parts in folded]
+    if _BORN.search("\0".join(part for parts in folded for part in parts)) or not _DOTS.isdisjoint(generous):
+        return None  # what folds into a separator, or into a dot segment, is one for some reader
     if generous[-1] == "":
         generous.pop()
     return CanonicalPath(text, tuple(escapes_as_characters(text[1:]).split("/")), tuple(generous))
@@ -185,6 +187,9 @@ class PathPattern:
 
     def __str__(self) -> str:
         return self.source
+
+    def __reduce__(self) -> tuple[type[PathPattern], tuple[str]]:
+        return PathPattern, (self.source,)  # a compiled class can't be pickled otherwise
 
 
 def _segment(segment: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

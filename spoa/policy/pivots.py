@@ -6,7 +6,7 @@ written down as keys. Whoever is found by a key is still asked; the promise is o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
 
 from spoa.facts import ABSENT, UNAVAILABLE
 from spoa.policy.conditions import Exact
@@ -15,7 +15,7 @@ from spoa.policy.sans import AddressPattern, packed_address
 from spoa.policy.text import TextPattern, fold, fold_text, strict_text
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Sequence
+    from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 
     from spoa.policy.model import Matcher, Pattern, Values
 
@@ -38,20 +38,28 @@ def pattern_key(pattern: Pattern, *, generous: bool) -> Hashable | None:
     return None
 
 
-def value_keys(value: object, *, generous: bool) -> Iterator[Hashable]:
-    """Yield the keys of all patterns that *value* could meet in this form."""
-    if isinstance(value, str | int | bytes):
+#: Kind of key → lengths of the prefixes that networks are written with; of other kinds there are none.
+Kinds: TypeAlias = "Mapping[str, Collection[int]]"
+_ALL_KINDS: Final[Kinds] = {"exact": (), "text": (), "host": (), "below": (), "network": range(129)}
+
+
+def value_keys(value: object, *, generous: bool, kinds: Kinds = _ALL_KINDS) -> Iterator[Hashable]:
+    """Yield the keys of all patterns that *value* could meet in this form, of the kinds that there are."""
+    if "exact" in kinds and isinstance(value, str | int | bytes):
         yield "exact", value
     if isinstance(value, str):
-        yield "text", fold_text(value) if generous else strict_text(value)
-        host = fold(value).removesuffix(".") if generous else value.lower() if value.isascii() else value
-        yield "host", host
-        yield "below", host[host.find(".") :] if "." in host else ""
-    elif isinstance(value, bytes):
+        if "text" in kinds:
+            yield "text", fold_text(value) if generous else strict_text(value)
+        if "host" in kinds or "below" in kinds:
+            host = fold(value).removesuffix(".") if generous else value.lower() if value.isascii() else value
+            yield "host", host
+            yield "below", host[host.find(".") :] if "." in host else ""
+    elif "network" in kinds and isinstance(value, bytes):
         packed = packed_address(value)
         number, width = int.from_bytes(packed), len(packed) * 8
-        for bits in range(width + 1):
-            yield "network", len(packed), bits, number >> (width - bits)
+        for bits in kinds["network"]:
+            if bits <= width:
+                yield "network", len(packed), bits, number >> (width - bits)
 
 
 def is_pivot(matcher: Matcher) -> bool:
@@ -65,32 +73,36 @@ class Pivots(Generic[T]):
     def __init__(self) -> None:
         self._items: dict[tuple[str, bool, Hashable], list[T]] = {}
         self._generous: dict[str, list[T]] = {}
-        self._attributes: set[str] = set()
+        # Hot path: most attributes have one kind of key, and of an address's 33 or 129 prefixes few are named.
+        self._kinds: dict[str, dict[bool, dict[str, set[int]]]] = {}
 
     def add(self, matcher: Matcher, item: T, *, generous: bool) -> None:
         """Enter *item*, to be found where *matcher*, a pivot, holds; generously also where it holds strictly."""
         attribute = matcher.attribute
-        self._attributes.add(attribute)
+        forms = self._kinds.setdefault(attribute, {})
         if generous:
             self._generous.setdefault(attribute, []).append(item)
         for form in {False, generous}:
             for pattern in matcher.patterns:
-                key = (attribute, form, pattern_key(pattern, generous=form))
-                self._items.setdefault(key, []).append(item)
+                key = pattern_key(pattern, generous=form)
+                self._items.setdefault((attribute, form, key), []).append(item)
+                assert isinstance(key, tuple), "no pivot"
+                lengths = forms.setdefault(form, {}).setdefault(key[0], set())
+                lengths.update(key[2:3] if key[0] == "network" else ())
 
     @property
     def attributes(self) -> frozenset[str]:
         """The attributes that have pivots."""
-        return frozenset(self._attributes)
+        return frozenset(self._kinds)
 
     def candidates(self, attribute: str, values: Values) -> Iterator[T]:
         """Yield every item whose pivot on *attribute* could hold for *values*, some of them more than once."""
         if values is UNAVAILABLE:
             yield from self._generous.get(attribute, ())
         elif values is not ABSENT:
-            for value in values:
-                for form in (False, True):
-                    for key in value_keys(value, generous=form):
+            for form, kinds in self._kinds.get(attribute, {}).items():
+                for value in values:
+                    for key in value_keys(value, generous=form, kinds=kinds):
                         yield from self._items.get((attribute, form, key), ())
 
 

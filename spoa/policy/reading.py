@@ -32,6 +32,7 @@ __all__ = [
     "child_path",
     "quoted",
     "suggestion",
+    "visible",
 ]
 
 Schema: TypeAlias = dict[str, Any]
@@ -58,7 +59,14 @@ def quoted(text: str) -> str:
     """Write a text as a problem shows it: in quotation marks, control characters escaped, at most 60 characters."""
     if len(text) > _QUOTED_LENGTH:
         text = text[: _QUOTED_LENGTH - 1] + "…"
-    return json.dumps(text, ensure_ascii=False)
+    return visible(json.dumps(text, ensure_ascii=False))
+
+
+def visible(text: str) -> str:
+    r"""Write what can't be seen as `\u` escapes: controls, other line breaks, and what reorders text on a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

@@ -117,6 +117,19 @@ class RuleTable:
             found &= column.answer(request.values.get(key, UNAVAILABLE))
         return found
 
+    def request_but_path(self, request: RequestValues) -> int:
+        """Return the conjunctions that hold as far as all columns but the path's go."""
+        found = self._everything
+        for key, column in self._columns.items():
+            if key != "path":
+                found &= column.answer(request.values.get(key, UNAVAILABLE))
+        return found
+
+    def path(self, path: CanonicalPath) -> int:
+        """Return the conjunctions that hold as far as the path goes."""
+        column = self._columns.get("path")
+        return self._everything if column is None else column.answer((path,))
+
     def request_at_best(self, request: RequestValues) -> int:
         """Return the conjunctions that would hold if whatever is unavailable were what the client would like it to be.
 

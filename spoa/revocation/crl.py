@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from cryptography import x509
@@ -11,6 +10,7 @@ from spoa.issuers import canonical_name
 from spoa.revocation.crl_index import CrlIndex, worst, write_index
 from spoa.revocation.crl_scan import list_parts
 from spoa.revocation.distribution import Scope, scope_from_extension
+from spoa.revocation.parsing import parsing
 from spoa.revocation.status import FOREVER, Reason
 from spoa.signatures import algorithm_from_der, is_digest_signed, is_signed, is_weak
 
@@ -88,8 +88,7 @@ class Crl:
     def __init__(self, index: CrlIndex) -> None:
         self.index: Final = index
         parts = list_parts(index.skeleton)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with parsing():
             crl = x509.load_der_x509_crl(index.skeleton)
             extensions = crl.extensions
         if len(extensions) and not parts.has_version:

@@ -12,7 +12,6 @@ signature included: whoever reads it trusts the writer for the entries only.
 from __future__ import annotations
 
 import struct
-import warnings
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -30,6 +29,7 @@ from spoa.revocation.crl_scan import (
     scan_entries,
     serial_octets,
 )
+from spoa.revocation.parsing import parsing
 from spoa.revocation.status import REVOCATION_REASONS
 from spoa.signatures import algorithm_from_der
 
@@ -76,7 +76,8 @@ def write_index(der: bytes) -> bytes:
     """
     if len(der) > MAX_CRL_SIZE:
         raise ValueError(f"{len(der)} bytes, more than {MAX_CRL_SIZE}")
-    _check_der(der)
+    with parsing():
+        x509.load_der_x509_crl(der)
     parts = list_parts(der)
     digest, message = _signed(parts.tbs, parts.algorithm)
     parts = parts._replace(tbs=b"")  # as large as the list itself
@@ -85,12 +86,6 @@ def write_index(der: bytes) -> bytes:
     issuers = b"".join(_sequence(names) for names in entries.issuers)
     head = _HEAD.pack(len(parts.skeleton), len(digest), len(message), len(issuers), entries.record_count, flags)
     return b"".join((_MAGIC, head, parts.skeleton, digest, message, issuers, *entries.take_sorted()))
-
-
-def _check_der(der: bytes) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        x509.load_der_x509_crl(der)
 
 
 def _signed(tbs: bytes, algorithm_der: bytes) -> tuple[bytes, bytes]:

@@ -6,7 +6,6 @@ The octets that were signed, and the names in a response, are taken from its DER
 from __future__ import annotations
 
 import hashlib
-import warnings
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cryptography import x509
@@ -19,6 +18,7 @@ from spoa.identity import read_elements
 from spoa.issuers import canonical_name
 from spoa.oid import dotted
 from spoa.revocation.certificates import Certified
+from spoa.revocation.parsing import parsing
 from spoa.revocation.status import Status
 
 if TYPE_CHECKING:
@@ -166,8 +166,7 @@ def read_response(der: bytes) -> OcspResponse:
     """
     if len(der) > MAX_RESPONSE_SIZE:
         raise ValueError(f"{len(der)} bytes, more than {MAX_RESPONSE_SIZE}")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with parsing():
         parsed = ocsp.load_der_ocsp_response(der)
         if parsed.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
             return OcspResponse(error=parsed.response_status.name.lower())

@@ -44,11 +44,13 @@ from spoa.spop.payloads import (
 from spoa.spop.states import TRANSITIONS, Happening, Role, State
 from spoa.spop.status import Status
 from spoa.spop.typeddata import TYPES, DataType, Value, read_typed, skip_typed, write_typed
-from spoa.spop.varint import read_varint, write_varint
+from spoa.spop.varint import CONTINUED, FOLLOWED, read_varint, write_varint
 
 __all__ = [
     "ABRT",
+    "CONTINUED",
     "FIN",
+    "FOLLOWED",
     "TRANSITIONS",
     "TYPES",
     "Ack",

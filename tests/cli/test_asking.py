@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spoa.addresses import Address
-from spoa.cli.asking import UnreachableError, ask, find_admin, find_state_dir
+from spoa.cli.asking import UnreachableError, UnwillingError, ask, change, find_admin, find_state_dir
 from spoa.exceptions import SettingsError
 from spoa.settings import default_state_dir
 
@@ -77,3 +77,25 @@ def test_what_is_no_answer_is_an_error() -> None:
         with pytest.raises(UnreachableError, match="gibberish"):
             ask(Address("127.0.0.1", listener.getsockname()[1]), "GET", "/status")
         thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [(401, "wants its bearer token: name the file with --token-file"), (500, "answers with status 500")],
+)
+def test_an_agent_that_answers_and_changes_nothing_is_not_said_to_be_gone(status: int, says: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            end, _ = listener.accept()
+            with end:
+                end.recv(65536)
+                end.sendall(b"HTTP/1.1 %d x\r\nContent-Length: 2\r\n\r\n{}" % status)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(UnwillingError) as caught:
+            change(Address("127.0.0.1", listener.getsockname()[1]), "/promote", "")
+        thread.join()
+    assert says in str(caught.value)
+    assert "no agent" not in str(caught.value)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 WIDER = POLICY.replace("who: staff, request", "who: {issuer: corp, ou: [staff, ops]}, request").replace(
     "identities: {staff: {issuer: corp, ou: staff}}\n", ""
 )
+WHOLE = "all else is allowed or denied as before, and sent to the same backends"
 NARROWER = POLICY.replace("/admin/**", "/**")
 
 
@@ -38,7 +39,10 @@ def sides(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_nothing_changed(sides: tuple[Path, Path]) -> None:
     result = run(*sides)
-    assert (result.exit_code, result.output) == (0, "no change; all else is answered as before\n")
+    assert (result.exit_code, result.output) == (
+        0,
+        f"no change; {WHOLE}\n",
+    )
 
 
 def test_something_newly_allowed_is_told_and_ends_with_6(sides: tuple[Path, Path]) -> None:
@@ -48,7 +52,7 @@ def test_something_newly_allowed_is_told_and_ends_with_6(sides: tuple[Path, Path
     first, witness, last = result.output.splitlines()
     assert first == "+ newly allowed: deny (no_rule_allows) → allow by staff (ok)"
     assert json.loads(witness)["cert"] == {"issuer": "corp", "ou": "ops"}
-    assert last == "1 kind of requests: 1 newly allowed, 0 newly denied; all else is answered as before"
+    assert last == f"1 kind of requests: 1 newly allowed, 0 newly denied; {WHOLE}"
 
 
 def test_something_newly_denied_ends_with_0(sides: tuple[Path, Path]) -> None:
@@ -56,6 +60,19 @@ def test_something_newly_denied_ends_with_0(sides: tuple[Path, Path]) -> None:
     result = run(*sides)
     assert result.exit_code == 0
     assert result.output.startswith("- newly denied: allow by staff (ok) → deny by admin (requirement_not_met)\n")
+
+
+def test_what_goes_to_another_backend_is_told_and_ends_with_0(sides: tuple[Path, Path]) -> None:
+    for side, backend in zip(sides, ("web", "admin"), strict=True):
+        (side / "policy.yaml").write_text(POLICY.replace("main", backend))
+    result = run(*sides)
+    assert result.exit_code == 0
+    first, witness, last = result.output.splitlines()
+    assert first == "~ goes elsewhere: web → admin"
+    assert json.loads(witness)["route"] == "admin"
+    assert last == f"1 kind of requests: 0 newly allowed, 0 newly denied, 1 sent elsewhere; {WHOLE}"
+    (row,) = json.loads(run(*sides, "--json").stdout)["rerouted"]
+    assert (row["before"], row["after"], row["note"]) == ("web", "admin", "")
 
 
 def test_json_has_a_witness_for_each_change(sides: tuple[Path, Path]) -> None:

@@ -56,7 +56,8 @@ def test_the_shipped_configuration_fails_closed(edge: Path) -> None:
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines() == [
         "frontends that ask the agent: mtls_api",
-        "fails closed: nothing gets through that the agent has not allowed",
+        "for everyone, without asking: public_https, which leads to public_web",
+        "fails closed: nothing gets through mtls_api that the agent has not allowed",
     ]
 
 
@@ -75,7 +76,8 @@ def test_json_has_the_same_and_keeps_its_form(edge: Path) -> None:
     edge.write_text(edge.read_text().replace("var(txn.authz.verdict) -m str allow", "always_true"))
     result = run(edge, "--offline", "--json")
     answer = json.loads(result.stdout)
-    assert set(answer) == {"ok", "errors", "warnings", "frontends", "agents", "findings"}
+    assert set(answer) == {"ok", "errors", "warnings", "frontends", "unjudged", "agents", "findings"}
+    assert answer["unjudged"] == {"public_https": ["public_web"]}
     assert (result.exit_code, answer["ok"], answer["errors"]) == (1, False, 1)
     (finding,) = answer["findings"]
     assert set(finding) == {"code", "severity", "file", "line", "message", "happens", "remedy"}

@@ -56,6 +56,43 @@ def test_it_drafts_a_policy_that_check_and_test_accept(edge: Path, tmp_path: Pat
     assert CliRunner().invoke(rehearse, [str(out)]).exit_code == 0
 
 
+def test_a_draft_that_denies_by_a_list_passes_its_own_tests(edge: Path, tmp_path: Path) -> None:
+    (tmp_path / "denied.txt").write_text("CD" * 20 + "\n")
+    lines = ("http-request deny if { ssl_c_sha1,hex -f denied.txt }", "http-request deny if { path /x } !listed")
+    edge.write_text(frontend(LINES[1], *lines, "default_backend a"))
+    assert run(edge, "--out", tmp_path / "p").exit_code == 0
+    tested = CliRunner().invoke(rehearse, [str(tmp_path / "p")])
+    assert (tested.exit_code, ", 0 failed" in tested.output) == (0, True), tested.output
+
+
+def test_a_draft_of_prefixes_and_of_routes_by_name_has_no_warnings(edge: Path, tmp_path: Path) -> None:
+    lines = ("acl boss ssl_c_s_dn(cn) -i boss", "http-request deny unless boss", "use_backend b if boss")
+    edge.write_text(frontend(*lines, "use_backend c if { path_beg /x/ }", "default_backend a"))
+    assert run(edge, "--out", tmp_path / "p").exit_code == 0
+    assert "boss-in-doubt" in (tmp_path / "p" / "policy.yaml").read_text()
+    checked = CliRunner().invoke(check, [str(tmp_path / "p"), "--strict"])
+    assert checked.exit_code == 0, checked.output
+
+
+def test_a_backend_whose_name_is_made_up_in_part_stays_in_haproxy(edge: Path, tmp_path: Path) -> None:
+    edge.write_text(frontend("use_backend b%[ssl_c_s_dn(ou)] if { path /x }", "default_backend a"))
+    result = run(edge, "--out", tmp_path / "p")
+    assert result.exit_code == 0, result.output
+    assert ": kept: use_backend b%[ssl_c_s_dn(ou)]" in result.stdout
+
+
+def test_tests_of_a_draft_in_tcp_mode_state_connections(edge: Path, tmp_path: Path) -> None:
+    lines = ("tcp-request content reject unless { ssl_c_s_dn(ou) dba } { ssl_fc_sni db.example }", "default_backend a")
+    edge.write_text(frontend(*lines).replace("mode http", "mode tcp"))
+    assert run(edge, "--out", tmp_path / "p").exit_code == 0
+    text = (tmp_path / "p/tests/import.yaml").read_text()
+    assert "sni: db.example, tls: TLSv1.3, expect: allow" in text
+    assert "request:" not in text
+    assert "host:" not in text
+    tested = CliRunner().invoke(rehearse, [str(tmp_path / "p")])
+    assert tested.exit_code == 0, tested.output
+
+
 def test_json_has_files_and_notes(edge: Path, tmp_path: Path) -> None:
     answer = json.loads(run(edge, "--out", tmp_path / "p", "--json").stdout)
     assert set(answer) == {"frontend", "out", "files", "notes", "verified"}
@@ -98,6 +135,7 @@ def test_verified_with_a_real_haproxy_it_says_where_they_differ(edge: Path, tmp_
         "request",
         "source",
         "host",
+        "sni",
         "headers",
         "haproxy",
         "draft",

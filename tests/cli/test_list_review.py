@@ -130,7 +130,7 @@ def test_findings_are_told_to_programs(folder: Path) -> None:
         ("", "hold no decision"),
         ('{"time": "2026-11-20T09:00:00Z", "verdict": "deny"}\n', "hold no allow"),
         (decision(A, 1) + "{", "1 lines of the logs are no decisions"),
-        (decision(A, 1).replace(A, "masked").replace("{", '{"masked": ["sha256"], ', 1), "mask fingerprints"),
+        (decision(A, 1).replace(A, "masked").replace("{", '{"masked": ["sha256"], ', 1), "the logs mask sha256;"),
     ],
 )
 def test_logs_that_can_t_tell_are_said_to(folder: Path, log: str, message: str) -> None:

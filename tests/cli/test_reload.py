@@ -53,7 +53,7 @@ def test_with_the_token_or_by_a_signal_it_works_over_tcp_too(tmp_path: Path) -> 
         token.with_name("wrong").write_text("wrong")
         refused = invoke("--admin", agent.admin, "--token-file", str(token.with_name("wrong")))
         assert refused.exit_code == 1
-        assert "answers 401" in refused.stderr
+        assert "wants its bearer token" in refused.stderr
 
 
 def test_without_an_agent_it_is_status_1(tmp_path: Path) -> None:

@@ -200,6 +200,13 @@ class TestFailure:
             assert exit_status(agent) == 2
         assert "can't be used" in agent.log.read_text()
 
+    def test_a_state_directory_that_takes_nothing_more_is_status_1(self, tmp_path: Path) -> None:
+        (tmp_path / "state" / "admin").mkdir(parents=True)
+        agent = start(tmp_path)
+        assert exit_status(agent) == 1
+        assert "admin: can't be written" in agent.log.read_text()
+        assert "Traceback" not in agent.log.read_text()
+
     def test_a_state_directory_in_use_is_status_1(self, tmp_path: Path) -> None:
         with running_agent(tmp_path):
             assert exit_status(start(tmp_path)) == 1

@@ -247,6 +247,15 @@ VARIANTS: Final = (
         "service-before-verdict",
     ),
     Variant("the reserved routes are open", EDGE, " if authz_route_reserved", " if FALSE", "route-unguarded"),
+    Variant("routes are reserved by name only", EDGE, "-m beg '#'", "-m beg 'x'", "route-unguarded"),
+    Variant("an ACL is missing", EDGE, "    acl authz_too_long path_len gt 8192\n", "", "unreadable"),
+    Variant(
+        "a frontend of its own leads to a backend that a route may name",
+        EDGE,
+        "backend partner_api",
+        "frontend back from authz-exempt\n    bind :9\n    default_backend partner_api\n\nbackend partner_api",
+        "backend-perhaps-unjudged",
+    ),
     Variant("a quote is open", EDGE, "frontend mtls_api", 'frontend "mtls_api', "unreadable"),
     Variant("the defaults are missing", EDGE, "\ndefaults authz-exempt\n", "\ndefaults other\n", "unreadable"),
     Variant(

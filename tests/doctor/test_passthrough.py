@@ -104,7 +104,7 @@ def test_lenient_options_are_named(option: str) -> None:
 
 
 ROUTE = "use_backend %[var(txn.authz.route)] if { var(txn.authz.route) -m found }"
-GUARD = "http-request deny if { var(txn.authz.route) -m str agents }"
+GUARD = "http-request deny if { var(txn.authz.route) -m str agents } or { var(txn.authz.route) -m beg \\# }"
 SERVER = ("\nbackend b", "server s 127.0.0.1:1")
 
 
@@ -113,6 +113,9 @@ SERVER = ("\nbackend b", "server s 127.0.0.1:1")
     [
         ((GUARD, ROUTE), []),
         ((ROUTE,), ["route-unguarded"]),
+        (("http-request deny if { var(txn.authz.route) -m str agents }", ROUTE), ["route-unguarded"]),
+        (("http-request deny if { var(txn.authz.route) -m beg \\# }", ROUTE), ["route-unguarded"]),
+        (("http-request deny unless { var(txn.authz.route) -m str a b }", ROUTE), []),
         ((GUARD, ROUTE, "default_backend b", *SERVER), ["route-falls-through"]),
         ((GUARD, ROUTE, "use_backend b if { path /x }", *SERVER), ["route-falls-through"]),
         ((GUARD, ROUTE, "use_backend b unless { var(txn.authz.route) -m found }", *SERVER), []),

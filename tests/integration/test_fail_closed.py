@@ -244,10 +244,12 @@ def test_a_late_answer_is_not_taken_for_that_of_a_later_request(healthy: tuple[E
     agent.script = allow_slow_and_late
     with edge.client().http1() as connection:
         assert connection.request("GET", "/slow").status == 503
-        while not answered.is_set():
-            assert connection.request("GET", "/quick").reason == "denied_by_rule"
-        for _ in range(20):
-            assert connection.request("GET", "/quick").reason == "denied_by_rule"
+        denied = 0
+        while not answered.is_set() or denied < 20:
+            # On a busy machine a quick answer may come too late itself, which denies as well: it is never an allow.
+            reason = connection.request("GET", "/quick").reason
+            assert reason in {"denied_by_rule", "not_ready"}
+            denied += answered.is_set() and reason == "denied_by_rule"
 
 
 def test_a_request_too_large_for_a_frame_is_denied_alone(healthy: tuple[Edge, ScriptedAgent]) -> None:

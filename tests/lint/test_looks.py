@@ -104,7 +104,10 @@ def test_a_restriction_that_leaves_out_what_lies_below_is_reported(path: str) ->
 
 @pytest.mark.parametrize(
     "path",
-    ["'/admin/**'", "[/admin, '/admin/**']", "[/admin/, '/admin/**']", r"'\*'", "/", "'/x/report-*'", "{re: '/a/.*'}"],
+    [
+        *("'/admin/**'", "[/admin, '/admin/**']", "[/admin/, '/admin/**']", "[/admin/, '/admin/*/**']"),
+        *(r"'\*'", "/", "'/x/report-*'", "{re: '/a/.*'}", "{re: '.*beta.*'}"),
+    ],
 )
 def test_a_restriction_of_all_or_of_names_is_not(path: str) -> None:
     assert of_path(path, restricting=True) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from spoa.migration.clauses import Refusal, refusals, switches
 from spoa.migration.notes import Notes
 from tests.migration.configurations import frontend, proxies_of
@@ -69,6 +71,18 @@ def test_switches_come_in_order_and_the_default_last() -> None:
     assert [(one.backend, [len(term) for term in one.terms]) for one in found] == [("a", [1]), ("b", [0])]
     assert [note.code for note in notes.all] == ["kept"]
     assert switches(proxies_of(frontend()).frontends[0], notes) == []
+
+
+@pytest.mark.parametrize(
+    ("backend", "code"),
+    [("be-%[path]", "kept"), ("%[path]", "kept"), ("no/name", "untranslated"), ("é", "untranslated")],
+)
+@pytest.mark.parametrize("directive", ["use_backend", "default_backend"])
+def test_what_is_no_name_of_a_backend_is_noted_and_makes_no_route(directive: str, backend: str, code: str) -> None:
+    notes = Notes()
+    found = switches(proxies_of(frontend(f"{directive} {backend}", "use_backend a")).frontends[0], notes)
+    assert [one.backend for one in found] == ["a"]
+    assert [note.code for note in notes.all] == [code]
 
 
 def test_captures_and_variables_are_what_they_hold() -> None:

@@ -253,3 +253,9 @@ def test_a_draft_that_is_no_policy_is_a_defect() -> None:
     draft.files["policy.yaml"] = b"nonsense: true\n"
     with pytest.raises(PolicyError):
         policy_of(draft, NOW)
+
+
+def test_the_name_of_a_frontend_is_shown_without_control_characters() -> None:
+    proxies = proxies_of("frontend a\x1b[31m\nfrontend b\n")
+    with pytest.raises(LookupError, match=r"there are: a\\u001b\[31m, b"):
+        choose_frontend(proxies, "")

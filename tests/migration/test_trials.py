@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from spoa.facts import ABSENT
+from spoa.facts import ABSENT, UNAVAILABLE
 from spoa.migration.simulation import Sample
 from spoa.migration.translation import ListFile
 from spoa.migration.trials import Client, Trials, request_of, subject_of, trials_of
 from spoa.policy import oids
+from spoa.policy.hosts import normal_host
 from tests.migration.configurations import NOW, draft_of, frontend
 
 FILES = {"names.txt": b"# c\nalice\n"}
@@ -49,6 +50,27 @@ def test_names_are_tried_as_they_stand_and_as_they_nearly_are() -> None:
     assert {"CN": ("admin",), "OU": ("ops",)} in found
     assert {"OU": ("other", "ops"), "CN": ("stranger",)} in found
     assert {"OU": ("ops", "other"), "CN": ("stranger",)} in found
+
+
+def test_half_a_host_name_is_made_a_whole_one() -> None:
+    trials = tried(
+        "http-request deny if { hdr(host) -m end .Internal } or { hdr_beg(host) api. } or { hdr_sub(host) .x. }"
+    )
+    hosts = {sample.host for sample in trials.requests}
+    assert {"x.internal", "api.x", "x.x.x"} <= hosts
+    assert all(normal_host(host) is not None for host in hosts)
+
+
+def test_in_tcp_mode_connections_differ_in_address_and_name() -> None:
+    draft = draft_of(frontend("tcp-request content reject if { src 10.0.0.0/8 } { ssl_fc_sni A.example }"), {})
+    trials = trials_of(draft.refusals, [], {}, FILES.get, allows_anonymous=False, is_tcp=True)
+    found = [(one.line, one.source, one.host, one.sni) for one in trials.requests]
+    assert found == [
+        ("connection", source, "", name) for name in ("", "a.example") for source in ("203.0.113.9", "10.0.0.1")
+    ]
+    request = request_of(trials.requests[-1])
+    assert {request.method, request.path, request.host} == {UNAVAILABLE}
+    assert (request.sni, request.tls, request.headers) == ("a.example", "TLSv1.3", {})
 
 
 def test_requests_differ_in_one_thing_and_in_two() -> None:

@@ -135,6 +135,23 @@ def test_a_map_says_what_it_says() -> None:
     assert (said.key_type, said.key_bits, found.issuer, found.lists) == ("RSA", 4096, "partners", {"good": True})
 
 
+@pytest.mark.parametrize(
+    ("said", "lists"),
+    [("", {}), (", in_list: good", {"good": True, "old": False}), (", in_list: []", {"good": False, "old": False})],
+)
+def test_whoever_names_lists_is_on_no_others(said: str, lists: dict[str, bool]) -> None:
+    two = model(
+        HEAD
+        + "lists: {good: {file: good.txt}, old: {file: old.txt}}\n"
+        + "rules: [{id: all, effect: allow, who: any_certificate}]"
+    )
+    report = Report()
+    text = f"kind: tests\ncerts: {{a: {{issuer: corp{said}}}}}"
+    found = read_cases(text.encode(), "t.yaml", two, report)
+    assert found is not None
+    assert (found.specimens["a"].lists, report.errors) == (lists, 0)
+
+
 def test_an_issuer_may_be_unknown() -> None:
     assert cases("certs: {a: {issuer: unknown}}").specimens["a"].issuer == ""
 

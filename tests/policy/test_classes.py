@@ -221,3 +221,10 @@ def test_a_method_that_is_named_is_not_taken_for_a_strange_one() -> None:
 def test_no_class_holds_what_a_gate_refuses() -> None:
     for patterns in TEXTS:
         assert not any(has_unsafe_characters(value) for value in text_classes(patterns).values)
+
+
+def test_paths_with_parameters_are_classes_of_their_own_where_somebody_refuses_them() -> None:
+    found = path_classes([TextRegex(".*/b")], parameters=True, are_told=True).values
+    assert {(path.endswith("/b"), ";" in path) for path in found} == {
+        (ends, has) for ends in (True, False) for has in (True, False)
+    }

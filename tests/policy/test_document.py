@@ -110,6 +110,7 @@ def test_aliases_repeat_a_value() -> None:
         ("a: 1\nb: 2\na: 3\n", "duplicate-key", (3, 1), 'duplicate key "a"; it stands on line 1'),
         ("a: !!python/object:os.system {}\n", "tag", (1, 4), "!!python/object:os.system"),
         ("a: !!binary aGk=\n", "tag", (1, 4), "!!binary"),
+        ("a: !<%1b[31m> b\n", "tag", (1, 4), "such as \\u001b[31m are"),
         ("a: !custom x\n", "tag", (1, 4), "!custom"),
         ("a:\n  !custom b: 1\n", "tag", (2, 3), "!custom"),
         ("? [a]\n: 1\n", "key-type", (1, 3), "found a list"),

@@ -462,6 +462,7 @@ def test_equal_answers_are_one_decision_and_one_tally() -> None:
     assert own.deny(Reason.WEAK_KEY).decision is own.deny(Reason.WEAK_KEY).decision
 
 
+@pytest.mark.interpreted
 def test_past_what_is_remembered_decisions_are_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spoa.policy.evaluator.REMEMBERED", 1)
     own = rules(EVERYONE, "- {id: no, effect: deny, request: {path: /x}}")

@@ -155,6 +155,9 @@ CASES = {
         "a:\n     b: |2\n         x\n       y\n",
         "a:\n  b: |2\n      x\n    y\n",
     ),
+    "a block of text that says how deep it is, and has a comment": ("a: |2  # c\n    x\n", "a: |2  # c\n    x\n"),
+    "a block of empty lines with blanks": ("a: |+\n \n   \n", "a: |+\n\n\n"),
+    "a block of text that ends with the file, inside of a line": ("a: |+  # c\n  x\n  y", "a: |-  # c\n  x\n  y\n"),
     "anchors and aliases": (
         "a: &x   {b: 1}\nc: &y\n    d: &z   1\ne: [ *x , *y ]\nf: &w\n- *z\n- &v\n  g: 1\n*z : 1\n",
         "a: &x {b: 1}\nc: &y\n  d: &z 1\ne: [*x, *y]\nf: &w\n  - *z\n  - &v\n    g: 1\n*z : 1\n",

@@ -102,6 +102,10 @@ AMBIGUOUS: list[tuple[str, str | None]] = [
     ("/a%2f..%2fb", None),
     ("/a/%2e%2e%2fb", None),
     ("/%EF%BC%8Fadmin", None),  # FULLWIDTH SOLIDUS folds into a slash
+    ("/a/%EF%BC%8E%EF%BC%8E/b", None),  # FULLWIDTH FULL STOP folds into a dot
+    ("/a/.%EF%BC%8E", None),
+    ("/a/%E2%80%A4", None),  # ONE DOT LEADER does as well
+    ("/a%EF%BC%BCb", None),  # FULLWIDTH REVERSE SOLIDUS folds into a backslash
     ("/a%CD%BEb", None),  # GREEK QUESTION MARK folds into a semicolon
 ]
 
@@ -238,6 +242,10 @@ def holds(pattern: str, path: CanonicalPath, *, generous: bool) -> bool:
 def test_a_pattern_covers_what_the_specification_says(pattern: str, path: str, strict: bool, generous: bool) -> None:
     assert PathPattern(pattern).matches(canonical(path), generous=False) is strict
     assert holds(pattern, canonical(path), generous=True) is generous
+
+
+def test_three_dots_that_one_character_folds_into_are_a_name() -> None:
+    assert canonical("/a/%E2%80%A6").generous == ("a", "...")
 
 
 WITH_PARAMETERS = [

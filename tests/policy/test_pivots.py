@@ -103,3 +103,10 @@ def test_what_meets_patterns_is_found_by_its_place(sources: list[str], values: l
     ]
     asked = [[n for n, one in enumerate(values) if m.holds((one,), generous=g)] for m, g in matchers]
     assert meetings(matchers, values) == asked
+
+
+def test_only_prefixes_that_some_pattern_has_are_tried() -> None:
+    kinds = {"network": {8, 128}}
+    assert list(value_keys(bytes((10, 1, 2, 3)), generous=False, kinds=kinds)) == [("network", 4, 8, 10)]
+    assert list(value_keys("10.1.2.3", generous=False, kinds=kinds)) == []
+    assert [key[0] for key in value_keys("a", generous=True, kinds={"text": ()})] == ["text"]  # type: ignore[index]

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from spoa.exceptions import Problem
 from spoa.policy.document import Mapping, Scalar
-from spoa.policy.reading import INVALID, Reading, Report, Schema, Shape, child_path, quoted, suggestion
+from spoa.policy.reading import INVALID, Reading, Report, Schema, Shape, child_path, quoted, suggestion, visible
 
 if TYPE_CHECKING:
     from spoa.policy.document import Node
@@ -22,6 +22,11 @@ def test_texts_are_quoted_on_one_line_and_cut() -> None:
     assert quoted('a"b\n') == '"a\\"b\\n"'
     assert quoted("é") == '"é"'
     assert len(quoted("x" * 100)) == 62
+
+
+def test_what_can_not_be_seen_is_shown_as_an_escape() -> None:
+    assert quoted("a\u202eb\x9b\x7f\u2028") == '"a\\u202eb\\u009b\\u007f\\u2028"'
+    assert visible("\x1b[31mé") == "\\u001b[31mé"
 
 
 def test_a_near_word_is_suggested_whatever_its_case_or_hyphens() -> None:

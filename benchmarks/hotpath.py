@@ -1,0 +1,194 @@
+"""What a decision costs inside a worker, without sockets: nanoseconds, or with `--count` bytecode instructions.
+
+Run it as `python benchmarks/hotpath.py` from the top of a clone. The pieces are put together as in a worker,
+from the bytes of a read to the bytes of the write. Nanoseconds are the best of several rounds; instructions are the
+same on every machine with the same Python, which is what the regression guard in `tests/test_hotpath.py` counts on.
+What is compiled to C, and what C does by itself, counts as nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import json
+import platform
+import sys
+import tempfile
+import time
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that a clone is measured without installing it
+
+from benchmarks.certificates import make_certificates
+from benchmarks.policies import SERIAL, write_policy, write_requests
+from spoa.answering import Answering, Limits
+from spoa.loading import load_policy
+from spoa.peer import Peer
+from spoa.spop import Argument, Connection, DataType, Message, Role, write_messages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+_CERTIFICATES: Final = 40
+_ID: Final = "7f000001-01bb-4f7b-0a69-"
+_PATIENT: Final = Limits(deadline=60.0)
+
+
+class Shape(NamedTuple):
+    """One way to ask: its requests as `write_requests` knows them, how many come in a read, and what else differs."""
+
+    name: str
+    requests: str
+    in_a_read: int = 1
+    all_arguments: bool = False
+
+
+SHAPES: Final = (
+    Shape("recurring", "recurring"),
+    Shape("recurring, 10 in a read", "recurring", 10),
+    Shape("recurring, unique id", "recurring", all_arguments=True),
+    Shape("path never seen", "paths"),
+    Shape("path never seen, 10 in a read", "paths", 10),
+)
+
+
+class _Transport:
+    """What a peer writes to; keeps the last answers only."""
+
+    def __init__(self) -> None:
+        self.written = b""
+
+    def write(self, data: bytes) -> None:
+        self.written = data
+
+    def set_write_buffer_limits(self, *, high: int) -> None:
+        del high
+
+
+class Desk:
+    """A worker's peer and judge, and HAProxy's side of the connection.
+
+    Args:
+        scratch: for the policy and its certificates.
+    """
+
+    def __init__(self, scratch: Path) -> None:
+        certificates = make_certificates(scratch, _CERTIFICATES, 1)
+        write_policy(scratch / "policies", certificates, 200, 1000)
+        content = certificates.usual.read_bytes()
+        self._ders = list(_items(content))
+        self._scratch = scratch
+        self._serial = count()
+        self._proxy = Connection(Role.HAPROXY, max_frame_size=16380)
+        answering = Answering(load_policy(scratch / "policies"), _PATIENT, time.time, None)
+        self.transport = _Transport()
+        self.peer = Peer(answering, 65532, lambda _: None, lambda _: None)
+        self.peer.connection_made(self.transport)  # type: ignore[arg-type] # all of a transport that is used
+        self.peer.data_received(self._proxy.send_hello())
+        self._proxy.receive_data(self.transport.written)
+
+    def reads(self, shape: Shape, requests: int) -> list[bytes]:
+        """Return so many requests, as the reads that they come in."""
+        file = self._scratch / f"{shape.requests}.txt"
+        write_requests(file, _CERTIFICATES, 200, requests, fresh_paths=shape.requests == "paths")
+        frames = [
+            self._proxy.send_notify(number, 1, self._payload(line.split(), all_arguments=shape.all_arguments))
+            for number, line in enumerate(file.read_text().splitlines(), 1)
+        ]
+        return [b"".join(frames[at : at + shape.in_a_read]) for at in range(0, len(frames), shape.in_a_read)]
+
+    def meet(self, shape: Shape, requests: int) -> None:
+        """Ask until all that recurs is remembered, one by one: what is new takes longer than the turn of a read."""
+        for _ in range(3):
+            for data in self.reads(shape._replace(in_a_read=1), requests):
+                self.peer.data_received(data)
+
+    def _payload(self, request: list[str], *, all_arguments: bool) -> bytes:
+        certificate, method, path, source, _ = request
+        serial = f"{next(self._serial):012x}"
+        texts = [("method", method), ("path", path.replace(SERIAL, serial))]
+        if all_arguments:
+            texts += [("host", "bench.example.test"), ("sni", "bench.example.test"), ("tls", "TLSv1.3")]
+            texts += [("id", _ID + serial)]
+        arguments = (
+            Argument(b"cert", DataType.BINARY, self._ders[int(certificate)]),
+            Argument(b"used", DataType.BOOL, True),  # noqa: FBT003 -- the value of the argument
+            Argument(b"verify", DataType.INT64, 0),
+            Argument(b"src", DataType.IPV4, ipaddress.ip_address(source).packed),
+            *(Argument(name.encode(), DataType.STRING, text.encode()) for name, text in texts),
+        )
+        return write_messages([Message(b"authorize", arguments)])
+
+
+def _items(pack: bytes) -> Iterator[bytes]:
+    position = 0
+    while position < len(pack):
+        end = position + 4 + int.from_bytes(pack[position : position + 4])
+        yield pack[position + 4 : end]
+        position = end
+
+
+def nanoseconds(desk: Desk, shape: Shape, requests: int, rounds: int) -> float:
+    """Return the best time for one decision of several rounds; what recurs was seen before."""
+    best = float("inf")
+    desk.meet(shape, requests)
+    for _ in range(rounds):
+        reads = desk.reads(shape, requests)
+        receive = desk.peer.data_received
+        began = time.process_time_ns()
+        for data in reads:
+            receive(data)
+        best = min(best, (time.process_time_ns() - began) / requests)
+    return best
+
+
+def instructions(desk: Desk, shape: Shape, requests: int) -> float:
+    """Return how many bytecode instructions the interpreter executes for one decision."""
+    desk.meet(shape, requests)
+    executed = 0
+
+    def trace(frame: FrameType, event: str, _: Any) -> Callable[..., Any]:
+        nonlocal executed
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        executed += event == "opcode"
+        return trace
+
+    reads = desk.reads(shape, requests)
+    sys.settrace(trace)
+    try:
+        for data in reads:
+            desk.peer.data_received(data)
+    finally:
+        sys.settrace(None)
+    return executed / requests
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--count", action="store_true", help="count bytecode instructions instead of time")
+    parser.add_argument("--requests", type=int, default=2000, help="in each round")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of each shape, of which the best counts")
+    parser.add_argument("--json", action="store_true", help="print an object: shape to figure")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="spoa-hotpath-") as scratch:
+        desk = Desk(Path(scratch))
+        found = {
+            shape.name: instructions(desk, shape, arguments.requests)
+            if arguments.count
+            else nanoseconds(desk, shape, arguments.requests, arguments.rounds)
+            for shape in SHAPES
+        }
+    if arguments.json:
+        print(json.dumps(found))
+        return
+    unit = "bytecode instructions" if arguments.count else "nanoseconds"
+    print(f"{platform.python_implementation()} {platform.python_version()}, {unit} per decision")
+    for name, figure in found.items():
+        print(f"{figure:10,.0f}  {name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""The wheel and the sdist, installed by what people install programs with."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from spoa._version import __version__
+
+LOCK = Path(__file__).parents[1] / "requirements.lock"
+
+
+def run(folder: Path, *words: str | Path) -> str:
+    """Run a program with a home of its own, and return what it prints."""
+    home = folder / "home"
+    home.mkdir(exist_ok=True)
+    environment = {
+        **os.environ, "HOME": str(home), "PIPX_HOME": str(home / "pipx"), "PIPX_BIN_DIR": str(home / "bin"),
+        "UV_TOOL_DIR": str(home / "tools"), "UV_TOOL_BIN_DIR": str(home / "bin"), "UV_CACHE_DIR": str(home / "cache"),
+        "UV_PYTHON": sys.executable, "PIPX_DEFAULT_PYTHON": sys.executable, "UV_PYTHON_DOWNLOADS": "never",
+    }  # fmt: skip
+    done = subprocess.run(
+        [str(word) for word in words], env=environment, cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def uses(folder: Path) -> None:
+    """Do a first few things with what was installed."""
+    command = folder / "home" / "bin" / "spoa-authz"
+    assert run(folder, command, "--version").strip() == f"spoa-authz, version {__version__}"
+    run(folder, command, "pki", "init", "root")
+    (folder / "policies").mkdir()
+    (folder / "policies" / "policy.yaml").write_text("apiVersion: authz/v1\nrules: []\n")
+    run(folder, command, "check", "--strict", "policies")
+
+
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+def test_pipx_installs_it(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    run(tmp_path, sys.executable, "-m", "pipx", "install", request.getfixturevalue(kind))
+    uses(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+def test_uv_installs_it_as_a_tool(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    run(tmp_path, sys.executable, "-m", "uv", "tool", "install", request.getfixturevalue(kind))
+    uses(tmp_path)
+
+
+def test_the_sdist_builds_the_very_wheel(wheel: Path, sdist: Path, tmp_path: Path) -> None:
+    words: list[str | Path] = [
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        tmp_path,
+        sdist,
+    ]
+    run(tmp_path, sys.executable, *words)
+    assert (tmp_path / wheel.name).read_bytes() == wheel.read_bytes()
+
+
+def test_the_lock_file_is_all_that_the_wheel_needs(wheel: Path, tmp_path: Path) -> None:
+    run(tmp_path, sys.executable, "-m", "venv", "environment")
+    python = tmp_path / "environment" / "bin" / "python"
+    pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    run(tmp_path, *pip, "--require-hashes", "--requirement", LOCK)
+    run(tmp_path, *pip, "--no-deps", "--no-index", wheel)
+    run(tmp_path, python, "-m", "pip", "check")

@@ -1,0 +1,45 @@
+"""Pins, with hashes, what is installed with the agent and what builds it: for every platform, from Python 3.11 on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Final
+
+__all__ = ["main"]
+
+_HERE: Final = Path(__file__).parent
+_OPTIONS: Final = (
+    "--universal",
+    "--python-version",
+    "3.11",
+    "--generate-hashes",
+    "--no-header",
+    "--no-annotate",
+    "--quiet",
+)
+
+
+def _compile(source: str, target: str, *options: str, given: str | None = None) -> None:
+    # From PyPI and nowhere else, whatever the machine is set up for: the hashes are what others will check.
+    words = [sys.executable, "-m", "uv", "pip", "compile", source, *options, *_OPTIONS, "--upgrade"]
+    words += ["--default-index", "https://pypi.org/simple", "--output-file", str(_HERE / target)]
+    subprocess.run(words, check=True, cwd=_HERE.parent, input=given, text=True, stdout=subprocess.DEVNULL)
+
+
+def main() -> None:
+    """Write both lock files.
+
+    Raises:
+        subprocess.CalledProcessError: no set of versions fits, or PyPI can't be reached.
+    """
+    _compile("pyproject.toml", "requirements.lock", "--extra", "fast")
+    dev = tomllib.loads((_HERE.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]["dev"]
+    builder = next(text for text in dev if text.startswith("hatchling=="))
+    _compile("-", "build.lock", given=builder + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""The alerts: what wakes somebody, for which reason, and where it is written what to do.
+
+A `page` means that requests are denied that should not be, or let through unchecked: now. A `ticket` becomes one if
+nobody looks within a day or so. A `notice` is a thing that somebody did on purpose and others should know.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from spoa.monitoring.series import bound_below, over, quantile, rate, rise, select
+
+__all__ = ["ALERTS", "JOB", "RECORDINGS", "TIMEOUT", "Alert", "alerts", "recordings"]
+
+#: The scrape job that the rules are about.
+JOB: Final = "spoa-authz"
+#: HAProxy's `timeout processing`, seconds.
+TIMEOUT: Final = 0.1
+
+_DAY: Final = 86_400
+_HOUR: Final = 3600
+_LATE_SHARE: Final = 0.01
+_QUIET: Final = 0.1  # requests a second below which a share says nothing
+_DENY_SHARE: Final = 0.2
+_WHOLE: Final = 'printf "%.0f"'
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One alert.
+
+    Attributes:
+        name: in upper camel case; its runbook is the page of the same name in lower case with hyphens.
+        expr: PromQL that yields a sample for each instance, and whatever else, that it is about.
+        lasts: for how long that must hold, as Prometheus writes it.
+        severity: `page`, `ticket` or `notice`.
+        summary: one sentence; `{{ $labels.x }}` and `{{ $value }}` are filled in.
+    """
+
+    name: str
+    expr: str
+    lasts: str
+    severity: str
+    summary: str
+
+    @property
+    def runbook(self) -> str:
+        """The name of its page below `docs/how-to/runbooks`, without `.md`."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "-", self.name).lower()
+
+
+#: Names of recorded series.
+RECORDINGS: Final = {
+    "verdicts": "instance_verdict:spoa_authz_decisions:rate5m",
+    "reasons": "instance_reason:spoa_authz_denies:rate5m",
+    "denied": "instance:spoa_authz_denied:ratio_rate5m",
+    "late": "instance:spoa_authz_late:ratio_rate5m",
+    "median": "instance:spoa_authz_request_duration_seconds:p50_rate5m",
+    "p99": "instance:spoa_authz_request_duration_seconds:p99_rate5m",
+}
+
+
+def recordings(timeout: float = TIMEOUT) -> dict[str, str]:
+    """Return the recording rules: name → expression. `timeout` is HAProxy's `timeout processing`, seconds."""
+    duration = "request_duration_seconds"
+    bound = bound_below(duration, timeout / 2)
+    within = rate(duration, "5m", suffix="_bucket", le=f"{bound}")
+    return {
+        RECORDINGS["verdicts"]: rate("decisions_total", "5m", "verdict"),
+        RECORDINGS["reasons"]: rate("decisions_total", "5m", "reason", verdict="deny"),
+        RECORDINGS["denied"]: (
+            f"{rate('decisions_total', '5m', verdict='deny')} / ({rate('decisions_total', '5m')} > 0)"
+        ),
+        RECORDINGS["late"]: f"1 - {within} / ({rate(duration, '5m', suffix='_count')} > 0)",
+        RECORDINGS["median"]: quantile(duration, "5m", 0.5),
+        RECORDINGS["p99"]: quantile(duration, "5m", 0.99),
+    }
+
+
+def alerts(job: str = JOB, timeout: float = TIMEOUT) -> tuple[Alert, ...]:
+    """Return all alerts.
+
+    Args:
+        job: the name of the scrape job.
+        timeout: HAProxy's `timeout processing`, seconds.
+    """
+    return (*_availability(job, timeout), *_policies(), *_revocation(), *_people())
+
+
+def _availability(job: str, timeout: float) -> tuple[Alert, ...]:
+    asked = rate("frames_total", "5m", type="notify")
+    asked_before = rate("frames_total", "1h", offset="10m", type="notify")
+    return (
+        Alert("AgentDown", f'up{{job="{job}"}} == 0', "1m", "page",
+              "{{ $labels.instance }} does not answer; HAProxy denies all that it would have judged."),
+        Alert("WorkersMissing", f"{select('workers')} < {select('workers_wanted')}", "1m", "page",
+              "{{ $value }} workers of {{ $labels.instance }} serve, fewer than it should have."),
+        Alert("WorkersDie", f"{rise('worker_restarts_total', '1h')} > 2", "0m", "ticket",
+              f"Workers of {{{{ $labels.instance }}}} died {{{{ $value | {_WHOLE} }}}} times within an hour."),
+        Alert("RequestsStopped", f"{asked} == 0 and {asked_before} > {_QUIET}", "5m", "page",
+              "HAProxy asks {{ $labels.instance }} nothing any more, and did within the last hour."),
+        Alert("InternalErrors", f"{rise('internal_errors_total', '5m', cause='exception')} > 0", "0m", "page",
+              "{{ $labels.instance }} denied requests because of a defect of its own."),
+        Alert("DeadlinesMissed", f"{rise('internal_errors_total', '5m', cause='deadline')} > 0", "0m", "page",
+              "{{ $labels.instance }} denied requests because it could not judge them in time."),
+        Alert("AnswersLate", f"{RECORDINGS['late']} > {_LATE_SHARE}", "5m", "ticket",
+              "{{ $value | humanizePercentage }} of the answers of {{ $labels.instance }} take more than half of "
+              f"HAProxy's {timeout * 1000:g} ms."),
+        Alert("ProtocolErrors", f"{rise('protocol_errors_total', '10m', 'status')} > 0", "0m", "ticket",
+              "{{ $labels.instance }} and HAProxy disagree about SPOP (status {{ $labels.status }})."),
+        Alert("ClockUnusable", f"{select('clock_usable')} == 0", "0m", "page",
+              "The clock of {{ $labels.instance }} can't be right, so every certificate is denied."),
+        Alert("DecisionLogLoses", f"{rise('decision_log_dropped_total', '15m')} > 0", "0m", "ticket",
+              f"{{{{ $labels.instance }}}} lost {{{{ $value | {_WHOLE} }}}} decisions that should be in its log."),
+    )  # fmt: skip
+
+
+def _policies() -> tuple[Alert, ...]:
+    denied = RECORDINGS["denied"]
+    asked = rate("decisions_total", "5m")
+    soon, later = (
+        over(("issuer",), select("client_certificates", left=left)) for left in ("~1d|7d", "~30d|longer")
+    )  # issuers of short-lived certificates have none that are valid for longer
+    return (
+        Alert("PolicyRejected", f"{select('policy_directory_in_force')} == 0", "0m", "ticket",
+              "What the policy directory of {{ $labels.instance }} holds is not in force."),
+        Alert("StateFileRefused", f"{select('state_file_in_force')} == 0", "0m", "page",
+              "{{ $labels.file }} of {{ $labels.instance }} can't be read; blocks or openings written since are not in "
+              "force."),
+        Alert("DeniesRise", f"({denied} > {_DENY_SHARE} and {denied} > 3 * avg_over_time({denied}[1h] offset 10m)) "
+              f"and {asked} > {_QUIET}", "5m", "page",
+              "{{ $value | humanizePercentage }} of the requests at {{ $labels.instance }} are denied, more than three "
+              "times as many as before."),
+        Alert("ListEntryExpires", f"{select('list_soonest_expiry_timestamp_seconds')} - time() < {7 * _DAY}", "0m",
+              "ticket", "An entry of list {{ $labels.list }} expires in {{ $value | humanizeDuration }}."),
+        Alert("IssuerCertificateExpires", f"{select('issuer_certificate_expiry_timestamp_seconds')} - time() < "
+              f"{30 * _DAY}", "0m", "ticket",
+              "A CA certificate of issuer {{ $labels.issuer }} expires in {{ $value | humanizeDuration }}."),
+        Alert("ClientCertificatesExpire", f"{soon} > 0 and {soon} < {later}", "0m", "ticket",
+              "{{ $value }} client certificates of issuer {{ $labels.issuer }} expire within a week."),
+    )  # fmt: skip
+
+
+def _revocation() -> tuple[Alert, ...]:
+    state = select("revocation_state", state="!good")
+    return (
+        Alert("RevocationRunsOut", f"{select('revocation_expiry_seconds')} < {_HOUR}", "0m", "page",
+              "What {{ $labels.source }} says about issuer {{ $labels.issuer }} counts for another "
+              "{{ $value | humanizeDuration }}; then its `on_failure` decides."),
+        Alert("RevocationUnusable", f"{state} == 1", "5m", "page",
+              "Source {{ $labels.source }} of issuer {{ $labels.issuer }} is {{ $labels.state }}."),
+        Alert("RevocationListRefused", f"{select('revocation_problems')} > 0", "0m", "ticket",
+              "A revocation list of issuer {{ $labels.issuer }} was refused: {{ $labels.reason }}."),
+        Alert("RevocationHostAlone", f"{select('revocation_circuit_open')} == 1", "5m", "ticket",
+              "{{ $labels.host }} failed so often that {{ $labels.instance }} leaves it alone."),
+        Alert("PassedUnchecked", f"{rise('revocation_soft_fails_total', '15m', 'issuer', 'source')} > 0", "0m", "page",
+              f"{{{{ $value | {_WHOLE} }}}} requests of issuer {{{{ $labels.issuer }}}} passed although "
+              "{{ $labels.source }} could not say that their certificates are not revoked."),
+    )  # fmt: skip
+
+
+def _people() -> tuple[Alert, ...]:
+    return (
+        Alert("BreakGlassOpen", f"{select('break_glass_open')} == 1", "0m", "notice",
+              "Break glass: switch {{ $labels.switch }} of {{ $labels.instance }} is open."),
+        Alert("RolledBack", f"{select('rolled_back')} == 1", "0m", "notice",
+              "{{ $labels.instance }} serves an earlier revision by a rollback, not what its policy directory holds."),
+    )  # fmt: skip
+
+
+#: The alerts as they are shipped.
+ALERTS: Final = alerts()

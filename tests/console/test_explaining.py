@@ -1,0 +1,68 @@
+"""Explanations come from a process of their own, one at a time, and whoever would have to wait too long is told."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from spoa.bundle import build_bundle
+from spoa.console.explaining import Explaining
+from tests.agents import OPEN
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ASKED = {"request": "GET /open/x"}
+
+
+def content(folder: Path) -> dict[str, Any]:
+    policies, bundle = folder / "policies", folder / "bundle"
+    policies.mkdir()
+    bundle.mkdir()
+    (folder / "evidence").mkdir()
+    (policies / "policy.yaml").write_text(OPEN)
+    build_bundle(policies, bundle)
+    return {"bundle": str(bundle), "imposed": {}, "evidence": "{}", "state": str(folder)}
+
+
+def test_a_request_is_explained_and_the_next_process_waits_already(tmp_path: Path) -> None:
+    given = content(tmp_path)
+
+    async def run() -> None:
+        explaining = Explaining(lambda: given)
+        assert (await explaining.explain(ASKED))["verdict"] == "allow"
+        spare = explaining._spare
+        assert spare is not None
+        assert spare.is_alive
+        assert (await explaining.explain(ASKED))["verdict"] == "allow"
+        assert explaining._spare is not spare
+        await explaining.close()
+        await explaining.close()
+
+    asyncio.run(run())
+
+
+def test_a_process_that_died_while_it_waited_is_replaced(tmp_path: Path) -> None:
+    given = content(tmp_path)
+
+    async def run() -> None:
+        explaining = Explaining(lambda: given)
+        await explaining.explain(ASKED)
+        assert explaining._spare is not None
+        await explaining._spare.end()
+        assert (await explaining.explain(ASKED))["verdict"] == "allow"
+        await explaining.close()
+
+    asyncio.run(run())
+
+
+def test_more_than_a_few_at_a_time_are_sent_away(tmp_path: Path) -> None:
+    given = content(tmp_path)
+
+    async def run() -> None:
+        explaining = Explaining(lambda: given)
+        answers = await asyncio.gather(*(explaining.explain(ASKED) for _ in range(6)))
+        assert sorted("error" in answer for answer in answers) == [False] * 4 + [True] * 2
+        await explaining.close()
+
+    asyncio.run(run())

@@ -1,0 +1,91 @@
+"""Wheel and lock files: the same wheel from the same sources, and nothing installed that no hash vouches for."""
+
+from __future__ import annotations
+
+import email.parser
+import os
+import re
+import shutil
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Final
+
+import pytest
+from packaging.requirements import Requirement
+
+from deploy import packages
+from spoa._version import __version__
+
+ROOT: Final = Path(__file__).parents[2]
+LOCKS: Final = ("requirements.lock", "build.lock")
+
+
+def pins(name: str) -> dict[str, tuple[str, int]]:
+    """Return what a lock file pins: name → version and the number of hashes."""
+    found = {}
+    for entry in re.split(r"\n(?=\S)", (ROOT / "deploy" / name).read_text().strip()):
+        match = re.match(r"([a-z0-9._-]+)==(\S+)", entry)
+        assert match, entry
+        found[match[1]] = (match[2], len(re.findall(r"--hash=sha256:[0-9a-f]{64}\b", entry)))
+    return found
+
+
+def test_the_same_sources_make_the_same_wheel_wherever_and_whenever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Built from two copies with other dates and modes, under another umask and time zone: byte for byte the same."""
+    wheels = []
+    for name, mask, zone in (("one", 0o022, "UTC"), ("two", 0o077, "Pacific/Apia")):
+        folder = tmp_path / name
+        folder.mkdir()
+        for part in ("spoa", "README.md", "LICENSE", "pyproject.toml"):
+            source = ROOT / part
+            copy = shutil.copytree if source.is_dir() else shutil.copy
+            copy(source, folder / part)
+            os.utime(folder / part, (1_000_000_000, 1_000_000_000))
+        monkeypatch.setattr(packages, "ROOT", folder)
+        monkeypatch.setenv("TZ", zone)
+        before = os.umask(mask)
+        try:
+            packages.build_wheel(folder / "out")
+        finally:
+            os.umask(before)
+        [wheel] = (folder / "out").glob("*.whl")
+        wheels.append(wheel)
+    assert wheels[0].name == wheels[1].name == f"spoa_authz-{__version__}-py3-none-any.whl"
+    assert wheels[0].read_bytes() == wheels[1].read_bytes()
+    with zipfile.ZipFile(wheels[0]) as archive:
+        names = archive.namelist()
+        told = archive.read(f"spoa_authz-{__version__}.dist-info/METADATA").decode()
+    assert {name.partition("/")[0] for name in names} == {"spoa", f"spoa_authz-{__version__}.dist-info"}
+    assert "spoa/py.typed" in names
+    assert email.parser.Parser().parsestr(told)["License-Expression"] == "Apache-2.0"
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_everything_is_pinned_to_a_version_and_to_hashes(name: str) -> None:
+    assert all(hashes > 0 for _, hashes in pins(name).values())
+
+
+def test_the_lock_is_for_the_requirements_as_they_are_now() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    locked = pins("requirements.lock")
+    for text in [*project["dependencies"], *project["optional-dependencies"]["fast"]]:
+        wanted = Requirement(text)
+        version = locked[wanted.name.lower()][0]
+        assert wanted.specifier.contains(version, prereleases=True), f"{text}: {version} is locked; run `make lock`"
+
+
+def test_what_builds_is_locked_as_it_is_tested() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert f"hatchling=={pins('build.lock')['hatchling'][0]}" in project["project"]["optional-dependencies"]["dev"]
+    [wanted] = project["build-system"]["requires"]
+    assert Requirement(wanted).specifier.contains(pins("build.lock")["hatchling"][0])
+
+
+def test_a_package_that_is_not_known_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        packages.main(["rpm"])
+    assert caught.value.code == 2
+    assert "there is no rpm" in capsys.readouterr().err

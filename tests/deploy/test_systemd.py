@@ -1,0 +1,87 @@
+"""The units: what systemd makes of them, and that they, the settings and the programs speak of the same things."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from spoa.settings import read_settings
+from tests.documents import pages
+
+DEPLOY: Final = Path(__file__).parents[2] / "deploy"
+SERVICE: Final = DEPLOY / "systemd" / "spoa-authz.service"
+SOCKET: Final = DEPLOY / "systemd" / "spoa-authz.socket"
+
+
+def settings_of(unit: Path) -> dict[str, list[str]]:
+    """Return the settings of a unit, each with its values in order."""
+    found: dict[str, list[str]] = {}
+    for line in unit.read_text().splitlines():
+        if line and not line.startswith(("#", "[")):
+            name, _, value = line.partition("=")
+            found.setdefault(name, []).append(value)
+    return found
+
+
+@pytest.fixture
+def systemd_analyze() -> str:
+    """Give the program; what needs it is checked on a real Debian by `make check-packages` too."""
+    found = shutil.which("systemd-analyze")
+    if found is None:
+        pytest.skip("this machine has no systemd; `make check-packages` brings its own")
+    return found
+
+
+def test_systemd_finds_the_service_little_exposed(systemd_analyze: str) -> None:
+    words = [systemd_analyze, "security", "--offline=true", "--no-pager", str(SERVICE)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+    score = re.search(r"Overall exposure level for \S+: (\d+\.\d+)", done.stdout)
+    assert score, done.stdout + done.stderr
+    assert float(score[1]) <= 2.0
+
+
+def test_the_service_is_watched_and_tells_how_it_is() -> None:
+    service = settings_of(SERVICE)
+    assert service["Type"] == ["notify", "notify-reload"]  # an older systemd keeps the first
+    assert service["NotifyAccess"] == ["main"]
+    assert service["WatchdogSec"] == ["20s"]
+    assert service["DynamicUser"] == ["yes"]
+    assert service["CapabilityBoundingSet"] == [""]
+    assert service["SystemCallFilter"] == ["@system-service", "~@privileged @resources"]
+
+
+def test_the_service_waits_longer_than_the_agent_needs() -> None:
+    """A start takes 180 seconds at most, an end 10."""
+    service = settings_of(SERVICE)
+    assert float(service["TimeoutStartSec"][0].rstrip("s")) > 180
+    assert float(service["TimeoutStopSec"][0].rstrip("s")) > 10
+
+
+def test_the_settings_name_the_socket_and_the_places_of_the_units(tmp_path: Path) -> None:
+    service, listener = settings_of(SERVICE), settings_of(SOCKET)
+    settings = read_settings({"config": str(DEPLOY / "etc" / "agent.yaml")}, {"HOME": str(tmp_path)})
+    assert [address.passed for address in settings.listen] == listener["FileDescriptorName"]
+    assert settings.decision_log.startswith(f"/var/log/{service['LogsDirectory'][0]}/")
+    assert service["Environment"] == [f"SPOA_AUTHZ_STATE_DIR=%S/{service['StateDirectory'][0]}"]
+    assert settings.policies == Path("/etc/spoa-authz/policies")
+    assert settings.last_good
+    rotated = (DEPLOY / "systemd" / "spoa-authz.logrotate").read_text().partition(" ")[0]
+    assert Path(settings.decision_log).match(rotated)
+
+
+def test_every_setting_of_the_units_is_explained() -> None:
+    page = pages()["docs/reference/systemd.md"].text
+    explained = set(re.findall(r"`(\w+)=", page))
+    wanted = {*settings_of(SERVICE), *settings_of(SOCKET)} - {"Description", "Documentation"}
+    assert wanted - explained == set()
+    assert explained - wanted - {"FileDescriptorName", "IPAddressDeny", "IPAddressAllow", "SocketGroup"} == set()
+
+
+def test_the_starter_policy_allows_nothing() -> None:
+    lines = (DEPLOY / "etc" / "policies" / "policy.yaml").read_text().splitlines()
+    assert [line for line in lines if not line.startswith("#")] == ["apiVersion: authz/v1", "rules: []"]

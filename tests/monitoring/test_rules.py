@@ -1,0 +1,198 @@
+"""The rules do what they say, as Prometheus itself reads them: each alert fires on its condition and on no other."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from spoa.metrics import exposition
+from spoa.monitoring.alerts import ALERTS
+from spoa.monitoring.rules import write_rules
+from tests.prometheus import promtool
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+PLACE = {"job": "spoa-authz", "instance": "edge1:9124"}
+HOURS = 2
+MINUTES = HOURS * 60
+
+
+@dataclass(frozen=True)
+class Condition:
+    """How a condition looks in numbers, once a minute for two hours; what is said of it, and when it is not there."""
+
+    name: str
+    series: Mapping[str, str]
+    quiet: Mapping[str, str]
+    summary: str
+    labels: Mapping[str, str]
+
+
+def series(name: str, **labels: str) -> str:
+    written = ",".join(f'{label}="{value}"' for label, value in {**PLACE, **labels}.items())
+    return f"spoa_authz_{name}{{{written}}}" if name != "up" else f"up{{{written}}}"
+
+
+def steady(value: float) -> str:
+    return f"{value}x{MINUTES}"
+
+
+def rising(before: int, step: int, late: int) -> str:
+    """Rise by `step` a minute, and by `late` in the last quarter of an hour."""
+    return f"{before}+{step}x{MINUTES - 15} {before + step * (MINUTES - 15) + late}+{late}x14"
+
+
+def condition(
+    name: str, metric: str, bad: str, good: str, summary: str, *, extra: Mapping[str, str] | None = None, **labels: str
+) -> Condition:
+    key = series(metric, **labels)
+    more = extra or {}
+    return Condition(name, {key: bad, **more}, {key: good, **more}, summary, {**PLACE, **labels})
+
+
+#: A clock that begins at the epoch: what expires does so at a number of seconds after it.
+LATER = MINUTES * 60
+DAY = 86_400
+NEVER = f"{100 * DAY}x{MINUTES}"
+ISSUER: dict[str, Any] = {"issuer": "corp"}
+SOURCE: dict[str, Any] = {"issuer": "corp", "source": "crl"}
+
+CONDITIONS = (
+    condition("AgentDown", "up", f"1x{MINUTES - 5} 0x4", steady(1),
+              "edge1:9124 does not answer; HAProxy denies all that it would have judged."),
+    condition("WorkersMissing", "workers", steady(1), steady(2),
+              "1 workers of edge1:9124 serve, fewer than it should have.",
+              extra={series("workers_wanted"): steady(2)}),
+    condition("WorkersDie", "worker_restarts_total", f"0x{MINUTES - 30} 3x29", f"0x{MINUTES - 30} 2x29",
+              "Workers of edge1:9124 died 3 times within an hour."),
+    Condition("RequestsStopped",
+              {series("frames_total", type="notify"): f"0+60x{MINUTES - 20} {60 * (MINUTES - 20)}x19"},
+              {series("frames_total", type="notify"): f"0+60x{MINUTES}"},
+              "HAProxy asks edge1:9124 nothing any more, and did within the last hour.", PLACE),
+    Condition("InternalErrors", {series("internal_errors_total", cause="exception"): f"0x{MINUTES - 2} 1x1"},
+              {series("internal_errors_total", cause="exception"): steady(1)},
+              "edge1:9124 denied requests because of a defect of its own.", PLACE),
+    Condition("DeadlinesMissed", {series("internal_errors_total", cause="deadline"): f"0x{MINUTES - 2} 1x1"},
+              {series("internal_errors_total", cause="deadline"): steady(1)},
+              "edge1:9124 denied requests because it could not judge them in time.", PLACE),
+    Condition("AnswersLate",
+              {series("request_duration_seconds_bucket", le="0.04"): f"0+98x{MINUTES}",
+               series("request_duration_seconds_count"): f"0+100x{MINUTES}"},
+              {series("request_duration_seconds_bucket", le="0.04"): f"0+100x{MINUTES}",
+               series("request_duration_seconds_count"): f"0+100x{MINUTES}"},
+              "2% of the answers of edge1:9124 take more than half of HAProxy's 100 ms.", PLACE),
+    condition("ProtocolErrors", "protocol_errors_total", f"0x{MINUTES - 2} 1x1", steady(4),
+              "edge1:9124 and HAProxy disagree about SPOP (status 4).", status="4"),
+    condition("ClockUnusable", "clock_usable", steady(0), steady(1),
+              "The clock of edge1:9124 can't be right, so every certificate is denied."),
+    condition("DecisionLogLoses", "decision_log_dropped_total", f"0x{MINUTES - 15} 28x14", steady(28),
+              "edge1:9124 lost 28 decisions that should be in its log."),
+    condition("PolicyRejected", "policy_directory_in_force", steady(0), steady(1),
+              "What the policy directory of edge1:9124 holds is not in force."),
+    condition("StateFileRefused", "state_file_in_force", steady(0), steady(1),
+              "blocks.yaml of edge1:9124 can't be read; blocks or openings written since are not in force.",
+              file="blocks.yaml"),
+    Condition("DeniesRise",
+              {series("decisions_total", verdict="deny", reason="no_rule_allows", rule=""): rising(0, 6, 60),
+               series("decisions_total", verdict="allow", reason="ok", rule="staff"): f"0+60x{MINUTES}"},
+              {series("decisions_total", verdict="deny", reason="no_rule_allows", rule=""): f"0+60x{MINUTES}",
+               series("decisions_total", verdict="allow", reason="ok", rule="staff"): f"0+60x{MINUTES}"},
+              "50% of the requests at edge1:9124 are denied, more than three times as many as before.", PLACE),
+    condition("ListEntryExpires", "list_soonest_expiry_timestamp_seconds", steady(LATER + DAY), NEVER,
+              "An entry of list scanners expires in 1d 0h 0m 0s.", list="scanners"),
+    condition("IssuerCertificateExpires", "issuer_certificate_expiry_timestamp_seconds", steady(LATER + DAY), NEVER,
+              "A CA certificate of issuer corp expires in 1d 0h 0m 0s.", **ISSUER),
+    Condition("ClientCertificatesExpire",
+              {series("client_certificates", left="7d", **ISSUER): steady(2),
+               series("client_certificates", left="longer", **ISSUER): steady(9)},
+              {series("client_certificates", left="1d", **ISSUER): steady(2),
+               series("client_certificates", left="longer", issuer="other"): steady(9)},
+              "2 client certificates of issuer corp expire within a week.", {**PLACE, **ISSUER}),
+    condition("RevocationRunsOut", "revocation_expiry_seconds", steady(1800), steady(7200),
+              "What crl says about issuer corp counts for another 30m 0s; then its `on_failure` decides.", **SOURCE),
+    condition("RevocationUnusable", "revocation_state", steady(1), steady(0),
+              "Source crl of issuer corp is stale.", **SOURCE, state="stale"),
+    condition("RevocationListRefused", "revocation_problems", steady(1), steady(0),
+              "A revocation list of issuer corp was refused: bad_signature.", **SOURCE, reason="bad_signature"),
+    condition("RevocationHostAlone", "revocation_circuit_open", steady(1), steady(0),
+              "crl.corp.example failed so often that edge1:9124 leaves it alone.", host="crl.corp.example"),
+    condition("PassedUnchecked", "revocation_soft_fails_total", f"0x{MINUTES - 15} 28x14", steady(28),
+              "28 requests of issuer corp passed although crl could not say that their certificates are not revoked.",
+              **SOURCE),
+    condition("BreakGlassOpen", "break_glass_open", steady(1), steady(0),
+              "Break glass: switch incident of edge1:9124 is open.", switch="incident"),
+    condition("RolledBack", "rolled_back", steady(1), steady(0),
+              "edge1:9124 serves an earlier revision by a rollback, not what its policy directory holds."),
+)  # fmt: skip
+
+
+def run(*words: str) -> str:
+    done = subprocess.run([promtool(), *words], capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def at_home(text: str, one: Condition) -> str:
+    """Return a text about the one instance as one about the instance that this condition alone concerns."""
+    return text.replace(PLACE["instance"], f"{one.name}:9124")
+
+
+def expected(one: Condition) -> dict[str, object]:
+    alert = next(alert for alert in ALERTS if alert.name == one.name)
+    return {
+        "exp_labels": {name: at_home(value, one) for name, value in {**one.labels, "severity": alert.severity}.items()},
+        "exp_annotations": {
+            "summary": at_home(one.summary, one),
+            "runbook_url": f"docs/how-to/runbooks/{alert.runbook}.md",
+        },
+    }
+
+
+def scenario(*, fires: bool) -> dict[str, object]:
+    """Return a test in which each condition concerns an instance of its own, so that no alert may name another one."""
+    numbers = [(at_home(name, one), values) for one in CONDITIONS
+               for name, values in (one.series if fires else one.quiet).items()]  # fmt: skip
+    return {
+        "name": "fires" if fires else "is quiet",
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in numbers],
+        "alert_rule_test": [
+            {"alertname": one.name, "eval_time": f"{MINUTES}m", "exp_alerts": [expected(one)] if fires else []}
+            for one in CONDITIONS
+        ],
+    }
+
+
+def test_prometheus_reads_the_rules(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(write_rules())
+    assert f"{len(ALERTS) + 6} rules found" in run("check", "rules", str(path))
+
+
+def test_prometheus_finds_nothing_to_mend_in_the_metrics() -> None:
+    page = exposition({})
+    done = subprocess.run([promtool(), "check", "metrics"], input=page, capture_output=True, timeout=60, check=True)
+    assert done.stdout + done.stderr == b""
+
+
+def test_each_alert_has_its_condition() -> None:
+    assert [one.name for one in CONDITIONS] == [alert.name for alert in ALERTS]
+
+
+def test_each_alert_fires_on_its_condition_alone_and_is_quiet_without_it(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(write_rules())
+    cases = [scenario(fires=True), scenario(fires=False)]
+    document = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": cases}
+    (tmp_path / "tests.yaml").write_text(yaml.safe_dump(document))
+    assert "SUCCESS" in run("test", "rules", str(tmp_path / "tests.yaml"))
+
+
+def test_runbooks_may_be_elsewhere_and_the_impatient_wait_for_nothing() -> None:
+    rules = yaml.safe_load(write_rules(runbooks="https://wiki.example/", is_impatient=True))["groups"][1]["rules"]
+    assert rules[0]["annotations"]["runbook_url"] == "https://wiki.example/agent-down.md"
+    assert {rule["for"] for rule in rules} == {"0s"}
