@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import json
 import re
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ import click
 
 from spoa.adapter import ARGUMENTS
 from spoa.cli import VERBS, verbs
+from spoa.decision_fields import FIELDS, json_schema
 from spoa.doctor import FINDINGS
 from spoa.facts import Missing
 from spoa.haproxy_config import ALWAYS_SENT, SAMPLES
@@ -257,6 +259,10 @@ def _command_section(verb: str, name: str, command: click.Command) -> Iterator[s
         yield _paragraphs(command.epilog)
 
 
+def _decision_fields() -> str:
+    return _table(("field", "value"), ((f"`{name}`", field.doc) for name, field in FIELDS.items()))
+
+
 def _settings() -> str:
     rows = []
     for option in OPTIONS:
@@ -303,6 +309,7 @@ def _alerts() -> str:
 FILES: Final[Mapping[str, Callable[[], str]]] = {
     "deploy/monitoring/spoa-authz.rules.yaml": write_rules,
     "deploy/monitoring/spoa-authz.dashboard.json": write_dashboard,
+    "docs/reference/decision-log.schema.json": lambda: json.dumps(json_schema(), indent=2) + "\n",
 }
 
 
@@ -324,6 +331,7 @@ BLOCKS: Final[Mapping[str, Callable[[], str]]] = {
     "arguments": _arguments,
     "command-line": _command_line,
     "data-types": _data_types,
+    "decision-fields": _decision_fields,
     "doctor-findings": _doctor_findings,
     "fuzz-targets": _fuzz_targets,
     "findings-errors": lambda: _findings(ERRORS),

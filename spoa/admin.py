@@ -11,7 +11,10 @@ import asyncio
 import hmac
 import ipaddress
 import json
+import pwd
+import struct
 from dataclasses import asdict, dataclass
+from socket import SO_PEERCRED, SOL_SOCKET
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -31,6 +34,8 @@ __all__ = ["Admin", "Sources"]
 _REJECTED: Final = 422
 _SHUTDOWN_TIMEOUT: Final = 1.0
 _MAX_BODY: Final = 1 << 18
+_MAX_REASON: Final = 1000
+_CREDENTIALS: Final = struct.Struct("3i")
 
 _log = structlog.get_logger()
 
@@ -44,6 +49,7 @@ class Sources:
     is_ready: Callable[[], bool]
     reload: Callable[[], Awaitable[Outcome]]
     promote: Callable[[], Awaitable[Outcome]]
+    rollback: Callable[[str, str, str], Awaitable[Outcome]]
 
 
 class Admin:
@@ -73,6 +79,7 @@ class Admin:
         app.router.add_get("/status", self._status)
         app.router.add_post("/reload", self._changing(self._sources.reload))
         app.router.add_post("/promote", self._changing(self._sources.promote))
+        app.router.add_post("/rollback", self._roll_back)
         if self._console is not None:
             self._console.add_to(app, self._may_change)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT)
@@ -123,19 +130,31 @@ class Admin:
         """Return what answers a request that changes something by how that ended."""
 
         async def handle(request: web.Request) -> web.Response:
-            if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
-                raise web.HTTPForbidden(text="not from another site\n")
-            if not await self._may_change(request):
-                raise web.HTTPUnauthorized(
-                    headers={"WWW-Authenticate": "Bearer"},
-                    text="use the unix socket, or the token of --admin-token-file\n",
-                )
-            _log.info("a change was asked for", path=request.path, by=request.remote or "unix socket")
-            outcome = await act()
-            status = 200 if outcome.is_fine else _REJECTED if outcome.result == "rejected" else 500
-            return web.json_response(asdict(outcome), status=status, dumps=_dumps)
+            await self._check_change(request)
+            return _answer(await act())
 
         return handle
+
+    async def _roll_back(self, request: web.Request) -> web.Response:
+        """Answer a rollback, whose body says to what and why; who asks is told by the socket."""
+        await self._check_change(request)
+        try:
+            body = json.loads(await request.read() or b"{}")
+            revision, reason = (str(body.get(name, "")) for name in ("revision", "reason"))
+        except (ValueError, AttributeError) as error:
+            raise web.HTTPBadRequest(text='send {"revision": …, "reason": …}\n') from error
+        return _answer(await self._sources.rollback(revision, _peer(request), reason[:_MAX_REASON]))
+
+    async def _check_change(self, request: web.Request) -> None:
+        """Refuse a change to whoever may not make it, and log who asked for one."""
+        if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
+            raise web.HTTPForbidden(text="not from another site\n")
+        if not await self._may_change(request):
+            raise web.HTTPUnauthorized(
+                headers={"WWW-Authenticate": "Bearer"},
+                text="use the unix socket, or the token of --admin-token-file\n",
+            )
+        _log.info("a change was asked for", path=request.path, by=request.remote or "unix socket")
 
     async def _may_change(self, request: web.Request) -> bool:
         if _is_unix(request):
@@ -149,6 +168,23 @@ class Admin:
             return False
         # An empty file is no token; the comparison takes as long for a near miss as for a far one.
         return bool(token) and hmac.compare_digest(token, given.strip().encode("utf-8", "surrogateescape"))
+
+
+def _answer(outcome: Outcome) -> web.Response:
+    status = 200 if outcome.is_fine else _REJECTED if outcome.result == "rejected" else 500
+    return web.json_response(asdict(outcome), status=status, dumps=_dumps)
+
+
+def _peer(request: web.Request) -> str:
+    """Name whoever asks: the user at the other end of a unix socket, else the token and from where it came."""
+    connection = None if request.transport is None else request.transport.get_extra_info("socket")
+    if not _is_unix(request) or connection is None:
+        return f"token from {request.remote}"
+    _, user, _ = _CREDENTIALS.unpack(connection.getsockopt(SOL_SOCKET, SO_PEERCRED, _CREDENTIALS.size))
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"uid {user}"
 
 
 def _dumps(value: object) -> str:

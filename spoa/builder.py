@@ -1,8 +1,10 @@
 """The process that turns a policy directory into a bundle, so that no request waits for it.
 
 It starts ahead of its job, imports what it needs, and waits for one line of JSON on its standard input: `directory`,
-`bundle` and `state`. It does that one job and answers with one line of JSON: `revision`, `digest`,
-`warnings` and `files` (what was read), or `problems`, or `error`. The supervisor's end closes its input and so ends it.
+`bundle`, and if need be `live` (the policy directory in use, where `directory` is an earlier revision) and `keep`
+(where what was read is kept). It does that one job and answers with one line of JSON: `revision`, `digest`, `warnings`,
+`files` (what was read) and `kept` (name and digest of each), or `problems`, or `error`. The supervisor's end closes its
+input and so ends it.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from spoa.bundle import build_bundle
 from spoa.exceptions import PolicyError, SpoaError
+from spoa.history import keep_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,10 +45,11 @@ def _digest(bundle: Path) -> str:
     return whole.hexdigest()
 
 
-def build(directory: Path, bundle: Path, state: Path) -> dict[str, Any]:
+def build(directory: Path, bundle: Path, live: Path | None = None, keep: Path | None = None) -> dict[str, Any]:
     """Build one bundle and report; never raises, since a report must come whatever happens."""
     try:
-        report = build_bundle(directory, bundle, state=state)
+        report = build_bundle(directory, bundle, live=live)
+        kept = {} if keep is None else keep_files(report.contents, keep)
     except PolicyError as error:
         return {"problems": _rows(error.problems)}
     except (SpoaError, OSError) as error:
@@ -58,6 +62,7 @@ def build(directory: Path, bundle: Path, state: Path) -> dict[str, Any]:
         "digest": _digest(bundle),
         "warnings": _rows(report.warnings),
         "files": report.files,
+        "kept": kept,
     }
 
 
@@ -70,7 +75,8 @@ def main(jobs: IO[str] | None = None, answers: IO[str] | None = None) -> int:
     if not line:
         return 0
     job = json.loads(line)
-    report = build(Path(job["directory"]), Path(job["bundle"]), Path(job["state"]))
+    live, keep = (Path(job[name]) if job.get(name) else None for name in ("live", "keep"))
+    report = build(Path(job["directory"]), Path(job["bundle"]), live, keep)
     print(json.dumps(report), file=answers or sys.stdout, flush=True)
     return 0 if "revision" in report else 3
 

@@ -19,6 +19,7 @@ import zoneinfo
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from spoa._version import __version__
 from spoa.authorizer import Policy
 from spoa.evidence_store import sources_of, write_sources
 from spoa.exceptions import PolicyError, StateError
@@ -31,15 +32,18 @@ from spoa.policy.reading import Report
 from spoa.rehearsal import rehearse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from spoa.exceptions import Problem
     from spoa.loading import Loaded
 
-__all__ = ["BundleReport", "build_bundle", "open_bundle", "read_switches", "write_switches"]
+__all__ = ["BundleReport", "build_bundle", "is_of_this_version", "open_bundle", "read_switches", "write_switches"]
 
 _SWITCHES: Final = "switches.json"
+_VERSION: Final = "version"
+#: Version of the format, and of the agent: what is pickled is its own classes.
+_OWN_VERSION: Final = f"1 {__version__}\n"
 _LENGTH: Final = struct.Struct(">Q")
 _DIGEST_SIZE: Final = 32
 #: What is cut into slices, in the order of writing: rules refer to identities.
@@ -56,34 +60,58 @@ class BundleReport:
         revision: of the policy, lists and CA certificates.
         warnings: that didn't stop it.
         files: all paths that were read; a change of any may make another policy.
+        contents: all that was read for it, tests and their certificates too, by name.
     """
 
     revision: str
     warnings: tuple[Problem, ...]
     files: tuple[str, ...] = field(default=())
+    contents: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def build_bundle(directory: Path, bundle_dir: Path, *, state: Path | None = None) -> BundleReport:
+def build_bundle(directory: Path, bundle_dir: Path, *, live: Path | None = None) -> BundleReport:
     """Read, check, test and compile the policy in *directory*, and write it to *bundle_dir*, an empty directory.
+
+    Args:
+        directory: the policy directory, or where the files of an earlier revision were written out.
+        bundle_dir: where to.
+        live: the policy directory in use, where revocation lists lie also for an earlier revision.
 
     Raises:
         PolicyError: with every problem found.
         OSError: the bundle can't be written.
     """
-    del state  # evidence that lives there is no part of a policy yet
     report = Report()
     loaded = load_directory(directory, report, time.time())
+    contents: dict[str, bytes] = {}
     if loaded is not None:
-        policy = loaded.policy()
-        rehearse(policy, loaded.documents.tests, fixtures(directory), report, now=time.time())
+        contents |= loaded.documents.contents
+        read = fixtures(directory)
+
+        def read_fixture(name: str) -> bytes | None:
+            content = read(name)
+            if content is not None:
+                contents[name] = content
+            return content
+
+        rehearse(loaded.policy(), loaded.documents.tests, read_fixture, report, now=time.time())
     if loaded is None or report.errors:
         raise PolicyError(report.problems)
     _write(loaded, bundle_dir)
-    write_sources(sources_of(loaded.model, loaded.issuers, directory), bundle_dir)
+    write_sources(sources_of(loaded.model, loaded.issuers, live or directory), bundle_dir)
     write_switches(loaded.model.switches, bundle_dir)
     write_responders(responders_of(loaded.model), bundle_dir)
+    (bundle_dir / _VERSION).write_text(_OWN_VERSION)
     files = tuple(sorted(str(path) for path in loaded.documents.files))
-    return BundleReport(loaded.revision, report.problems, files)
+    return BundleReport(loaded.revision, report.problems, files, contents)
+
+
+def is_of_this_version(bundle_dir: Path) -> bool:
+    """Tell whether a bundle was built by this version of the agent: no other's can be opened."""
+    try:
+        return (bundle_dir / _VERSION).read_text() == _OWN_VERSION
+    except (OSError, ValueError):
+        return False
 
 
 def write_switches(switches: Iterable[Switch], bundle_dir: Path) -> None:
@@ -187,6 +215,8 @@ def open_bundle(bundle_dir: Path, previous: Policy | None = None) -> Iterator[Po
     named: dict[str, IdentityPattern] = {}
     head: dict[str, Any] = {}
     try:
+        if not is_of_this_version(bundle_dir):
+            raise ValueError("another version of the agent built it")  # noqa: TRY301 -- told like all else
         content = _checked((bundle_dir / "policy").read_bytes())
         for part, value in _slices(content, named):
             if part == "head":

@@ -1,20 +1,15 @@
 """The decision log: one JSON object a line, written by a thread of its own, never waited for.
 
-The event loop only appends to a bounded queue. The thread looks several times a second, writes what it finds with one
-append per batch (so lines of several workers never mix), and counts what a full queue or disk made it lose. What a
-header or a query said never gets here: a request's fields are named one by one below.
+The event loop only appends to a bounded queue. The thread looks several times a second, hands what it finds to the
+sink (`spoa.logsinks`) batch by batch, and counts what a full queue or disk made it lose. What a header or a query said
+never gets here: a request's fields are named one by one below, and described in `spoa.decision_fields`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import ipaddress
-import json
-import os
 import random
-import select
-import stat
-import sys
 import threading
 from collections import deque
 from datetime import UTC, datetime
@@ -23,15 +18,19 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import structlog
 
 from spoa.assurance import NOT_CHECKED
+from spoa.decision_fields import SCHEMA
 from spoa.facts import ABSENT, Missing
+from spoa.logsinks.sink import RetryError, encode
+from spoa.masking import Mask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from spoa.authorizer import Judgement
     from spoa.facts import Certificate, Request, Unavailable
+    from spoa.logsinks.sink import Sink
 
-__all__ = ["MAX_QUEUED_BYTES", "DecisionLog", "Entry", "line_of"]
+__all__ = ["MAX_QUEUED_BYTES", "DecisionLog", "Entry", "line_of", "row_of"]
 
 #: Roughly how much memory unwritten decisions may hold, bytes; what comes on top is dropped and counted.
 MAX_QUEUED_BYTES: Final = 16 << 20
@@ -39,10 +38,10 @@ MAX_QUEUED_BYTES: Final = 16 << 20
 _log = structlog.get_logger()
 
 _LOOK_INTERVAL: Final = 0.1
+#: Seconds between two tries at most, where a sink takes nothing.
+_MAX_DELAY: Final = 5.0
 _MAX_BATCH: Final = 256
 _ENTRY_OVERHEAD: Final = 1024
-
-_STANDARD_OUTPUT: Final = 1
 
 
 class Entry(NamedTuple):
@@ -130,7 +129,7 @@ def _certificate(certificate: Certificate | None, sha256: bytes, issuer: str | N
         "issuer": certificate.issuer_text,
         "serial": None if isinstance(serial, Missing) else f"{serial:x}",
         "not_after": _instant(certificate.not_after),
-        # By these lists find it, too.
+        # By these lists find it, too; what names it must be masked with it, as `spoa.masking` says.
         "spki_sha256": _digits(certificate.spki_sha256),
         "sha1": _digits(certificate.sha1),
         "issuer_name": issuer or "",
@@ -141,15 +140,17 @@ _DIFFERENCE: Final = ("change", "verdict", "reason", "rule", "route")
 
 
 def line_of(entry: Entry) -> bytes:
-    """Write one decision as a line.
+    """Write one decision as a line."""
+    return encode(row_of(entry)) + b"\n"
 
-    JSON escapes every control and non-ASCII character, so whatever a client sent stays on its line.
-    """
+
+def row_of(entry: Entry) -> dict[str, Any]:
+    """Return what the line of a decision holds."""
     decision = entry.judgement.decision
     difference = entry.judgement.difference
     source, standing = entry.source, entry.judgement.standing
     issuer = None if standing is None else standing.issuer
-    line = {
+    return {
         "time": _timestamp(entry.now),
         "id": entry.id,
         "verdict": decision.verdict,
@@ -171,26 +172,32 @@ def line_of(entry: Entry) -> bytes:
         "detail": entry.detail,
         "break_glass": list(entry.switches),
         "candidate": None if difference is None else dict(zip(_DIFFERENCE, difference, strict=True)),
+        "schema": SCHEMA,
+        "masked": [],
     }
-    return json.dumps(line, separators=(",", ":")).encode() + b"\n"
 
 
 class DecisionLog:
-    """Appends decisions to a file, or to the standard output when the target is `-`.
+    """Takes decisions at once, and has them written by a thread of its own.
 
     Args:
-        target: path of the file, made with mode 0640 where missing.
+        sink: where they are written; closed in the end.
         allow_share: 0 to 1, the share of allows that is logged; denies all are.
         choose: returns a number below 1; an allow is logged when it is less than the share.
-
-    Raises:
-        OSError: the file can't be opened.
+        mask: what is left out of lines.
     """
 
-    def __init__(self, target: str, allow_share: float, choose: Callable[[], float] = random.random) -> None:
-        self._target = target
+    def __init__(
+        self,
+        sink: Sink,
+        allow_share: float,
+        choose: Callable[[], float] = random.random,
+        mask: Mask = Mask(),  # noqa: B008 -- frozen
+    ) -> None:
+        self._sink = sink
         self.allow_share = allow_share
         self._choose = choose
+        self._mask = mask
         self._queue: deque[Entry] = deque()
         # Two counters with one writer each, so neither thread needs a lock.
         self._queued_bytes = 0
@@ -198,16 +205,17 @@ class DecisionLog:
         self._full = 0
         self._failed = 0
         self._written = 0
-        self._unfinished = False
+        self._held: list[dict[str, Any]] = []
+        self._delay = _LOOK_INTERVAL
+        self._trouble = ""
         self._reopen_wanted = False
         self._stop = threading.Event()
-        self._descriptor = self._open()
         self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
         self._thread.start()
 
     @property
     def dropped(self) -> int:
-        """How many decisions were lost: the queue was full, or the file could not be written."""
+        """How many decisions were lost: the queue was full, or what takes them could not be written to."""
         return self._full + self._failed
 
     @property
@@ -257,73 +265,60 @@ class DecisionLog:
         """Write what is queued and close; a disk that hangs is not waited for longer than `timeout` seconds."""
         self._stop.set()
         self._thread.join(timeout)
-        if not self._thread.is_alive() and self._descriptor != _STANDARD_OUTPUT:
-            os.close(self._descriptor)
-
-    def _open(self) -> int:
-        if self._target == "-":
-            return _STANDARD_OUTPUT
-        return os.open(self._target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        if not self._thread.is_alive():
+            self._sink.close()
 
     def _run(self) -> None:
-        while not self._stop.wait(_LOOK_INTERVAL):
+        while not self._stop.wait(self._delay):
             self._write_queued()
         self._write_queued()
+        self._failed += len(self._held) + len(self._queue)
 
     def _write_queued(self) -> None:
         if self._reopen_wanted:
             self._reopen_wanted = False
-            self._reopen()
-        while self._queue:
-            batch = [self._queue.popleft() for _ in range(min(len(self._queue), _MAX_BATCH))]
-            self._taken_bytes += sum(entry.size for entry in batch)
-            for chunk in self._chunks(self._lines(batch)):
-                self._append(chunk)
+            self._sink.reopen()
+            self._tell(self._sink.problem)
+        while self._held or self._queue:
+            if not self._held:
+                self._held = self._take()
+            try:
+                written = self._sink.write(self._held)
+            except RetryError as error:
+                self._written += error.written
+                del self._held[: error.written]
+                self._delay = min(2 * self._delay, _MAX_DELAY)
+                self._tell(str(error))
+                return
+            except Exception as error:  # noqa: BLE001 -- whatever a sink does must not end the log
+                written = 0
+                self._tell(f"{type(error).__name__}: {error}")
+            else:
+                self._tell(self._sink.problem or ("lines are lost" if written < len(self._held) else ""))
+            self._written += written
+            self._failed += len(self._held) - written
+            self._held = []
+            self._delay = _LOOK_INTERVAL
 
-    def _lines(self, batch: list[Entry]) -> Iterator[bytes]:
+    def _take(self) -> list[dict[str, Any]]:
+        """Return the next lines of the queue, masked."""
+        batch = [self._queue.popleft() for _ in range(min(len(self._queue), _MAX_BATCH))]
+        self._taken_bytes += sum(entry.size for entry in batch)
+        rows = []
         for entry in batch:
             try:
-                yield line_of(entry)
+                rows.append(self._mask.apply(row_of(entry)))
             except Exception as error:  # noqa: BLE001 -- one line that can't be written must not end the log
                 self._failed += 1
                 _log.warning("a decision can't be logged", exc_info=error)
+        return rows
 
-    def _reopen(self) -> None:
-        try:
-            descriptor = self._open()
-        except OSError:
-            return  # the old file takes the lines on: a missing directory must not lose decisions
-        if self._descriptor not in {descriptor, _STANDARD_OUTPUT}:
-            os.close(self._descriptor)
-        self._descriptor = descriptor
-
-    def _chunks(self, lines: Iterable[bytes]) -> Iterator[list[bytes]]:
-        """Yield the lines in portions that one write takes whole: pipes mix what is longer than PIPE_BUF."""
-        limit = select.PIPE_BUF if stat.S_ISFIFO(os.fstat(self._descriptor).st_mode) else sys.maxsize
-        chunk: list[bytes] = []
-        size = 0
-        for line in lines:
-            if chunk and size + len(line) > limit:
-                yield chunk
-                chunk, size = [], 0
-            chunk.append(line)
-            size += len(line)
-        if chunk:
-            yield chunk
-
-    def _append(self, lines: list[bytes]) -> None:
-        data = b"".join(lines)
-        if self._unfinished:
-            data = b"\n" + data  # what a full disk cut off must not swallow this line too
-        done = 0
-        try:
-            while done < len(data):
-                done += os.write(self._descriptor, data[done:])
-        except OSError:
-            whole = data[:done].count(b"\n") - (1 if self._unfinished and done else 0)
-            self._unfinished = self._unfinished if not done else not data[:done].endswith(b"\n")
-            self._written += whole
-            self._failed += len(lines) - whole
+    def _tell(self, trouble: str) -> None:
+        """Tell of trouble when it begins, changes or ends."""
+        if trouble == self._trouble:
+            return
+        self._trouble = trouble
+        if trouble:
+            _log.warning("the decision log is in trouble", problem=trouble)
         else:
-            self._unfinished = False
-            self._written += len(lines)
+            _log.info("the decision log is written again")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO, cast
 
 import structlog
 
@@ -12,6 +13,23 @@ if TYPE_CHECKING:
     from structlog.typing import Processor
 
 __all__ = ["configure"]
+
+
+class _Lossy:
+    """A stream that loses what it can't write: a full disk must not stop whoever logs, nor a reader that is gone."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write, if that can be."""
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """Write what is held back, if that can be."""
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 def configure(log_format: str, log_level: str) -> None:
@@ -30,6 +48,6 @@ def configure(log_format: str, log_level: str) -> None:
             *ending,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[log_level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Lossy(sys.stderr))),
         cache_logger_on_first_use=False,
     )

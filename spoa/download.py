@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from spoa.state import replace_file
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["Copy", "Draft", "download_path", "read_copy", "sweep", "write_copy"]
+
+#: Version of the notes; those before there was one say the same.
+_VERSION: Final = 1
 
 
 def download_path(downloads: Path, url: str) -> Path:
@@ -100,8 +103,10 @@ def read_copy(path: Path) -> Copy | None:
         return None
     try:
         row = json.loads(_note(path).read_bytes())
+        if row.get("version", 0) > _VERSION:
+            return Copy(digest)  # a newer agent's, which isn't understood: the body is fetched whole again
         copy = Copy(str(row["digest"]), str(row["etag"]), str(row["last_modified"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Copy(digest)
     return copy if copy.digest == digest else Copy(digest)
 
@@ -112,7 +117,7 @@ def write_copy(path: Path, copy: Copy) -> None:
     Raises:
         StateError: it can't be written.
     """
-    replace_file(_note(path), json.dumps(asdict(copy)).encode())
+    replace_file(_note(path), json.dumps({"version": _VERSION, **asdict(copy)}).encode())
 
 
 def _note(path: Path) -> Path:

@@ -24,7 +24,7 @@ from spoa.exceptions import StateError
 from spoa.revocation.crl import Crl
 from spoa.revocation.crl_index import CrlIndex
 from spoa.revocation.status import Reason
-from spoa.state import replace_file
+from spoa.state import check_version, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -54,6 +54,7 @@ __all__ = [
 
 _SOURCES: Final = "sources.json"
 _MANIFEST: Final = "manifest.json"
+_VERSION: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +207,18 @@ def evidence_from_text(text: str | bytes) -> tuple[Manifest, dict[str, Reason]]:
 
 
 def read_manifest(evidence: Path) -> Manifest:
-    """Return what was accepted before; nothing where that can't be read, since then nothing is known."""
+    """Return what was accepted before; nothing where that can't be read, since then nothing is known.
+
+    Raises:
+        StateError: a newer agent wrote it.
+    """
     try:
-        return manifest_from_text((evidence / _MANIFEST).read_bytes())
+        rows = json.loads((evidence / _MANIFEST).read_bytes())
+        version = rows.get("version")
+        if not isinstance(version, int):  # before there was one, issuers stood at the top
+            return manifest_from_rows(rows)
+        check_version(evidence / _MANIFEST, version, _VERSION)
+        return manifest_from_rows(rows["lists"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
@@ -219,7 +229,8 @@ def write_manifest(evidence: Path, manifest: Manifest) -> None:
     Raises:
         StateError: the directory can't be written.
     """
-    replace_file(evidence / _MANIFEST, manifest_text(manifest).encode())
+    text = json.dumps({"version": _VERSION, "lists": json.loads(manifest_text(manifest))}, sort_keys=True)
+    replace_file(evidence / _MANIFEST, text.encode())
 
 
 def collect_garbage(evidence: Path, manifest: Manifest) -> None:

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from spoa.decision_fields import hidden
 from spoa.listedit import Addition, add_entries, new_list
 from spoa.listindex import Kind
 from spoa.listtext import Key
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Client", "Lessons", "identities_text", "list_text"]
 
 _LEARNT_FROM: Final = "no_rule_allows"
+#: What a log must not mask.
+_NEEDED: Final = frozenset({"subject", "sha256", "serial", "path"})
 _MANY: Final = 3  # paths below one first segment, above which all below it are proposed
 _MAX_PATHS: Final = 10_000  # of one client
 _PLAIN: Final = re.compile(r"[^A-Za-z0-9]+")
@@ -61,10 +64,12 @@ class Lessons:
     Attributes:
         clients: fingerprint → client, in the order in which they were first seen.
         skipped: decisions that nothing can be learnt from: without a certificate, or without a path that is canonical.
+        masked: decisions of which the log masks what is to be learnt.
     """
 
     clients: dict[str, Client] = field(default_factory=dict)
     skipped: int = 0
+    masked: int = 0
 
     def read(self, decisions: Iterable[Mapping[str, Any]]) -> None:
         """Learn from decisions, as the log has them."""
@@ -73,6 +78,9 @@ class Lessons:
                 self._learn(dict(decision))
 
     def _learn(self, decision: dict[str, Any]) -> None:
+        if decision.get("cert") is not None and hidden(decision) & _NEEDED:
+            self.masked += 1
+            return
         found = certificate_of(decision, 0)
         method, path, when = decision.get("method"), decision.get("path"), time_of(decision)
         is_whole = isinstance(method, str) and isinstance(path, str) and canonical_path(path) is not None
@@ -194,6 +202,8 @@ def _account(lessons: Lessons) -> Iterator[str]:
     for client in lessons.clients.values():
         subject = _comment(client.subject)
         yield f"{client.sha256[:16]}… {subject}: {client.requests} requests, {len(client.wanted)} different ones"
+    if lessons.masked:
+        yield f"{lessons.masked} decisions are masked in the log, and were not learnt from"
     if lessons.skipped:
         yield f"{lessons.skipped} decisions without a certificate, a method or a path were not learnt from"
 

@@ -115,7 +115,7 @@ def _unseen(lists: Sequence[ListText], now: int, unused: int, sightings: Sightin
     assert since is not None
     for file, entry in _entries(lists):
         place = (file, entry.first + 1)
-        if entry.key.kind not in sightings.kinds:
+        if entry.key.kind not in sightings.kinds - sightings.masked:
             continue
         own = sighting_of(entry.key, sightings)
         successor = sighting_of(entry.keys[-1], sightings) if entry.next else None

@@ -57,11 +57,13 @@ class Documents:
         policies, tests: name → text.
         known: what was read of the documents at the top already, to find their kind.
         files: every path that was read or looked for, absolute; whoever watches for changes watches these.
+        contents: what they held, by their names.
     """
 
     policies: dict[str, bytes] = field(default_factory=dict)
     tests: dict[str, bytes] = field(default_factory=dict)
     files: set[Path] = field(default_factory=set)
+    contents: dict[str, bytes] = field(default_factory=dict)
     known: dict[str, tuple[Node | None, tuple[Problem, ...]]] = field(default_factory=dict)
 
 
@@ -154,6 +156,11 @@ class _Reader:
         return self._digest.hexdigest()[:12]
 
     @property
+    def contents(self) -> dict[str, bytes]:
+        """What was read, by name."""
+        return {name: content for name, content in self._seen.items() if content is not None}
+
+    @property
     def files(self) -> set[Path]:
         """All paths that were read or looked for."""
         return {self.directory / name for name in self._seen}
@@ -240,6 +247,7 @@ def _load(reader: _Reader, report: Report, now: float) -> Loaded | None:
     listings = {source.name: _listing(source, reader, report, now) for source in model.lists}
     issuers = _issuers(model, reader, report)
     documents.files = reader.files
+    documents.contents = reader.contents
     if report.errors or issuers is None:
         return None
     return Loaded(model, issuers, listings, documents, reader.revision)

@@ -75,6 +75,7 @@ METRICS: Final = (
     Metric("build_info", "gauge", "1, with the agent's version.", ("version",)),
     Metric("policy_info", "gauge", "1, with the active revision.", ("revision",)),
     Metric("policy_active_since_timestamp_seconds", "gauge", "When the active policy was swapped in."),
+    Metric("rolled_back", "gauge", "1 while a rollback is in force, else 0.", (), ((),)),
     Metric("clock_usable", "gauge", "1 while the clock can be right, else 0 and certificate dates deny.", (), ((),)),
     Metric("decisions_total", "counter", "Requests judged.", ("verdict", "reason", "rule")),
     Metric(
@@ -124,7 +125,7 @@ METRICS: Final = (
     Metric(
         "policy_directory_in_force",
         "gauge",
-        "1 while what the policy directory held at the last look is what is in force.",
+        "1 while what the policy directory held at the last look is in force, or is what was rolled back from.",
         (),
         ((),),
     ),

@@ -1,7 +1,8 @@
 """Decisions read back from the decision log: when a certificate was last seen, and what was judged.
 
-A log holds less than a request: neither headers nor SNI nor TLS version, and of a certificate only what finds it again.
-What isn't there is unavailable; so what is judged again may come out otherwise, and whoever shows it says so.
+A log holds less than a request: neither headers nor SNI nor TLS version, and of a certificate only what finds it again;
+and it may mask some of that. What isn't there is unavailable; so what is judged again may come out otherwise, and
+whoever shows it says so.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from spoa.decision_fields import check_version, hidden
 from spoa.facts import ABSENT, UNAVAILABLE, Request
 from spoa.identity import subject_from_text
 from spoa.listindex import Kind, serial_key
@@ -38,12 +40,19 @@ _SIZES: Final = {"sha256": 32, "spki_sha256": 32, "sha1": 20}
 
 
 def read_decision(line: bytes) -> dict[str, Any] | None:
-    """Return one line of a decision log; None for what is none, such as one that a full disk cut off."""
+    """Return one line of a decision log; None for what is none, such as one that a full disk cut off.
+
+    Raises:
+        NewerLogError: a newer agent wrote it.
+    """
     try:
         found = json.loads(line)
     except ValueError:
         return None
-    return found if isinstance(found, dict) and isinstance(found.get("verdict"), str) else None
+    if not isinstance(found, dict) or not isinstance(found.get("verdict"), str):
+        return None
+    check_version(found)
+    return found
 
 
 def time_of(decision: dict[str, Any]) -> float | None:
@@ -71,9 +80,10 @@ class Sightings:
 
     Attributes:
         by_key: kind and digest, as lists hold them → the sighting; also a certificate that was denied was seen.
-        kinds: what certificates are named by in the logs; older ones have the SHA-256 alone.
+        kinds: what certificates are named by in the logs; older ones have the SHA-256 alone, and masked ones less.
         since, until: the first and last time in the logs, seconds since the epoch; None without any line.
         allows: how many allows the logs hold: without any, nobody can tell who is unused.
+        masked: what certificates would be named by, had no line masked it: of these nobody can tell who wasn't seen.
         unreadable: how many lines were none.
     """
 
@@ -82,6 +92,7 @@ class Sightings:
     since: float | None = None
     until: float | None = None
     allows: int = 0
+    masked: set[Kind] = field(default_factory=set)
     unreadable: int = 0
 
     def read(self, lines: Iterable[bytes]) -> None:
@@ -99,7 +110,11 @@ class Sightings:
         self.until = when if self.until is None else max(self.until, when)
         is_allow = decision["verdict"] == "allow"
         self.allows += is_allow
-        for key in _keys(decision.get("cert")):
+        certificate = decision.get("cert")
+        if certificate is not None:
+            masked = hidden(decision)
+            self.masked |= {kind for name, kind in _KINDS.items() if name in masked}
+        for key in _keys(certificate):
             self.kinds.add(key[0])
             sighting = self.by_key.setdefault(key, Sighting(when, when))
             sighting.first, sighting.last = min(sighting.first, when), max(sighting.last, when)
@@ -108,17 +123,22 @@ class Sightings:
 
 
 #: Key of a certificate in the log → what it is in lists.
-_DIGESTS: Final = {"sha256": Kind.SHA256, "spki_sha256": Kind.SPKI_SHA256, "sha1": Kind.SHA1}
+_KINDS: Final = {
+    "sha256": Kind.SHA256,
+    "spki_sha256": Kind.SPKI_SHA256,
+    "sha1": Kind.SHA1,
+    "serial": Kind.SERIAL,
+}
 
 
 def _keys(certificate: object) -> Iterator[tuple[Kind, bytes]]:
-    """Yield all by which lists may name a certificate, as far as the log tells; nothing without its SHA-256."""
-    if not isinstance(certificate, dict) or digest_of(certificate) is None:
+    """Yield all by which lists may name a certificate, as far as the log tells."""
+    if not isinstance(certificate, dict):
         return
-    for name, kind in _DIGESTS.items():
+    for name in _SIZES:
         digest = digest_of(certificate, name)
         if digest is not None:
-            yield kind, digest
+            yield _KINDS[name], digest
     issuer, serial = certificate.get("issuer_name"), certificate.get("serial")
     if isinstance(issuer, str) and issuer and isinstance(serial, str):
         try:
@@ -142,6 +162,8 @@ def digest_of(certificate: Mapping[str, object], name: str = "sha256") -> bytes 
 
 def request_of(decision: dict[str, Any]) -> Request:
     """Return the request of a decision as far as the log tells; without its certificate."""
+    masked = hidden(decision)
+    decision = {**decision, **{name: None for name in masked if name in decision and name != "path"}}
     method, path = _text(decision.get("method")), _text(decision.get("path"))
     is_malformed = decision.get("reason") == "malformed_message"
     return Request(
@@ -149,7 +171,7 @@ def request_of(decision: dict[str, Any]) -> Request:
         used=decision.get("reason") == "certificate_unavailable",
         source=_address(decision.get("src")),
         method=UNAVAILABLE if method is None else method,
-        path=path_of(method, path, decision.get("reason")),
+        path=UNAVAILABLE if "path" in masked else path_of(method, path, decision.get("reason")),
         host=_text(decision.get("host")) or UNAVAILABLE,
         id=_text(decision.get("id")) or "",
         malformed=(_text(decision.get("detail")) or "malformed_message") if is_malformed else "",
@@ -169,18 +191,19 @@ def path_of(method: str | None, path: str | None, reason: object) -> str | Missi
 
 
 def certificate_of(decision: dict[str, Any], now: int) -> tuple[Certificate, str] | None:
-    """Return what the log says of a certificate, and its issuer's name there; None where it couldn't be read.
+    """Return what the log says of a certificate, and its issuer's name; None where it wasn't read or has no subject.
 
     It begins at *now*, seconds since the epoch: the log tells only when it ends.
     """
     said = decision.get("cert")
-    digest = digest_of(said) if isinstance(said, dict) else None
-    if digest is None or not isinstance(said, dict) or not isinstance(said.get("subject"), str):
+    masked = hidden(decision)
+    digest = UNAVAILABLE if "sha256" in masked else digest_of(said) if isinstance(said, dict) else None
+    if digest is None or "subject" in masked or not isinstance(said, dict) or not isinstance(said.get("subject"), str):
         return None
     ends = time_of({"time": said.get("not_after")})
     try:
         subject = subject_from_text(said["subject"])
-        serial = int(str(said.get("serial")), 16)
+        serial = UNAVAILABLE if "serial" in masked else int(str(said.get("serial")), 16)
     except ValueError:
         return None
     certificate = replace(

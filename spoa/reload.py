@@ -1,7 +1,10 @@
 """From what is on disk to one swap in all workers, or to the reasons why not.
 
 A bundle is built in a process of its own and handed over. The road is the same for an editor's save, a rename, a
-flipped symbolic link, a signal and a request: whatever fails on it, the policy in use stays.
+flipped symbolic link, a signal, a request and an earlier revision: whatever fails on it, the policy in use stays.
+
+A rollback holds as long as the directory holds what was rolled back from, over restarts too. The first good policy in
+it that is another one takes its place.
 """
 
 from __future__ import annotations
@@ -15,8 +18,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from spoa.bundle import is_of_this_version
 from spoa.control import WorkerError
 from spoa.exceptions import Problem, StateError
+from spoa.history import History, Kept, Rollback
 from spoa.jobs import Job
 from spoa.metrics import RELOAD_BUCKETS, Histogram
 
@@ -44,7 +49,7 @@ class Outcome:
     Attributes:
         result: `activated`; `unchanged` (the same bytes came out); `rejected` (the policy has problems); `failed` (a
             process or disk has).
-        cause: what asked for it: `start`, `change`, `signal`, `request`, `promote`.
+        cause: what asked for it: `start`, `change`, `signal`, `request`, `promote`, `rollback`.
         revision: the revision active afterwards; empty when there is none.
         at: when it ended, seconds since the epoch.
         seconds: how long it took.
@@ -74,17 +79,26 @@ class Reloader:
         state: where bundles are kept.
         swap: puts a bundle to use in every worker, or in none; raises WorkerError.
         build_timeout: seconds.
+        history: where revisions are kept, to go back to; None for nowhere.
+
+    Attributes:
+        rollback: the rollback in force, or None.
+        is_directory_good: what the directory held at the last look was activated, or is what was rolled back from.
     """
 
     directory: Path
     state: StateDirectory
     swap: Callable[[Path], Awaitable[None]]
     build_timeout: float = BUILD_TIMEOUT
+    history: History | None = None
+    rollback: Rollback | None = None
+    is_directory_good: bool = False
     active: Path | None = None
     digest: str = ""
     since: float = 0.0
     files: tuple[Path, ...] = ()
     last: Outcome | None = None
+    _of_directory: str = ""
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _spare: Job | None = None
     _results: dict[str, int] = field(default_factory=dict)
@@ -103,10 +117,25 @@ class Reloader:
 
     async def reload(self, cause: str) -> Outcome:
         """Try to activate what is on disk now; one that is under way is waited for first."""
+        outcome = await self._tried(cause, lambda: self._attempt(cause))
+        self.is_directory_good = outcome.is_fine
+        return outcome
+
+    async def roll_back(self, revision: str, by: str, reason: str) -> Outcome:
+        """Try to activate a kept revision, by the same road, and hold it; or to go forward to the directory's again.
+
+        Args:
+            revision: it, or what it begins with; empty for the one before the active one.
+            by: who asked.
+            reason: why; for people.
+        """
+        return await self._tried("rollback", lambda: self._attempt_rollback(revision, by, reason))
+
+    async def _tried(self, cause: str, attempt: Callable[[], Awaitable[Outcome]]) -> Outcome:
         async with self._lock:
             began, started = time.time(), time.monotonic()
             try:
-                outcome = await self._attempt(cause)
+                outcome = await attempt()
             except (WorkerError, StateError, OSError) as error:
                 outcome = self._outcome("failed", cause, ({"message": str(error)},))
             seconds = time.monotonic() - started
@@ -120,17 +149,34 @@ class Reloader:
     async def resume(self) -> bool:
         """Activate the bundle that was in use when an earlier run ended; False when there is none.
 
+        One that another version of the agent built is built anew from the files that were kept of it.
+
         Raises:
             WorkerError: it can't be opened either.
         """
         bundle = self.state.last_good()
         if bundle is None:
             return False
-        await self.swap(bundle)
-        self.active = bundle
+        if is_of_this_version(bundle):
+            await self.swap(bundle)
+            self.active = bundle
+        elif not await self._rebuild(bundle.name.rpartition("-")[2]):
+            return False
         self.since = time.time()
         _log.warning("the last good policy is used, since the policy directory has a bad one", revision=self.revision)
         return True
+
+    async def _rebuild(self, revision: str) -> bool:
+        """Build the last good policy anew from its kept files, where another version of the agent has built it."""
+        try:
+            if self.history is None:
+                return False
+            outcome = await self._go_back(self.history.find(revision), "start")
+        except StateError as error:
+            _log.error("the last good policy was built by another version, and can't be built anew", error=str(error))
+            return False
+        tell(outcome)
+        return outcome.is_fine
 
     async def prepare_builder(self) -> None:
         """Have a builder process wait for the next job, which is then done sooner by the time its imports take."""
@@ -150,21 +196,42 @@ class Reloader:
         return found
 
     async def _attempt(self, cause: str) -> Outcome:
+        self._read_rollback()
         with self.state.draft() as draft:
             # Whatever changes while this is built is another edit, and makes another attempt; the builder itself makes
             # sure that what it read was there at one time.
-            return await self._activate(cause, draft, await self._build(draft))
+            return await self._activate(cause, draft, await self._build(draft, self.directory))
+
+    def _read_rollback(self) -> None:
+        """Take up the rollback that an earlier run left; done once, before anything is active."""
+        if self.history is not None and self.active is None:
+            self.rollback = self.history.rollback()
 
     async def _activate(self, cause: str, draft: Path, report: dict[str, Any]) -> Outcome:
+        refused = self._refused(cause, report)
+        if refused is not None:
+            return refused
+        warnings = tuple(report["warnings"])
+        self.files = _normal(report["files"])
+        self._of_directory = report["revision"]
+        if self.rollback is not None and cause != "promote" and report["revision"] == self.rollback.source:
+            return await self._hold(cause, self.rollback, warnings)
+        if self.active is not None and report["digest"] == self.digest:
+            self._keep(report, cause, is_new=False)
+            return self._outcome("unchanged", cause, warnings=warnings)
+        bundle = self.state.keep(draft, report["revision"])
+        await self._swap_in(bundle, report["digest"])
+        self._keep(report, cause, is_new=True)
+        return self._outcome("activated", cause, warnings=warnings)
+
+    def _refused(self, cause: str, report: dict[str, Any]) -> Outcome | None:
         if "problems" in report:
             return self._outcome("rejected", cause, tuple(report["problems"]))
         if "error" in report:
             return self._outcome("failed", cause, ({"message": report["error"]},))
-        warnings = tuple(report["warnings"])
-        self.files = _normal(report["files"])
-        if self.active is not None and report["digest"] == self.digest:
-            return self._outcome("unchanged", cause, warnings=warnings)
-        bundle = self.state.keep(draft, report["revision"])
+        return None
+
+    async def _swap_in(self, bundle: Path, digest: str) -> None:
         try:
             await self.swap(bundle)
         except BaseException:
@@ -172,16 +239,113 @@ class Reloader:
             raise
         self.active = bundle
         self.since = time.time()
-        self.digest = report["digest"]
+        self.digest = digest
         self.state.activate(bundle)
-        return self._outcome("activated", cause, warnings=warnings)
 
-    async def _build(self, draft: Path) -> dict[str, Any]:
+    async def _build(self, draft: Path, directory: Path) -> dict[str, Any]:
         builder, self._spare = self._spare, None
         if builder is None or not builder.is_alive:
             builder = await Job.start(_BUILDER, _BUILDER_NAME)
-        job = {"directory": str(self.directory), "bundle": str(draft), "state": str(self.state.path)}
+        job = {"directory": str(directory), "bundle": str(draft), "live": str(self.directory)}
+        if self.history is not None:
+            job["keep"] = str(self.history.files)
         return await builder.run(job, self.build_timeout)
+
+    # -- going back -------------------------------------------------------------------------------------------------
+
+    def _keep(self, report: dict[str, Any], cause: str, *, is_new: bool) -> None:
+        """Keep what the directory holds, which is active now, and end the rollback that it takes the place of."""
+        if self.history is None:
+            return
+        was, self.rollback = self.rollback, None
+        if was is not None:
+            self.history.release()
+        revision = report["revision"]
+        now = Kept(revision, self.since, cause, report["kept"])
+        before = next((one for one in self.history.revisions() if one.revision == revision), now)
+        # The same policy may have other tests by now, which are those that it is to be kept with.
+        self.history.keep(now if is_new else replace(before, files=now.files), self._needed())
+        if is_new or was is not None:
+            ended = {} if was is None else {"ends_rollback_to": was.to}
+            self.history.note(at=time.time(), what="activated", revision=revision, cause=cause, **ended)
+
+    def _needed(self) -> tuple[str, ...]:
+        return () if self.rollback is None else (self.rollback.source, self.rollback.to)
+
+    async def _hold(self, cause: str, rollback: Rollback, warnings: tuple[dict[str, Any], ...]) -> Outcome:
+        """Leave what was rolled back to active, or at a start make it so."""
+        held = {
+            "message": f"rolled back to {rollback.to} by {rollback.by}; the directory still holds {rollback.source}, "
+            f"which comes back by `spoa-authz rollback {rollback.source}`, another policy by a change of the directory"
+        }
+        if self.revision == rollback.to:
+            return self._outcome("unchanged", cause, warnings=(*warnings, held))
+        assert self.history is not None
+        try:
+            kept = self.history.find(rollback.to)
+        except StateError as error:
+            raise StateError(error.path, f"{error.detail}; {self.history.way_out}") from error
+        outcome = await self._go_back(kept, cause)
+        return replace(outcome, warnings=(*outcome.warnings, held))
+
+    async def _attempt_rollback(self, revision: str, by: str, reason: str) -> Outcome:
+        history = self.history
+        if history is None or self.active is None:
+            return self._outcome("failed", "rollback", ({"message": "nothing is active yet"},))
+        kept = history.find(revision) if revision else history.before(self.revision)
+        before = self.revision
+        source = self._of_directory or (self.rollback.source if self.rollback is not None else before)
+        if kept.revision == before:
+            return self._outcome("unchanged", "rollback")
+        at = time.time()
+        # Written first: an agent that dies in between starts with what it was told to go back to.
+        was, self.rollback = self.rollback, None
+        try:
+            if kept.revision == source:
+                outcome = await self._go_back(kept, "rollback")
+            else:
+                self.rollback = Rollback(source, kept.revision, by, at, reason)
+                history.roll_back(self.rollback)
+                outcome = await self._go_back(kept, "rollback")
+        except BaseException:
+            self._restore(was)
+            raise
+        if not outcome.is_fine:
+            self._restore(was)
+            return outcome
+        if self.rollback is None:
+            history.release()
+        change = {"revision": kept.revision, "from": before, "by": by, "reason": reason}
+        history.note(at=at, what="rolled_back", cause="rollback", **change)
+        _log.warning("rolled back", **change)
+        return outcome
+
+    def _restore(self, rollback: Rollback | None) -> None:
+        """Be where one was before a rollback that failed."""
+        assert self.history is not None
+        self.rollback = rollback
+        if rollback is None:
+            self.history.release()
+        else:
+            self.history.roll_back(rollback)
+
+    async def _go_back(self, kept: Kept, cause: str) -> Outcome:
+        """Build, check and test a kept revision, and put it to use."""
+        assert self.history is not None
+        with self.state.draft() as draft, self.state.draft() as place:
+            directory = await asyncio.to_thread(self.history.write_out, kept, place)
+            report = await self._build(draft, directory)
+            refused = self._refused(cause, report)
+            if refused is not None:
+                return refused
+            if report["revision"] != kept.revision:
+                raise StateError(
+                    kept.revision,
+                    f"its files give revision {report['revision']} now, since one that its policies name by an "
+                    "absolute path has changed; choose another revision",
+                )
+            await self._swap_in(self.state.keep(draft, kept.revision), report["digest"])
+        return self._outcome("activated", cause, warnings=tuple(report["warnings"]))
 
     def failed(self, cause: str, message: str) -> Outcome:
         """Return the outcome of what was not even tried."""

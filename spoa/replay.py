@@ -4,6 +4,7 @@ A log holds neither headers nor SNI, nor all of a certificate. What it doesn't h
 client, as the agent takes what is unavailable, and at its best. Where both come to the same, that is the answer under
 the new policy, whatever was not written down; where they don't, the decision is undetermined, and counted as such.
 Gates of certificates and of the agent, which the log names but doesn't explain, are taken to deny as they did.
+What a log masks is not there either; without a path nothing can be said.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
+from spoa.decision_fields import SCHEMA, check_version, hidden
 from spoa.exceptions import CertificateError
 from spoa.facts import ABSENT, UNAVAILABLE, Request
 from spoa.identity import identity_from_der, subject_from_text
 from spoa.listindex import NEVER
+from spoa.masking import MASKABLE
 from spoa.policy.cases import BLANK
 from spoa.policy.conditions import bearer_values
 from spoa.policy.gates import request_values
@@ -72,6 +75,10 @@ class Replayed(NamedTuple):
     client: str
 
 
+_NOTHING: Final[frozenset[str]] = frozenset()
+#: What may be masked of a certificate, and by what of it lists find it.
+_OF_CERTIFICATE: Final = frozenset(name for name, place in MASKABLE.items() if place)
+_FINDS: Final = frozenset({"sha256", "serial"})  # with whatever is masked along
 #: What becomes of most.
 _SAME: Final = Replayed("same", "", "", "")
 #: Characters of a time in the log, to the minute.
@@ -148,14 +155,22 @@ class Replay:
 
         Raises:
             KeyError, TypeError, ValueError: the line is none of a decision log.
+            NewerLogError: a newer agent wrote it.
         """
         reason, cert, time = row["reason"], row["cert"], row["time"]
+        if row.get("schema") != SCHEMA:
+            check_version(row)
         if reason in _FINAL or (cert is not None and cert["subject"] is None):
             return _SAME
-        digest = "" if cert is None else cert["sha256"]
+        masked = _NOTHING if not (row.get("masked") or row.get("cut")) else hidden(row)
+        if masked:
+            if "path" in masked and row["path"] is not None:
+                return Replayed("undetermined", row["rule"], "", _client(row))
+            row = {**row, **{name: None for name in masked if name in {"host", "src"}}}
+        digest = "" if cert is None else cert["sha256"] if not masked & _OF_CERTIFICATE else repr(cert)
         standing = self._nobody if cert is None else self._standings.get(digest)
         if standing is None or time >= standing.valid_until:
-            standing = self._standings[digest] = self._standing(cert, _seconds(time))
+            standing = self._standings[digest] = self._standing(cert, _seconds(time), masked)
         # Hot path: what is asked again and again is found by its own texts, before anything of it is read.
         minute = time[:_TO_THE_MINUTE] if self._reads_time else ""
         opened = row.get("break_glass") if self._switches else ()
@@ -181,8 +196,7 @@ class Replay:
         if tag == "same":
             return _SAME
         decision = best if tag == "newly_denied" else worst
-        client = row["src"] or "unknown" if cert is None else cert["subject"] or f"sha256:{digest}"
-        return Replayed(tag, decision.log_rule or row["rule"], standing.identity, client)
+        return Replayed(tag, decision.log_rule or row["rule"], standing.identity, _client(row))
 
     def _decide(self, standing: _Standing, row: Mapping[str, Any], now: int) -> tuple[Decision, Decision]:
         """Return the decisions at worst and at best."""
@@ -220,33 +234,40 @@ class Replay:
         told = row.get("break_glass")
         return None if told is None else self._switches.intersection(told)
 
-    def _standing(self, cert: Mapping[str, Any], now: int) -> _Standing:
+    def _standing(self, cert: Mapping[str, Any], now: int, masked: frozenset[str]) -> _Standing:
         issuer = self._issuers.get(cert["issuer"])
         if issuer is None:
             return _Standing(0, 0, "", _NEVER, is_refused=True)
         try:
-            subject = subject_from_text(cert["subject"])
+            subject = None if "subject" in masked else subject_from_text(cert["subject"])
         except ValueError:
             subject = None  # not to be read back, and so unavailable
-        serial = UNAVAILABLE if cert["serial"] is None else int(cert["serial"], 16)
         certificate = replace(
             BLANK,
-            sha256=bytes.fromhex(cert["sha256"]),
+            sha256=UNAVAILABLE if "sha256" in masked else bytes.fromhex(cert["sha256"]),
             spki_sha256=digest_of(cert, "spki_sha256") or UNAVAILABLE,
             sha1=digest_of(cert, "sha1") or UNAVAILABLE,
-            serial=serial,
+            serial=UNAVAILABLE if cert["serial"] is None or "serial" in masked else int(cert["serial"], 16),
             subject=subject or {},
         )
         memberships = {name: one.membership(certificate, issuer, now) for name, one in self._policy.lists.items()}
         lists = {name: found.answer for name, found in memberships.items()}
         values = bearer_values(self._evaluator.attributes, certificate, issuer, lists)
         for attribute in list(values):
-            if attribute not in _LOGGED and not (subject is not None and attribute.startswith("subject:")):
+            is_named = subject is not None and attribute.startswith("subject:")
+            if (attribute not in _LOGGED and not is_named) or attribute in masked:
                 del values[attribute]
+        if masked & _FINDS:
+            values.pop("lists", None)
         bearer, table = Bearer(values), self._evaluator.table
         end = min((found.valid_until for found in memberships.values()), default=NEVER)
         until = _NEVER if end >= _LAST else dt.datetime.fromtimestamp(end, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")
         return _Standing(table.who(bearer), table.who_at_best(bearer), self._evaluator.identity(bearer), until)
+
+
+def _client(row: Mapping[str, Any]) -> str:
+    cert = row["cert"]
+    return row["src"] or "unknown" if cert is None else cert["subject"] or f"sha256:{cert['sha256']}"
 
 
 @lru_cache(maxsize=65536)

@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spoa.addresses import Address, read_listen_address
 from spoa.exceptions import SettingsError
+from spoa.logsinks.opening import LogSettings, check_target
+from spoa.masking import MASKABLE
 from spoa.policy.document import Mapping as MappingNode
 from spoa.policy.document import Scalar, Sequence, read_document
+from spoa.policy.scalars import Duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,6 +36,8 @@ __all__ = [
 
 _PERCENT: Final = re.compile(r"(\d{1,3}(?:\.\d+)?)%")
 _WHOLE: Final = 100
+_SIZE: Final = re.compile(r"(\d{1,12})([KMG]?)")
+_SHIFTS: Final = {"": 0, "K": 10, "M": 20, "G": 30}
 
 
 class SettingsErrors(SettingsError):  # noqa: N818 -- it is several of them
@@ -78,10 +83,19 @@ def _read_optional_path(text: str) -> Path | None:
     return _read_path(text) if text else None
 
 
-def _read_log_target(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("name a file, or - for the standard output")
-    return text
+def _read_size(text: str) -> int:
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"write bytes, or a size such as 500K, 100M or 2G, not {text!r}")
+    return int(match[1]) << _SHIFTS[match[2]]
+
+
+def _read_masked(text: str) -> tuple[str, ...]:
+    words = tuple(dict.fromkeys(text.replace(",", " ").split()))
+    wrong = [word for word in words if word not in MASKABLE]
+    if wrong:
+        raise ValueError(f"what can be masked is {', '.join(MASKABLE)}, not {wrong[0]!r}")
+    return words
 
 
 def _read_share(text: str) -> float:
@@ -167,7 +181,46 @@ OPTIONS: Final = (
     ),
     Option("workers", _whole(1, 256), "1", "processes", "How many processes answer."),
     Option("state-dir", _read_path, "", "directory", "Where blocks, built policies and the process id are kept."),
-    Option("decision-log", _read_log_target, "", "file or -", "Where decisions are written; nowhere unless given."),
+    Option(
+        "decision-log",
+        check_target,
+        "",
+        "file, - or URL",
+        "Where decisions are written: a file, - for the standard output, syslog+unix:///dev/log, "
+        "syslog+udp://HOST:PORT, syslog+tcp://HOST:PORT or journald:. Nowhere unless given.",
+    ),
+    Option("decision-log-max-size", _read_size, "0", "bytes, K, M or G", "Begin a new file at this size; 0 for never."),
+    Option("decision-log-max-age", Duration().parse, "0", "duration", "Begin a new file after this time, such as 1d."),
+    Option("decision-log-keep", _whole(0, 10_000), "10", "files", "How many older files are left after a rotation."),
+    Option(
+        "decision-log-mask",
+        _read_masked,
+        "",
+        "words",
+        f"What is masked in decisions: any of {', '.join(MASKABLE)}.",
+    ),
+    Option(
+        "decision-log-mask-key-file",
+        _read_optional_path,
+        "",
+        "file",
+        "Holds the key by which masked values have pseudonyms; without it they are all alike.",
+    ),
+    Option(
+        "decision-log-chain",
+        _read_boolean,
+        "false",
+        "",
+        "Chain decisions by hashes, so that `audit verify` finds what was changed.",
+        is_switch=True,
+    ),
+    Option(
+        "decision-log-key-file",
+        _read_optional_path,
+        "",
+        "file",
+        "Holds the key of the chain, without which nobody can compute it anew.",
+    ),
     Option(
         "log-allows",
         _read_share,
@@ -256,6 +309,13 @@ class Settings:
     workers: int
     state_dir: Path
     decision_log: str
+    decision_log_max_size: int
+    decision_log_max_age: float
+    decision_log_keep: int
+    decision_log_mask: tuple[str, ...]
+    decision_log_mask_key_file: Path | None
+    decision_log_chain: bool
+    decision_log_key_file: Path | None
     log_allows: float
     max_frame_size: int
     deadline: int
@@ -270,6 +330,32 @@ class Settings:
     otlp_endpoint: str
     log_format: str
     log_level: str
+
+    @property
+    def log(self) -> LogSettings:
+        """What they say of the decision log."""
+        return LogSettings(
+            target=self.decision_log,
+            max_size=self.decision_log_max_size,
+            max_age=self.decision_log_max_age,
+            keep=self.decision_log_keep,
+            is_chained=self.decision_log_chain,
+            key_file=_name(self.decision_log_key_file),
+            masked=self.decision_log_mask,
+            mask_key_file=_name(self.decision_log_mask_key_file),
+        )
+
+
+def _name(path: Path | None) -> str:
+    return "" if path is None else str(path.absolute())
+
+
+#: Options that mean something only beside another, given by the name of its value.
+_NEEDS: Final = {
+    "decision-log-mask-key-file": "decision_log_mask",
+    "decision-log-key-file": "decision_log_chain",
+    "decision-log-chain": "decision_log",
+}
 
 
 def environment_name(option: str) -> str:
@@ -323,6 +409,9 @@ def _check_together(values: dict[str, Any], problems: list[SettingsError]) -> No
                 "admin", f"{admin} can be reached from elsewhere; use loopback, unix:/PATH, or add --admin-remote"
             )
         )
+    for option, needed in _NEEDS.items():
+        if values.get(option.replace("-", "_")) and needed in values and not values[needed]:
+            problems.append(SettingsError(option, f"means nothing without --{needed.replace('_', '-')}"))
     if values.get("console") and "admin" in values:
         if admin is None:
             problems.append(SettingsError("console", "is a page on the admin address, and there is none"))

@@ -2,6 +2,7 @@
 
 ::
 
+    version             version of the layout: an older one is read and brought up to date, a newer one refused
     spoa-authz.pid      process id of the agent; locked while it runs, so two agents never share a directory
     admin               the admin address, for `status` and `reload`
     newest-time         the newest time seen by a usable clock, seconds since the epoch
@@ -10,6 +11,7 @@
     evidence/           revocation lists in force; see `spoa.evidence_store`
     history.jsonl       what changed, when and by whom; see `spoa.console.chronicle`
     downloads/          copies of what was fetched last; see `spoa.download`
+    revisions/          earlier revisions, to go back to; see `spoa.history`
 """
 
 from __future__ import annotations
@@ -31,7 +33,20 @@ from spoa.exceptions import StateError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["KEPT_BUNDLES", "MAX_CLOCK_SETBACK", "StateDirectory", "read_file", "read_pid", "replace_file"]
+__all__ = [
+    "KEPT_BUNDLES",
+    "MAX_CLOCK_SETBACK",
+    "VERSION",
+    "StateDirectory",
+    "check_version",
+    "read_file",
+    "read_pid",
+    "replace_file",
+]
+
+#: Version of the layout that this agent writes. Directories of agents before there was one have none, and are the same
+#: but for what is missing.
+VERSION: Final = 1
 
 #: How many built policies stay on disk.
 KEPT_BUNDLES: Final = 5
@@ -44,6 +59,19 @@ MAX_CLOCK_SETBACK: Final = 3600
 _PIECE: Final = 1 << 20
 _BUNDLE: Final = re.compile(r"(\d{6,12})-([0-9a-f]{12})")
 _DRAFT_PREFIX: Final = "draft-"
+
+
+def check_version(path: Path, version: object, newest: int) -> None:
+    """Refuse what a newer agent wrote: what it means isn't known here.
+
+    Raises:
+        StateError: *version* is newer than *newest*, or none.
+    """
+    if not isinstance(version, int) or isinstance(version, bool) or not 0 <= version <= newest:
+        raise StateError(
+            str(path),
+            f"has version {version}, and this agent reads up to {newest}; start the version of the agent that wrote it",
+        )
 
 
 def read_file(path: Path) -> bytes:
@@ -153,8 +181,9 @@ class StateDirectory:
         """Claim the directory for this process, and say so in the pid file, until `unlock` or the process ends.
 
         Raises:
-            StateError: another agent runs on it, or the pid file can't be written.
+            StateError: another agent runs on it, a newer agent has, or the pid file can't be written.
         """
+        self._check_version()
         path = self.path / "spoa-authz.pid"
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -173,6 +202,7 @@ class StateDirectory:
             os.close(descriptor)
             raise StateError(str(path), f"can't be written: {error.strerror}") from error
         self._lock = descriptor
+        replace_file(self.path / "version", b"%d\n" % VERSION)
 
     def unlock(self) -> None:
         """Give the directory back: no pid, no admin address, no lock."""
@@ -185,6 +215,17 @@ class StateDirectory:
                 (self.path / name).unlink()
         os.close(self._lock)
         self._lock = None
+
+    def _check_version(self) -> None:
+        path = self.path / "version"
+        try:
+            text = path.read_bytes()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StateError(str(path), f"can't be read: {error.strerror}") from error
+        found = re.fullmatch(rb"(\d{1,6})\n", text)
+        check_version(path, int(found[1]) if found else text.decode("latin-1").strip(), VERSION)
 
     def write_admin_address(self, address: str) -> None:
         """Leave the admin address where `status` and `reload` look for it."""

@@ -35,7 +35,9 @@ from spoa.evidence_keeper import EvidenceKeeper
 from spoa.exceptions import SettingsError, StateError
 from spoa.fetch import Fetcher
 from spoa.glass import Glass
+from spoa.history import History
 from spoa.listeners import BACKLOG, address_of, close_all, obtain, removable_address_of, remove_file
+from spoa.logsinks.opening import try_sink
 from spoa.metrics import exposition
 from spoa.ocsp_keeper import OcspKeeper
 from spoa.ocsp_store import read_responders
@@ -100,7 +102,7 @@ class Supervisor:
             self._state.sweep()
             self._floor = self._state.clock_floor()
             self._tracing = Tracing(settings.otlp_endpoint)
-            _try_decision_log(settings.decision_log)
+            try_sink(settings.log)
             _try_token_file(settings.admin_token_file)
             self._listeners, self._admin_listener = obtain(
                 settings.listen, settings.admin, activation.sockets, is_admin_remote=settings.admin_remote
@@ -120,7 +122,8 @@ class Supervisor:
             self._fetcher,
             lambda bundle, text: self._crew.swap(bundle, evidence=text),
         )
-        self._reloader = Reloader(settings.policies.absolute(), self._state, self._swap)
+        self._history = History(self._state.path)
+        self._reloader = Reloader(settings.policies.absolute(), self._state, self._swap, history=self._history)
         self._watcher = Watcher(self._reloader.watched)
         self._chronicle = Chronicle(self._state.path)
         self._blocker = Blocker(self._state.path, partial(self._crew.impose, "block"), self._file_changed)
@@ -136,6 +139,7 @@ class Supervisor:
             lambda: self._crew.is_complete,
             lambda: self._reload("request"),
             self._promote,
+            self._roll_back,
         )
         host = settings.admin.host if settings.admin else ""
         self._admin = Admin(sources, host, settings.admin_token_file, self._console() if settings.console else None)
@@ -183,12 +187,14 @@ class Supervisor:
             "since": self._reloader.since,
             "policies": str(self._settings.policies.absolute()),
             "listen": [str(address_of(listener)) for listener in self._listeners],
-            "decision_log": _place_of_log(self._settings.decision_log),
+            "decision_log": self._settings.log.place,
+            "decision_log_head": self._settings.log.head(),
             "workers": self._crew.describe(),
             "blocks": self._blocker.describe(),
             "break_glass": self._glass.describe(int(now)),
             "candidate": None if self._candidate is None else self._candidate.describe(counts),
             "clock_usable": self._is_clock_usable(),
+            **self._history.describe(self._reloader.rollback),
             "last_reload": None
             if last is None
             else {
@@ -220,7 +226,7 @@ class Supervisor:
 
     def _console(self) -> Console:
         admin = self._settings.admin
-        place = _place_of_log(self._settings.decision_log)
+        place = self._settings.log.place
         return Console(
             Ground(
                 decision_log=Path(place) if place is not None and place.startswith("/") else None,
@@ -244,7 +250,7 @@ class Supervisor:
                 idle_timeout=settings.idle_timeout,
             ),
             clock_floor=self._floor,
-            decision_log=settings.decision_log,
+            decision_log=settings.log,
             log_allows=settings.log_allows,
             log_format=settings.log_format,
             log_level=settings.log_level,
@@ -343,12 +349,12 @@ class Supervisor:
         await self._reloader.prepare_builder()
         return outcome
 
-    async def _remember(self, outcome: Outcome) -> None:
-        """Let the history and the traces tell of a reload."""
+    async def _remember(self, outcome: Outcome, by: str = "") -> None:
+        """Let the history and the traces tell of a reload, and who asked for it where that is known."""
         said = {"result": outcome.result, "cause": outcome.cause, "revision": outcome.revision}
         told = {f"spoa_authz.{key}": value for key, value in said.items()}
         self._tracing.ended("reload", outcome.seconds, told, "" if outcome.is_fine else outcome.result)
-        await asyncio.to_thread(self._chronicle.tell_of, outcome, self._reloader.files)
+        await asyncio.to_thread(self._chronicle.tell_of, outcome, self._reloader.files, by)
 
     def _file_changed(self, name: str, came: set[str], went: set[str]) -> None:
         """Let the history tell of blocks or openings that are in force now, or no longer, whoever wrote them."""
@@ -367,7 +373,18 @@ class Supervisor:
             return self._reloader.failed("promote", str(error))
         return await self._reload("promote")
 
+    async def _roll_back(self, revision: str, by: str, reason: str) -> Outcome:
+        """Go back to a kept revision, named by its own name or by what answers carry under the blocks of now."""
+        joint = {joint_revision(one.revision, self._blocker.blocks): one.revision for one in self._history.revisions()}
+        async with self._announcer.reloading():
+            outcome = await self._reloader.roll_back(joint.get(revision, revision), by, reason)
+            tell(outcome)
+        await self._remember(outcome, by)
+        await self._reloader.prepare_builder()
+        return outcome
+
     async def _reload_on_signal(self) -> None:
+        self._spawn(self._crew.tell("reopen"))  # whoever rotates logs sends this signal too
         await self._reload("signal")
 
     async def _look_at_clock(self) -> None:
@@ -398,8 +415,9 @@ class Supervisor:
         """Say in a line what `systemctl status` shows."""
         last = self._reloader.last
         problem = "" if last is None or last.is_fine else f"; the last reload {_ENDED[last.result]}, see `status`"
+        back = "" if self._reloader.rollback is None else f"; rolled back from {self._reloader.rollback.source}"
         clock = "" if self._is_clock_usable() else "; the clock can't be right"
-        return f"revision {self._revision or 'none'}, {self._settings.workers} workers{problem}{clock}"
+        return f"revision {self._revision or 'none'}, {self._settings.workers} workers{back}{problem}{clock}"
 
     def _is_clock_usable(self) -> bool:
         return time.time() >= self._floor
@@ -417,11 +435,12 @@ class Supervisor:
         found.update(self._candidate.samples() if self._candidate is not None else {})
         found.update(self._circuit_samples())
         found["build_info", (__version__,)] = 1
+        found["rolled_back", ()] = self._reloader.rollback is not None
         found["clock_usable", ()] = self._is_clock_usable()
         found["blocks", ()] = len(self._blocker.blocks)
         found["request_deadline_seconds", ()] = self._settings.deadline / 1000
         found["workers_wanted", ()] = self._settings.workers
-        found["policy_directory_in_force", ()] = self._reloader.last is not None and self._reloader.last.is_fine
+        found["policy_directory_in_force", ()] = self._reloader.is_directory_good
         for followed in (self._blocker, self._glass):
             found["state_file_in_force", (followed.name,)] = not followed.problem
         if self._revision:
@@ -439,18 +458,3 @@ def _try_token_file(path: Path | None) -> None:
             raise SettingsError("admin-token-file", f"{path} is empty; write a token into it")
     except OSError as error:
         raise SettingsError("admin-token-file", f"{path} can't be read: {error.strerror}") from error
-
-
-def _try_decision_log(target: str) -> None:
-    """Open the decision log once, so that a wrong path fails at the start rather than in every worker."""
-    if target in {"", "-"}:
-        return
-    try:
-        os.close(os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640))
-    except OSError as error:
-        raise SettingsError("decision-log", f"{target} can't be written: {error.strerror}") from error
-
-
-def _place_of_log(target: str) -> str | None:
-    """Return where decisions are written, for those who run elsewhere: `-` is standard output, None nowhere."""
-    return str(Path(target).absolute()) if target not in {"", "-"} else target or None

@@ -31,6 +31,7 @@ from spoa.decision_log import DecisionLog
 from spoa.evidence_store import evidence_from_text, open_crls
 from spoa.exceptions import SpoaError
 from spoa.expiries import census
+from spoa.logsinks.opening import LogSettings, mask_of, open_sink
 from spoa.metrics import samples_to_json
 from spoa.openings import Openings
 from spoa.revocation.ocsp_memory import OcspMemory
@@ -59,7 +60,7 @@ class Orders:
     listeners: tuple[int, ...]
     limits: Limits
     clock_floor: float
-    decision_log: str
+    decision_log: LogSettings
     log_allows: float
     log_format: str
     log_level: str
@@ -76,6 +77,8 @@ class Orders:
         values = json.loads(text)
         values["listeners"] = tuple(values["listeners"])
         values["limits"] = Limits(**values["limits"])
+        log = values["decision_log"]
+        values["decision_log"] = LogSettings(**{**log, "masked": tuple(log["masked"])})
         return cls(**values)
 
 
@@ -286,7 +289,10 @@ class Worker:
 
 async def _run(orders: Orders) -> None:
     channel = await Channel.open(socket.socket(fileno=orders.control))
-    decision_log = DecisionLog(orders.decision_log, orders.log_allows) if orders.decision_log else None
+    decision_log = None
+    if orders.decision_log.target:
+        mask = mask_of(orders.decision_log)
+        decision_log = DecisionLog(open_sink(orders.decision_log), orders.log_allows, mask=mask)
     worker = Worker(orders, channel, decision_log)
     loop = asyncio.get_running_loop()
     # A terminal or an init system may signal the whole group: leave as well as when told, and leave reloads to the

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pwd
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+import structlog.testing
 
 from spoa.addresses import Address
 from spoa.admin import Admin, Sources
@@ -27,6 +30,7 @@ class Agent:
         self.result = "activated"
         self.reloads = 0
         self.promotions = 0
+        self.rollbacks: list[tuple[str, str, str]] = []
 
     async def metrics(self) -> bytes:
         return b"spoa_authz_workers 1.0\n"
@@ -43,6 +47,10 @@ class Agent:
         self.promotions += 1
         return Outcome("activated", "promote", "0123456789ab", 0.0, 0.0)
 
+    async def roll_back(self, revision: str, by: str, reason: str) -> Outcome:
+        self.rollbacks.append((revision, by, reason))
+        return Outcome(self.result, "rollback", "0123456789ab", 0.0, 0.0)
+
 
 Ask = "Callable[..., Awaitable[tuple[int, str]]]"
 
@@ -54,7 +62,9 @@ def serve(
 
     async def run() -> None:
         agent = Agent()
-        sources = Sources(agent.metrics, agent.status, lambda: agent.is_ready, agent.reload, agent.promote)
+        sources = Sources(
+            agent.metrics, agent.status, lambda: agent.is_ready, agent.reload, agent.promote, agent.roll_back
+        )
         admin = Admin(sources, "admin.example", token_file)
         listener = bind(address or Address("127.0.0.1", 0), "admin")
         bound = address_of(listener)
@@ -63,8 +73,8 @@ def serve(
         connector = aiohttp.UnixConnector(bound.path) if bound.path else None
         base = "http://localhost" if bound.path else f"http://{bound}"
 
-        async def ask(method: str, path: str, **headers: str) -> tuple[int, str]:
-            async with session.request(method, base + path, headers=headers) as response:
+        async def ask(method: str, path: str, data: bytes | None = None, **headers: str) -> tuple[int, str]:
+            async with session.request(method, base + path, headers=headers, data=data) as response:
                 return response.status, await response.text()
 
         async with aiohttp.ClientSession(connector=connector) as session:
@@ -172,7 +182,7 @@ def test_other_methods_and_paths_are_refused() -> None:
 def test_an_admin_address_that_was_never_served_can_be_closed() -> None:
     async def run() -> None:
         agent = Agent()
-        sources = Sources(agent.metrics, agent.status, lambda: True, agent.reload, agent.promote)
+        sources = Sources(agent.metrics, agent.status, lambda: True, agent.reload, agent.promote, agent.roll_back)
         await Admin(sources, "", None).close()
 
     asyncio.run(run())
@@ -188,6 +198,52 @@ def test_a_promotion_needs_the_right_to_change_as_a_reload_does(tmp_path: Path) 
         assert (status, json.loads(body)["cause"], agent.promotions) == (200, "promote", 1)
 
     serve(script, token_file=tmp_path / "token")
+
+
+class TestRollback:
+    def test_who_asks_over_the_socket_is_told_by_the_system(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def script(ask: Any, agent: Agent) -> None:
+            assert (await ask("POST", "/rollback", b'{"revision": "abcd", "reason": "why"}'))[0] == 200
+            monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+            agent.result = "rejected"
+            assert (await ask("POST", "/rollback"))[0] == 422
+            assert agent.rollbacks == [
+                ("abcd", name, "why"),
+                ("", f"uid {os.geteuid()}", ""),
+            ]
+
+        name = pwd.getpwuid(os.geteuid()).pw_name
+        serve(script, Address("", 0, str(tmp_path / "admin.sock")))
+
+    def test_over_tcp_it_needs_the_token(self, tmp_path: Path) -> None:
+        (tmp_path / "token").write_text("s3cret")
+
+        async def script(ask: Any, agent: Agent) -> None:
+            assert (await ask("POST", "/rollback"))[0] == 401
+            assert (await ask("POST", "/rollback", Authorization="Bearer s3cret"))[0] == 200
+            assert agent.rollbacks == [("", "token from 127.0.0.1", "")]
+
+        serve(script, token_file=tmp_path / "token")
+
+    def test_a_page_of_another_site_gets_none(self, tmp_path: Path) -> None:
+        async def script(ask: Any, agent: Agent) -> None:
+            with structlog.testing.capture_logs() as logs:
+                assert (await ask("POST", "/rollback", **{"Sec-Fetch-Site": "cross-site"}))[0] == 403
+                assert (agent.rollbacks, logs) == ([], [])
+                assert (await ask("POST", "/rollback"))[0] == 200
+            assert [(one["event"], one["path"]) for one in logs] == [("a change was asked for", "/rollback")]
+
+        serve(script, Address("", 0, str(tmp_path / "admin.sock")))
+
+    @pytest.mark.parametrize("body", [b"{", b"[]", b"\xff"])
+    def test_what_is_no_order_changes_nothing(self, tmp_path: Path, body: bytes) -> None:
+        async def script(ask: Any, agent: Agent) -> None:
+            assert (await ask("POST", "/rollback", body))[0] == 400
+            assert agent.rollbacks == []
+
+        serve(script, Address("", 0, str(tmp_path / "admin.sock")))
 
 
 def test_a_browser_that_a_forwarded_socket_is_open_to_is_kept_to_our_names(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import structlog.testing
 from spoa.addresses import Address, read_address
 from spoa.announcer import Announcer
 from spoa.sdprotocol import Activation
-from tests.agents import OPEN, PATIENCE, ROOT, Haproxy, policy_of, running_agent, serving, until
+from tests.agents import OPEN, PATIENCE, ROOT, SHUT, Haproxy, policy_of, running_agent, serving, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -214,6 +214,18 @@ def test_a_running_agent_says_how_it_is_from_its_start_to_its_end(path_manager: 
         )
         agent.process.terminate()
         path_manager.until("STOPPING")
+
+
+def test_a_rollback_is_said_like_a_reload_and_stays_in_sight(path_manager: Manager, tmp_path: Path) -> None:
+    admin = f"unix:{tmp_path}/admin.sock"
+    with running_agent(tmp_path, "--admin", admin, NOTIFY_SOCKET=path_manager.address) as agent:
+        first = path_manager.until("READY")["STATUS"]
+        agent.write_policy(SHUT)
+        second = path_manager.until("READY", "1".__eq__)["STATUS"].removesuffix(", 1 workers")
+        argv = [sys.executable, "-m", "spoa", "rollback", "--reason", "INC-7", "--admin", admin]
+        subprocess.run(argv, check=True, cwd=ROOT, timeout=PATIENCE)
+        path_manager.until("RELOADING")
+        path_manager.until("STATUS", f"{first}; rolled back from {second.removeprefix('revision ')}".__eq__)
 
 
 #: Does what a service manager does between fork and exec: descriptors from 3 on, and the variables that tell of them.

@@ -17,6 +17,7 @@ from spoa.blocks import BlockList
 from spoa.decision_log import DecisionLog
 from spoa.enquiries import answer_row
 from spoa.loading import load_policy
+from spoa.logsinks.file import FileSink
 from spoa.revocation.status import Reason
 from spoa.spop import Connection, DataType, Role, write_messages
 from tests import wire
@@ -210,7 +211,7 @@ def test_what_shadow_mode_lets_pass_is_counted() -> None:
 
 
 def test_decisions_reach_the_log_with_their_latency(tmp_path: Path) -> None:
-    log = DecisionLog(str(tmp_path / "log"), 1.0)
+    log = DecisionLog(FileSink(tmp_path / "log"), 1.0)
     desk = Desk(log=log)
     desk.ask(authorize(), authorize("/shut"))
     log.close()
@@ -263,7 +264,7 @@ class TestRecall:
     def test_it_is_logged_each_time(
         self, staff: Policy, alice: dict[str, tuple[DataType, Any]], tmp_path: Path, share: float, lines: int
     ) -> None:
-        log = DecisionLog(str(tmp_path / "log"), share)
+        log = DecisionLog(FileSink(tmp_path / "log"), share)
         desk = Desk(log=log, policy=staff)
         self.ask(desk, "/open/x", alice, 6)
         self.ask(desk, "/shut", alice, 6)
@@ -493,7 +494,7 @@ def test_a_defect_while_others_wait_denies_them(tmp_path: Path, monkeypatch: pyt
 
 def test_what_waited_is_logged_with_the_time_that_it_took(tmp_path: Path) -> None:
     async def script() -> None:
-        log = DecisionLog(str(tmp_path / "log"), 1.0)
+        log = DecisionLog(FileSink(tmp_path / "log"), 1.0)
         desk = AskingDesk(tmp_path, log=log)
         desk.received()
         desk.notify()

@@ -121,7 +121,7 @@ def test_identities_are_shared_after_the_way_through_the_file(bundle: Path) -> N
 
 
 def test_the_report_says_what_was_read(directory: Path, tmp_path: Path) -> None:
-    report = build_bundle(directory, tmp_path, state=tmp_path)
+    report = build_bundle(directory, tmp_path)
     assert report.revision == load_policy(directory).revision
     assert report.warnings == ()
     assert {Path(name).name for name in report.files} == {"main.yaml", "corp.pem", "plain.txt"}

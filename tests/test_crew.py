@@ -19,6 +19,7 @@ from spoa.answering import Limits
 from spoa.bundle import build_bundle
 from spoa.control import WorkerError
 from spoa.crew import Crew
+from spoa.logsinks.opening import LogSettings
 from spoa.worker import Orders
 from tests.agents import OPEN, SHUT, Haproxy, until
 
@@ -51,11 +52,15 @@ def listener() -> Iterator[socket.socket]:
         yield made
 
 
+def orders(listener: socket.socket) -> Orders:
+    return Orders(-1, (listener.fileno(),), Limits(), 0.0, LogSettings(), 1.0, "text", "critical")
+
+
 def lead(listener: socket.socket, bundle: Path, script: Callable[[Crew], Awaitable[None]], size: int = 2) -> list[Any]:
     """Run a crew that serves a bundle under a script; return what was logged."""
 
     async def run() -> None:
-        crew = Crew(size, Orders(-1, (listener.fileno(),), Limits(), 0.0, "", 1.0, "text", "critical"), ASKED.append)
+        crew = Crew(size, orders(listener), ASKED.append)
         await crew.swap(bundle)
         try:
             await crew.start(60)
@@ -207,7 +212,7 @@ def test_workers_that_can_not_begin_are_an_error_at_once(listener: socket.socket
 
 def test_workers_that_do_not_begin_in_time_are_an_error(listener: socket.socket, bundles: tuple[Path, Path]) -> None:
     async def run() -> None:
-        crew = Crew(1, Orders(-1, (listener.fileno(),), Limits(), 0.0, "", 1.0, "text", "critical"), ASKED.append)
+        crew = Crew(1, orders(listener), ASKED.append)
         await crew.swap(bundles[0])
         with pytest.raises(WorkerError, match=r"do not serve after 0.01 s"):
             await crew.start(0.01)
@@ -242,7 +247,7 @@ def test_what_everybody_must_know_is_told_to_successors_too(
 
 def test_a_crew_that_never_started_can_be_closed(listener: socket.socket) -> None:
     async def run() -> None:
-        crew = Crew(1, Orders(-1, (listener.fileno(),), Limits(), 0.0, "", 1.0, "text", "critical"), ASKED.append)
+        crew = Crew(1, orders(listener), ASKED.append)
         assert crew.policy == {}
         await crew.drain()
 

@@ -18,12 +18,15 @@ from spoa.assurance import Assured
 from spoa.authorizer import Judgement, Standing
 from spoa.decision_log import DecisionLog, Entry, line_of
 from spoa.facts import ABSENT, UNAVAILABLE, Certificate, Missing, Request
+from spoa.logsinks.file import FileSink
+from spoa.logsinks.sink import RetryError
+from spoa.masking import Mask
 from spoa.policy.model import Decision, Tally
 from tests.agents import until
 from tests.policies import HEAD, policy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 NOW = 1_800_000_000.25
@@ -66,7 +69,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def log(path: Path) -> Iterator[DecisionLog]:
-    made = DecisionLog(str(path), 1.0)
+    made = DecisionLog(FileSink(path), 1.0)
     yield made
     made.close()
 
@@ -118,6 +121,8 @@ class TestLine:
             "detail": "",
             "break_glass": [],
             "candidate": None,
+            "schema": 1,
+            "masked": [],
         }
 
     def test_what_is_not_known_is_null(self) -> None:
@@ -148,7 +153,7 @@ class TestLine:
 class TestSelection:
     def test_all_denies_and_a_share_of_the_allows_are_logged(self, path: Path) -> None:
         dice = iter([0.04, 0.05, 0.99])
-        log = DecisionLog(str(path), 0.05, lambda: next(dice))
+        log = DecisionLog(FileSink(path), 0.05, lambda: next(dice))
         record(log, judgement("allow"), judgement("allow"), judgement("allow"), judgement(), judgement())
         log.close()
         assert [line["verdict"] for line in lines(path)] == ["allow", "deny", "deny"]
@@ -156,7 +161,7 @@ class TestSelection:
         assert log.dropped == 0
 
     def test_never_means_no_allow(self, path: Path) -> None:
-        log = DecisionLog(str(path), 0.0)
+        log = DecisionLog(FileSink(path), 0.0)
         record(log, *[judgement("allow")] * 50)
         log.close()
         assert lines(path) == []
@@ -167,80 +172,110 @@ class TestSelection:
         assert "secret" not in path.read_text()
 
 
-class TestFile:
-    def test_it_is_made_for_owner_and_group(self, log: DecisionLog, path: Path) -> None:
-        assert path.stat().st_mode & 0o777 & ~0o640 == 0
+class Scripted:
+    """A place for decisions that does what it is told: takes so many lines, or raises."""
 
+    problem = ""
+
+    def __init__(self, *turns: int | Exception) -> None:
+        self.turns = list(turns)
+        self.taken: list[str] = []
+        self.tries = 0
+        self.closed = False
+
+    def write(self, rows: Sequence[dict[str, Any]]) -> int:
+        self.tries += 1
+        turn = self.turns.pop(0) if self.turns else len(rows)
+        if isinstance(turn, RetryError):
+            self.taken += [row["id"] for row in rows[: turn.written]]
+        if isinstance(turn, Exception):
+            raise turn
+        self.taken += [row["id"] for row in rows[:turn]]
+        return min(turn, len(rows))
+
+    def reopen(self) -> None:
+        self.problem = "it is gone"
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class TestWriting:
     def test_lines_appear_without_being_asked_for(self, log: DecisionLog, path: Path) -> None:
         record(log, judgement())
         until(path.read_text)
-        assert log.written == 1
-
-    def test_it_is_opened_anew_after_a_rotation(self, log: DecisionLog, path: Path) -> None:
-        record(log, judgement())
         until(lambda: log.written == 1)
+
+    def test_it_is_opened_anew_when_told_so(self, log: DecisionLog, path: Path) -> None:
         path.rename(path.with_suffix(".1"))
         log.reopen()
         until(path.exists)
-        record(log, judgement())
-        until(lambda: log.written == 2)
-        assert len(lines(path)) == len(lines(path.with_suffix(".1"))) == 1
-
-    def test_the_old_file_goes_on_when_the_new_one_can_not_be_opened(self, path: Path) -> None:
-        directory = path.parent / "logs"
-        directory.mkdir()
-        log = DecisionLog(str(directory / "log"), 1.0)
-        directory.rename(path.parent / "moved")
-        log.reopen()
-        until(lambda: not log._reopen_wanted)
-        record(log, judgement())
-        log.close()
-        assert len(lines(path.parent / "moved" / "log")) == 1
 
     def test_lines_of_several_writers_do_not_mix(self, path: Path) -> None:
-        logs = [DecisionLog(str(path), 1.0) for _ in range(3)]
+        logs = [DecisionLog(FileSink(path), 1.0) for _ in range(3)]
         for log in logs:
             record(log, *[judgement()] * 500)
         for log in logs:
             log.close()
         assert len(lines(path)) == 1500
 
-    def test_a_file_that_can_not_be_opened_is_an_error_at_once(self, tmp_path: Path) -> None:
-        with pytest.raises(OSError, match="No such file"):
-            DecisionLog(str(tmp_path / "missing" / "log"), 1.0)
-
-    def test_the_standard_output_is_a_target_too(self, capfd: pytest.CaptureFixture[str]) -> None:
-        log = DecisionLog("-", 1.0)
-        log.reopen()
-        record(log, judgement())
+    def test_what_is_to_be_masked_reaches_no_sink(self, path: Path) -> None:
+        log = DecisionLog(FileSink(path), 1.0, mask=Mask(("src", "path")))
+        record(log, judgement(), request=Request(source=bytes((10, 0, 0, 1)), path="/secret"))
         log.close()
-        assert json.loads(capfd.readouterr().out)["verdict"] == "deny"
+        (line,) = lines(path)
+        assert (line["src"], line["path"], line["masked"]) == ("masked", "masked", ["src", "path"])
+        assert "secret" not in path.read_text()
 
-    def test_a_pipe_gets_portions_that_it_takes_whole(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        os.mkfifo(path)
-        reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        sizes: list[int] = []
-        write = os.write
+    def test_a_sink_that_takes_nothing_now_is_given_the_same_lines_later(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(spoa.decision_log, "_MAX_DELAY", 0.01)
+        sink = Scripted(RetryError("not now"), RetryError("not now", 2), RetryError("nor now"))
+        with structlog.testing.capture_logs() as told:
+            log = DecisionLog(sink, 1.0)
+            for name in "abcde":
+                record(log, judgement(), request=Request(id=name))
+            until(lambda: log.written == 5)
+            log.close()
+        assert (sink.taken, log.dropped, sink.closed) == (list("abcde"), 0, True)
+        assert [(one["log_level"], one.get("problem")) for one in told] == [
+            ("warning", "not now"),
+            ("warning", "nor now"),
+            ("info", None),
+        ]
 
-        def counted(descriptor: int, data: bytes) -> int:
-            sizes.append(len(data))
-            return write(descriptor, data)
+    def test_what_a_sink_never_took_is_counted_in_the_end(self) -> None:
+        log = DecisionLog(Scripted(*[RetryError("never")] * 1000), 1.0)
+        with structlog.testing.capture_logs():
+            record(log, *[judgement()] * 300)
+            log.close()
+        assert (log.written, log.dropped) == (0, 300)
 
-        monkeypatch.setattr(os, "write", counted)
-        log = DecisionLog(str(path), 1.0)
-        record(log, *[judgement()] * 60)
-        log.close()
-        os.close(reading)
-        assert log.written == 60
-        assert len(sizes) > 1
-        assert max(sizes) <= 4096
+    def test_a_defect_of_a_sink_costs_the_lines_at_hand_and_no_more(self) -> None:
+        sink = Scripted(ZeroDivisionError("no sink does this"), 1)
+        with structlog.testing.capture_logs() as told:
+            log = DecisionLog(sink, 1.0)
+            record(log, judgement())
+            until(lambda: log.dropped == 1)
+            record(log, judgement(), request=Request(id="kept"))
+            log.close()
+        assert sink.taken == ["kept"]
+        assert told[0]["problem"] == "ZeroDivisionError: no sink does this"
+
+    def test_what_a_sink_finds_wrong_is_told_once(self) -> None:
+        with structlog.testing.capture_logs() as told:
+            log = DecisionLog(Scripted(), 1.0)
+            log.reopen()
+            until(lambda: told)
+            record(log, judgement())
+            log.close()
+        assert [one["problem"] for one in told] == ["it is gone"]
 
 
 class TestLoss:
     def test_a_full_queue_drops_and_counts(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(spoa.decision_log, "MAX_QUEUED_BYTES", 10_000)
         monkeypatch.setattr(spoa.decision_log, "_LOOK_INTERVAL", 60)
-        log = DecisionLog(str(path), 1.0)
+        log = DecisionLog(FileSink(path), 1.0)
         record(log, *[judgement()] * 100, request=Request(path="/" * 1000, host="h" * 100))
         log.close()
         assert log.written + log.dropped == 100
@@ -250,7 +285,7 @@ class TestLoss:
     def test_a_full_disk_drops_and_counts_and_the_next_line_stands_alone(
         self, path: Path, monkeypatch: pytest.MonkeyPatch, taken: int
     ) -> None:
-        log = DecisionLog(str(path), 1.0)
+        log = DecisionLog(FileSink(path), 1.0)
         write = os.write
         room = [taken]
 
@@ -292,7 +327,7 @@ class TestLoss:
             return len(data)
 
         monkeypatch.setattr(os, "write", hanging)
-        log = DecisionLog(str(path), 1.0)
+        log = DecisionLog(FileSink(path), 1.0)
         record(log, judgement())
         log.close(0.2)
         assert not log.written
@@ -306,7 +341,7 @@ class TestWhatCouldNotBeJudged:
     def test_an_unreadable_certificate_is_logged_by_its_fingerprint_and_stage(self, tmp_path: Path) -> None:
         own = policy(HEAD + "rules: [{id: all, effect: allow, who: any_certificate}]")
         request = Request(cert=b"junk", used=True, verify=0, method="GET", path="/")
-        log = DecisionLog(str(tmp_path / "log"), 1.0)
+        log = DecisionLog(FileSink(tmp_path / "log"), 1.0)
         log.record(NOW, 0.001, [(request, own.judge(request, NOW))], own.revision)
         malformed = Request(cert=b"junk", used=True, verify=0, malformed="the argument src has a wrong type")
         log.record(NOW, 0.001, [(malformed, own.judge(malformed, NOW))], own.revision)
@@ -319,7 +354,7 @@ class TestWhatCouldNotBeJudged:
 
 
 def test_open_switches_are_in_every_line(tmp_path: Path) -> None:
-    log = DecisionLog(str(tmp_path / "log"), 1.0)
+    log = DecisionLog(FileSink(tmp_path / "log"), 1.0)
     log.record(NOW, 0.001, [(Request(), judgement())], "r", frozenset({"b", "a"}))
     log.close()
     assert json.loads((tmp_path / "log").read_text())["break_glass"] == ["a", "b"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import sys
 from typing import TYPE_CHECKING
 
 import structlog
@@ -46,3 +49,14 @@ def test_text_lines_are_plain_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> N
     assert "number=1" in error
     assert "unseen" not in error
     assert "\x1b" not in error
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_full_disk_does_not_stop_whoever_logs(monkeypatch: pytest.MonkeyPatch, log_format: str) -> None:
+    full = os.fdopen(os.open("/dev/full", os.O_WRONLY), "w", buffering=1)
+    monkeypatch.setattr(sys, "stderr", full)
+    diagnostics.configure(log_format, "info")
+    for _ in range(300):
+        structlog.get_logger().warning("lost" * 100)
+    with contextlib.suppress(OSError):
+        full.close()

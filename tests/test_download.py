@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import stat
 from typing import TYPE_CHECKING
 
@@ -99,3 +100,16 @@ def test_only_what_belongs_to_a_wanted_body_survives_a_sweep(path: Path) -> None
     sweep(path.parent, [path.name])
     assert sorted(found.name for found in path.parent.iterdir()) == [path.name, f"{path.name}.json"]
     sweep(path.parent / "gone", [])
+
+
+def test_what_an_older_agent_noted_is_read_and_what_a_newer_did_is_fetched_anew(tmp_path: Path) -> None:
+    path = tmp_path / "body"
+    path.write_bytes(b"list")
+    digest = hashlib.sha256(b"list").hexdigest()
+    note = {"digest": digest, "etag": "e", "last_modified": ""}
+    path.with_name("body.json").write_text(json.dumps(note))
+    assert read_copy(path) == Copy(digest, "e")
+    path.with_name("body.json").write_text(json.dumps({**note, "version": 2}))
+    assert read_copy(path) == Copy(digest)
+    path.with_name("body.json").write_text("[]")
+    assert read_copy(path) == Copy(digest)

@@ -99,3 +99,14 @@ def test_what_nobody_needs_is_removed(tmp_path: Path) -> None:
     collect_garbage(tmp_path, {"corp": (ONE,)})
     assert {path.name for path in tmp_path.iterdir()} == {ONE.digest, "manifest.json"}
     collect_garbage(tmp_path / "missing", {})
+
+
+def test_a_manifest_of_an_older_agent_is_read_and_one_of_a_newer_refused(tmp_path: Path) -> None:
+    manifest = {"corp": (ONE,), "version": ()}
+    (tmp_path / "manifest.json").write_text(manifest_text(manifest))
+    assert read_manifest(tmp_path) == manifest
+    write_manifest(tmp_path, manifest)
+    assert read_manifest(tmp_path) == manifest
+    (tmp_path / "manifest.json").write_text('{"version": 2, "lists": {}}')
+    with pytest.raises(StateError, match="has version 2, and this agent reads up to 1"):
+        read_manifest(tmp_path)

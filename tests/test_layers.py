@@ -20,11 +20,13 @@ ROOT = Path(__file__).parents[1] / "spoa"
 #: Layer → its modules and packages (with a dot behind: all that is in it).
 LAYERS: Mapping[int, str] = {
     0: "_version circuit exceptions cache oid",
-    1: "spop. facts identity issuers listindex pem signatures pki ocsp_responder addresses egress sdprotocol",
+    1: (
+        "spop. facts identity issuers listindex pem signatures pki ocsp_responder addresses egress sdprotocol "
+        "decision_fields logchain masking"
+    ),
     2: (
-        "policy. revocation. allowlist blocks blockedit haproxy_config. learning listaudit listedit listimport "
-        "listtext "
-        "openings recorded"
+        "policy. revocation. allowlist blocks blockedit chainaudit haproxy_config. learning listaudit "
+        "listedit listimport listtext openings recorded"
     ),
     3: (
         "doctor. lint. migration. assurance authorizer adapter comparison cutting recall transcript questions nearest "
@@ -34,8 +36,8 @@ LAYERS: Mapping[int, str] = {
     4: (
         "accounts admin agent agentprobe announcer answering blocker builder bundle candidate connector console. "
         "control crew crl_builder crl_fetcher decision_log diagnostics download enquiries evidence_keeper "
-        "evidence_store expiries fetch followed glass jobs listeners liststore loading lookup metrics "
-        "monitoring. ocsp_keeper ocsp_records ocsp_store peer pki_directory promotion reenactment reload "
+        "evidence_store expiries fetch followed glass history jobs listeners liststore loading logsinks. lookup "
+        "metrics monitoring. ocsp_keeper ocsp_records ocsp_store peer pki_directory promotion reenactment reload "
         "revisions selfprobe state statefile supervisor tracing watcher worker"
     ),
     5: "settings cli. explainer __main__",
@@ -48,6 +50,8 @@ ARROWS: Mapping[str, str] = {
     "listaudit": "listtext recorded",
     "learning": "listedit listtext policy. recorded",
     "recorded": "policy.",
+    "chainaudit": "recorded",
+    "decision_log": "logsinks.",
     "identity": "facts",
     "issuers": "identity pem signatures",
     "listindex": "facts",
@@ -84,7 +88,8 @@ ARROWS: Mapping[str, str] = {
     "console.": "jobs reload state statefile",
     "blocker": "followed",
     "statefile": "state",
-    "builder": "bundle",
+    "builder": "bundle history",
+    "history": "state",
     "monitoring.": "metrics",
     "followed": "control statefile watcher",
     "glass": "followed metrics",
@@ -104,12 +109,14 @@ ARROWS: Mapping[str, str] = {
     "ocsp_keeper": "enquiries fetch metrics ocsp_records ocsp_store",
     "ocsp_records": "ocsp_store",
     "peer": "answering",
-    "reload": "control jobs metrics state watcher",
+    "reload": "bundle control history jobs metrics state watcher",
     "supervisor": (
         "accounts admin announcer answering blocker bundle candidate console. control crew evidence_keeper fetch "
-        "glass listeners metrics ocsp_keeper ocsp_store reload state tracing watcher worker"
+        "glass history listeners logsinks. metrics ocsp_keeper ocsp_store reload state tracing watcher worker"
     ),
-    "worker": "agent answering bundle control decision_log diagnostics evidence_store expiries metrics tracing",
+    "worker": (
+        "agent answering bundle control decision_log diagnostics evidence_store expiries logsinks. metrics tracing"
+    ),
     "cli.": "settings",
     "explainer": "cli.",
     "__main__": "cli.",

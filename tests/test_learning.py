@@ -149,3 +149,9 @@ def test_two_identities_of_one_name_are_kept_apart(tmp_path: Path) -> None:
     text = identities_text(lessons(decision(first), decision(second)), {"CN=corp": "corp"})
     assert "learnt-day-shift-2" in text
     with_proposal(tmp_path, text)
+
+
+def test_what_the_log_masks_is_not_learnt_from_and_is_counted() -> None:
+    found = lessons(decision(masked=["subject"]), decision(masked=["src"]), decision(masked=["path"]), decision())
+    assert (found.masked, found.skipped, next(iter(found.clients.values())).requests) == (2, 0, 2)
+    assert "2 decisions are masked in the log" in list_text(found)

@@ -106,3 +106,19 @@ def test_a_key_that_logs_don_t_name_was_seen_by_nobody() -> None:
 @pytest.mark.parametrize("code", CODES)
 def test_every_code_has_a_sentence(code: str) -> None:
     assert CODES[code]
+
+
+def test_logs_that_mask_fingerprints_say_nothing_about_use() -> None:
+    masked = seen(b=1)
+    row = {"time": instant(NOW), "verdict": "allow", "masked": ["sha256"], "cert": {"sha256": "masked"}}
+    masked.read([json.dumps(row).encode()])
+    assert codes(rich(f"sha256: {A}"), sightings=masked) == []
+
+
+def test_logs_that_mask_serial_numbers_say_so_much_less_and_no_more() -> None:
+    text = rich(f"sha256: {A}", "issuer: corp, serial: '01'")
+    cert = {"sha256": "ff" * 32, "issuer_name": "corp", "serial": "2"}
+    sightings = Sightings()
+    for row in ({"cert": cert}, {"cert": {**cert, "serial": "masked"}, "masked": ["serial"]}):
+        sightings.read([json.dumps({"time": instant(NOW), "verdict": "allow", **row}).encode()])
+    assert codes(text, sightings=sightings) == [(5, "never-seen")]

@@ -18,6 +18,7 @@ ELSEWHERE: Mapping[str, tuple[str, str]] = {
     "__main__.py": ("cli/test_serve.py", "one line, run by whatever starts the agent as a process"),
     "_version.py": ("test_version.py", "the leading underscore is no part of the test's name"),
     "cli/__init__.py": ("cli/test_init.py", "the table of verbs"),
+    "logsinks/__init__.py": ("logsinks/test_opening.py", "it is empty"),
     "lint/__init__.py": ("lint/test_linter.py", "it is empty"),
     "migration/__init__.py": ("migration/test_drafting.py", "it only gives names"),
     "monitoring/__init__.py": ("monitoring/test_rules.py", "it only gives names"),

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from spoa.decision_fields import NewerLogError
 from spoa.facts import ABSENT, UNAVAILABLE
 from spoa.listindex import Kind, serial_key
+from spoa.masking import MASKABLE, Mask
 from spoa.policy import oids
 from spoa.recorded import Sightings, certificate_of, read_decision, request_of, time_of
+from tests.decisions import row
 
 DIGEST = "ab" * 32
 
@@ -135,3 +138,35 @@ def test_a_certificate_says_what_the_log_tells_of_it() -> None:
 )
 def test_a_certificate_of_which_little_is_known_is_none(cert: Any) -> None:
     assert certificate_of(decision(cert=cert), 0) is None
+
+
+# -- masked -----------------------------------------------------------------------------------------------------
+
+
+def test_a_masked_fingerprint_was_seen_by_nobody_and_what_is_not_masked_was() -> None:
+    found = Sightings()
+    found.read(json.dumps(Mask(("sha256",)).apply(made)).encode() for made in (row(), row(cert=None)))
+    assert found.masked == {Kind.SHA256, Kind.SPKI_SHA256, Kind.SHA1}
+    assert (found.kinds, found.unreadable) == ({Kind.SERIAL}, 0)
+
+
+def test_what_is_masked_of_a_request_is_unavailable() -> None:
+    request = request_of(Mask(tuple(MASKABLE)).apply(row()))
+    assert (request.source, request.host, request.path, request.method) == (UNAVAILABLE,) * 3 + ("GET",)
+    assert request_of(Mask(("path",)).apply(row(method="OPTIONS", path="*"))).path is UNAVAILABLE
+    refused = Mask(("path",)).apply(row(reason="path_not_canonical", path="/a/../b"))
+    assert request_of(refused).path is UNAVAILABLE
+
+
+def test_what_is_masked_of_a_certificate_is_unavailable_and_without_a_subject_there_is_none() -> None:
+    found = certificate_of(Mask(("sha256", "serial")).apply(row()), 0)
+    assert found is not None
+    one = found[0]
+    assert {one.sha256, one.spki_sha256, one.sha1, one.serial} == {UNAVAILABLE}
+    assert one.subject_text == "CN=alice,OU=staff"
+    assert certificate_of(Mask(("subject",)).apply(row()), 0) is None
+
+
+def test_a_line_of_a_newer_agent_is_refused() -> None:
+    with pytest.raises(NewerLogError):
+        read_decision(json.dumps(row(schema=2)).encode())

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from spoa.allowlist import Listing
 from spoa.authorizer import Policy
+from spoa.decision_fields import NewerLogError
 from spoa.decision_log import Entry, line_of
 from spoa.facts import ABSENT, UNAVAILABLE
 from spoa.identity import identity_from_der
 from spoa.issuers import Issuers
 from spoa.listindex import NEVER, Kind, ListIndex, write_index
+from spoa.masking import MASKABLE, Mask
 from spoa.policy.evaluator import Evaluator
 from spoa.replay import Replay, Totals
 from tests.drawn import documents, model_of, requests
@@ -269,7 +271,7 @@ def test_whatever_was_decided_is_decided_again_or_left_open(document: dict[str, 
         "0123456789ab",
     )
     replay = Replay(found)
-    for request in asked:
+    for number, request in enumerate(asked):
         for cert in (ALICE.der, None):
             if cert is not None:
                 request.cert, request.used, request.verify = cert, True, 0
@@ -277,4 +279,61 @@ def test_whatever_was_decided_is_decided_again_or_left_open(document: dict[str, 
                 request.cert, request.used, request.verify = ABSENT, False, UNAVAILABLE
             judgement = found.judge(request, NOW)
             entry = Entry(NOW, 0, "", request.source, request.method, request.host, request.path, judgement, "r")
-            assert replay.judge(json.loads(line_of(entry))).tag in {"same", "undetermined"}
+            row = json.loads(line_of(entry))
+            assert replay.judge(row).tag in {"same", "undetermined"}
+            # What is masked is not guessed either.
+            name = tuple(MASKABLE)[number % len(MASKABLE)]
+            assert replay.judge(Mask((name,), b"key").apply(row)).tag in {"same", "undetermined"}, name
+
+
+def masked(*names: str, **given: Any) -> dict[str, Any]:
+    return Mask(names).apply(json.loads(json.dumps(line(**given))))
+
+
+@pytest.mark.parametrize(
+    ("names", "text", "tag"),
+    [
+        (("subject",), "rules: [{id: a, effect: allow, who: any_certificate}]", "same"),
+        (("subject",), f"rules: [{STAFF}]", "undetermined"),
+        (("sha256", "serial"), f"rules: [{STAFF}]", "same"),
+        (("src",), f"rules: [{STAFF.replace('}}', '}, when: {source: 10.0.0.0/8}}')}]", "undetermined"),
+        (("src",), f"rules: [{STAFF}]", "same"),
+        (("host",), f"rules: [{STAFF}]", "same"),
+        (("path",), f"rules: [{STAFF}]", "undetermined"),
+    ],
+)
+def test_what_the_log_masks_is_not_guessed(names: tuple[str, ...], text: str, tag: str) -> None:
+    assert Replay(judge(text)).judge(masked(*names)).tag == tag
+
+
+def test_masked_certificates_are_told_apart_by_what_is_left_of_them() -> None:
+    replay = Replay(judge(f"rules: [{STAFF}]"))
+    other = masked("sha256")
+    other["cert"] = {**other["cert"], "subject": "CN=bob,OU=guests"}
+    assert [replay.judge(one).tag for one in (masked("sha256"), other)] == ["same", "newly_denied"]
+
+
+def test_a_list_that_finds_clients_by_what_is_masked_leaves_it_open() -> None:
+    own = bytes.fromhex(line()["cert"]["sha256"])
+    listing = {"good": Listing(sections={Kind.SHA256: {own: NEVER}})}
+    text = "lists: {good: {file: a.txt}}\nrules: [{id: a, effect: allow, who: {issuer: corp, in_list: good}}]"
+    assert Replay(judge(text, listing)).judge(line()).tag == "same"
+    assert Replay(judge(text, listing)).judge(masked("sha256")).tag == "undetermined"
+
+
+def test_no_other_fingerprint_tells_who_a_masked_one_is() -> None:
+    spki = identity_from_der(ALICE.der).spki_sha256
+    assert isinstance(spki, bytes)
+    cert = {**line()["cert"], "spki_sha256": spki.hex()}
+    listing = {"good": Listing(sections={Kind.SPKI_SHA256: {spki: NEVER}})}
+    text = "lists: {good: {file: a.txt}}\nrules: [{id: a, effect: allow, who: {issuer: corp, in_list: good}}]"
+    assert Replay(judge(text, listing)).judge(line(cert=cert)).tag == "same"
+    hidden = masked("sha256", cert=cert)
+    assert hidden["cert"]["spki_sha256"] == "masked"
+    assert Replay(judge(text, listing)).judge(hidden).tag == "undetermined"
+
+
+def test_a_log_of_a_newer_agent_is_refused() -> None:
+    with pytest.raises(NewerLogError):
+        replayed(f"rules: [{STAFF}]", schema=2)
+    assert replayed(f"rules: [{STAFF}]", schema=1).tag == "same"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from spoa.addresses import Address
+from spoa.logsinks.opening import LogSettings
 from spoa.settings import (
     OPTIONS,
     Settings,
@@ -143,6 +144,50 @@ def test_state_lives_where_the_user_keeps_state() -> None:
     assert default_state_dir({"HOME": "/home/u"}, 1000) == "/home/u/.local/state/spoa-authz"
     expected = default_state_dir(os.environ, os.geteuid())
     assert str(read_settings({}, dict(os.environ, SPOA_AUTHZ_STATE_DIR="")).state_dir) == expected
+
+
+# -- the decision log -------------------------------------------------------------------------------------------
+
+
+def test_what_is_said_of_the_decision_log_comes_together(tmp_path: Path) -> None:
+    given = {
+        "decision-log": "log",
+        "decision-log-max-size": "100M",
+        "decision-log-max-age": "1d",
+        "decision-log-keep": "3",
+        "decision-log-chain": "true",
+        "decision-log-key-file": str(tmp_path / "key"),
+        "decision-log-mask": "subject, src subject",
+        "decision-log-mask-key-file": str(tmp_path / "mask"),
+    }
+    assert read_settings(given, {}).log == LogSettings(
+        target="log",
+        max_size=100 << 20,
+        max_age=86_400,
+        keep=3,
+        is_chained=True,
+        key_file=str(tmp_path / "key"),
+        masked=("subject", "src"),
+        mask_key_file=str(tmp_path / "mask"),
+    )
+    assert read_settings({}, {}).log == LogSettings()
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "says"),
+    [
+        ("decision-log", "http://x", "the schemes are"),
+        ("decision-log-max-size", "1T", "such as 500K, 100M or 2G"),
+        ("decision-log-max-age", "soon", "duration"),
+        ("decision-log-mask", "src name", "not 'name'"),
+        ("decision-log-chain", "true", "means nothing without --decision-log"),
+        ("decision-log-key-file", "key", "means nothing without --decision-log-chain"),
+        ("decision-log-mask-key-file", "key", "means nothing without --decision-log-mask"),
+    ],
+)
+def test_what_can_not_be_kept_is_said(option: str, text: str, says: str) -> None:
+    with pytest.raises(SettingsErrors, match=f"--{option}: .*{says}"):
+        read_settings({option: text}, {})
 
 
 @pytest.mark.parametrize(

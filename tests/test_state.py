@@ -12,7 +12,16 @@ import pytest
 
 from spoa._version import BUILD_TIME
 from spoa.exceptions import StateError
-from spoa.state import KEPT_BUNDLES, MAX_CLOCK_SETBACK, StateDirectory, read_file, read_pid, replace_file
+from spoa.state import (
+    KEPT_BUNDLES,
+    MAX_CLOCK_SETBACK,
+    VERSION,
+    StateDirectory,
+    check_version,
+    read_file,
+    read_pid,
+    replace_file,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -221,6 +230,34 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch
         replace_file(path, b"three")
     assert path.read_bytes() == b"two"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+class TestVersion:
+    def test_the_layout_has_one_once_an_agent_runs(self, state: StateDirectory) -> None:
+        state.lock()
+        assert (state.path / "version").read_text() == f"{VERSION}\n"
+        state.unlock()
+        state.lock()
+        state.unlock()
+
+    @pytest.mark.parametrize("content", [b"2\n", b"99\n", b"", b"one\n", b"-1\n", b"\xff"])
+    def test_one_that_is_newer_or_none_is_refused_with_what_to_do(self, state: StateDirectory, content: bytes) -> None:
+        (state.path / "version").write_bytes(content)
+        with pytest.raises(StateError, match="reads up to 1; start the version of the agent that wrote it"):
+            state.lock()
+        assert not (state.path / "spoa-authz.pid").exists()
+
+    def test_one_that_can_not_be_read_is_refused(self, state: StateDirectory) -> None:
+        (state.path / "version").mkdir()
+        with pytest.raises(StateError, match="can't be read"):
+            state.lock()
+
+    @pytest.mark.parametrize("version", [True, None, "1", -1, 2])
+    def test_only_a_known_number_is_a_version(self, tmp_path: Path, version: object) -> None:
+        check_version(tmp_path, 0, 1)
+        check_version(tmp_path, 1, 1)
+        with pytest.raises(StateError, match=f"has version {version}"):
+            check_version(tmp_path, version, 1)
 
 
 def test_a_file_that_root_writes_is_its_directorys_owners(tmp_path: Path) -> None:

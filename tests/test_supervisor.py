@@ -123,7 +123,8 @@ class TestStart:
         assert rig.run(script, workers="2") == 0
         assert rig.shown == []
         left = sorted(path.name for path in (rig.directory / "state").iterdir())
-        assert left == ["active", "bundles", "downloads", "evidence", "history.jsonl", "ocsp.sqlite"]
+        lasting = ["active", "bundles", "changes.jsonl", "downloads", "evidence", "history.jsonl", "ocsp.sqlite"]
+        assert left == [*lasting, "revisions", "version"]
 
     def test_a_bad_policy_is_shown_with_all_its_problems_and_is_status_3(self, rig: Rig) -> None:
         (rig.policies / "policy.yaml").write_text(BAD)

@@ -25,6 +25,8 @@ from spoa.bundle import build_bundle
 from spoa.control import Channel, Link, WorkerError
 from spoa.decision_log import DecisionLog
 from spoa.enquiries import answer_row
+from spoa.logsinks.file import FileSink
+from spoa.logsinks.opening import LogSettings
 from spoa.worker import Orders, Worker, main
 from tests.agents import OPEN, ROOT, SHUT, Haproxy, until
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ASKED: list[list[dict[str, str]]] = []
-ORDERS = Orders(-1, (), Limits(), 0.0, "", 1.0, "text", "error")
+ORDERS = Orders(-1, (), Limits(), 0.0, LogSettings(), 1.0, "text", "error")
 
 
 @pytest.fixture
@@ -173,7 +175,7 @@ def test_the_floor_of_the_clock_is_taken_over(bundles: tuple[Path, Path], listen
 
 def test_the_decision_log_is_opened_anew(listener: socket.socket, tmp_path: Path) -> None:
     path = tmp_path / "log"
-    log = DecisionLog(str(path), 1.0)
+    log = DecisionLog(FileSink(path), 1.0)
 
     async def script(_: Worker, link: Link) -> None:
         path.unlink()
@@ -246,7 +248,8 @@ def _chatter(haproxy: Haproxy) -> None:
 
 
 def test_orders_survive_the_command_line() -> None:
-    orders = replace(ORDERS, listeners=(3, 4), limits=Limits(deadline=0.5))
+    log = LogSettings("x", max_size=1, masked=("src",))
+    orders = replace(ORDERS, listeners=(3, 4), limits=Limits(deadline=0.5), decision_log=log)
     assert Orders.from_json(orders.to_json()) == orders
 
 
@@ -254,7 +257,7 @@ class TestProcess:
     def start(self, listener: socket.socket, log: str = "") -> tuple[subprocess.Popen[str], socket.socket]:
         ours, theirs = socket.socketpair()
         descriptors = (theirs.fileno(), listener.fileno())
-        orders = replace(ORDERS, control=descriptors[0], listeners=(descriptors[1],), decision_log=log)
+        orders = replace(ORDERS, control=descriptors[0], listeners=(descriptors[1],), decision_log=LogSettings(log))
         process = subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "spoa.worker", orders.to_json()],
             pass_fds=descriptors,
@@ -313,7 +316,7 @@ def test_the_process_runs_without_uvloop_too(
     ours.close()
     orders = replace(ORDERS, control=theirs.detach(), listeners=(os.dup(listener.fileno()),))
     try:
-        assert main([replace(orders, decision_log=str(tmp_path / "log")).to_json()]) == 0
+        assert main([replace(orders, decision_log=LogSettings(str(tmp_path / "log"), masked=("src",))).to_json()]) == 0
     finally:
         structlog.reset_defaults()
         structlog.contextvars.clear_contextvars()

@@ -85,7 +85,9 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def ask(address: Address, method: str, path: str, token: str = "") -> tuple[int, dict[str, Any]]:
+def ask(
+    address: Address, method: str, path: str, token: str = "", content: Mapping[str, str] | None = None
+) -> tuple[int, dict[str, Any]]:
     """Send one request and return the HTTP status and the JSON object of the answer (empty where it is none).
 
     Raises:
@@ -97,27 +99,28 @@ def ask(address: Address, method: str, path: str, token: str = "") -> tuple[int,
         else http.client.HTTPConnection(address.host, address.port, timeout=_TIMEOUT)
     )
     try:
-        connection.request(method, path, headers={"Authorization": f"Bearer {token}"} if token else {})
+        body = None if content is None else json.dumps(content).encode()
+        connection.request(method, path, body, {"Authorization": f"Bearer {token}"} if token else {})
         response = connection.getresponse()
-        body = response.read()
+        answered = response.read()
     except (OSError, http.client.HTTPException) as error:
         raise UnreachableError(address, str(error) or type(error).__name__) from error
     finally:
         connection.close()
     try:
-        answer = json.loads(body)
+        answer = json.loads(answered)
     except ValueError:
         answer = {}
     return response.status, answer if isinstance(answer, dict) else {}
 
 
-def change(address: Address, path: str, token: str) -> dict[str, Any]:
+def change(address: Address, path: str, token: str, content: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Ask the agent to change something, and return the outcome with its problems as sentences.
 
     Raises:
         UnreachableError: nobody answers, or not with an outcome.
     """
-    code, outcome = ask(address, "POST", path, token)
+    code, outcome = ask(address, "POST", path, token, content)
     if "result" not in outcome:
         raise UnwillingError(address, _UNWILLING.get(code, f"answers with status {code}"))
     outcome["problems"] = [sentence(problem) for problem in outcome["problems"]]

@@ -15,7 +15,7 @@ from spoa.cli.evidence import with_answers
 from spoa.cli.explained import explained_row, explained_text
 from spoa.cli.findings import load, print_problems
 from spoa.cli.logged import Asked, asked_of, find_decision, last_denies
-from spoa.cli.logs import log_of_agent
+from spoa.cli.logs import logs_of_agent
 from spoa.cli.subjects import is_map, read_der, read_subject
 from spoa.cli.table import printable
 from spoa.explanation import explain
@@ -177,7 +177,7 @@ def _check_usage(given: dict[str, Any]) -> None:
     if given["request_id"] or given["last"]:
         if given["last"] and given["cert"]:
             raise click.UsageError("--cert goes with --id, not with --last: these decisions are about several")
-        given["logs"] = given["logs"] or (log_of_agent(given["state_dir"]),)
+        given["logs"] = given["logs"] or logs_of_agent(given["state_dir"])
     elif not given["cert"]:
         raise click.UsageError("Missing option '--cert'; or give --id or --last.")
 

@@ -10,7 +10,7 @@ import click
 
 from spoa.cli import POLICY_INVALID
 from spoa.cli.findings import load, print_problems
-from spoa.cli.logs import lines_of, log_of_agent
+from spoa.cli.logs import lines_of, logs_of_agent
 from spoa.identity import identity_from_der
 from spoa.learning import Lessons, identities_text, list_text
 from spoa.recorded import read_decision
@@ -52,8 +52,12 @@ invalid.
 def command(logs: tuple[Path, ...], state_dir: str | None, kind: str, policies: str, *, as_json: bool) -> None:
     """Propose what would let those in whom no rule allows, by the decisions of a log."""
     lessons = Lessons()
-    for log in logs or (log_of_agent(state_dir),):
+    for log in logs or logs_of_agent(state_dir):
         lessons.read(filter(None, map(read_decision, lines_of(log))))
+    if lessons.masked:
+        click.echo(
+            f"spoa-authz learn: {lessons.masked} decisions are masked, so nobody can tell whose they are", err=True
+        )
     if as_json:
         click.echo(json.dumps(_rows(lessons), indent=1))
     elif kind == "list":
@@ -75,6 +79,7 @@ def _issuer_names(issuers: Issuers) -> dict[str, str]:
 def _rows(lessons: Lessons) -> dict[str, object]:
     return {
         "skipped": lessons.skipped,
+        "masked": lessons.masked,
         "clients": [
             {
                 "sha256": client.sha256,

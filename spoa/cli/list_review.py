@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from spoa.cli.logs import lines_of, log_of_agent
+from spoa.cli.logs import lines_of, logs_of_agent
 from spoa.cli.table import print_rows, printable
 from spoa.listaudit import audit as findings_of
 from spoa.listaudit import sighting_of
@@ -60,7 +60,7 @@ def _instant(seconds: float | None) -> str | None:
 
 def _sightings(logs: Sequence[Path], state_dir: str | None, *, of_agent: bool) -> Sightings | None:
     if of_agent:
-        logs = (*logs, log_of_agent(state_dir))
+        logs = (*logs, *logs_of_agent(state_dir))
     if not logs:
         return None
     found = Sightings()
@@ -70,6 +70,9 @@ def _sightings(logs: Sequence[Path], state_dir: str | None, *, of_agent: bool) -
         click.echo("spoa-authz list: the logs hold no decision, so nobody was seen", err=True)
     elif not found.allows:
         click.echo("spoa-authz list: the logs hold no allow, so they can't tell who is unused", err=True)
+    elif found.masked:
+        names = ", ".join(sorted(kind.value for kind in found.masked))
+        click.echo(f"spoa-authz list: the logs mask {names}; of such entries nobody can tell who is unused", err=True)
     if found.unreadable:
         click.echo(f"spoa-authz list: {found.unreadable} lines of the logs are no decisions", err=True)
     return found

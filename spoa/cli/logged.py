@@ -11,6 +11,7 @@ import click
 
 from spoa.authorizer import Subject
 from spoa.cli.logs import lines_of
+from spoa.decision_fields import hidden
 from spoa.exceptions import CertificateError
 from spoa.facts import ABSENT
 from spoa.identity import fingerprints, identity_from_der
@@ -91,21 +92,30 @@ def asked_of(decision: dict[str, Any], policy: Policy, der: bytes | None = None)
         der: the certificate itself, of which the log has only a part.
 
     Raises:
-        click.BadParameter: the certificate is another one, or the log doesn't tell the time.
+        click.BadParameter: the certificate is another one, or the log doesn't tell the time, or masks what is needed.
     """
     now = time_of(decision)
     if now is None:
         raise click.BadParameter("the decision has no time", param_hint="--log")
+    if "path" in hidden(decision) and decision.get("path") is not None:
+        message = "the log doesn't have the path as it was; explain it with --cert and --request"
+        raise click.BadParameter(message, param_hint="--log")
     request = request_of(decision)
     said = decision.get("revocation")
     revocation = said if said in REVOCATIONS else "good"
+    masked = hidden(decision)
     lacks = tuple(sorted(one for one in policy.reads if one.partition(".")[0] in _NOT_LOGGED))
+    lacks += tuple(f"{one} (masked)" for one in sorted(masked))
     if der is not None:
         logged = (decision.get("cert") or {}).get("sha256")
-        if fingerprints(der)[0].hex() != logged:
+        # Whose a masked fingerprint is nobody can tell: whoever gives a certificate vouches for it.
+        if "sha256" not in masked and fingerprints(der)[0].hex() != logged:
             raise click.BadParameter(f"the decision was about another certificate, {logged}", param_hint="--cert")
         request.cert, request.used, request.verify = der, True, 0
         return Asked(request, now, None, revocation, decision, lacks)
+    if "subject" in masked and (decision.get("cert") or {}).get("subject") is not None:
+        message = "the log masks the subject of the certificate; give the certificate itself: --cert FILE"
+        raise click.BadParameter(message, param_hint="--log")
     found = certificate_of(decision, int(now))
     if found is None:
         return Asked(request, now, None, revocation, decision, lacks)

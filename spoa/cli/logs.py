@@ -5,18 +5,20 @@ from __future__ import annotations
 import gzip
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from spoa.cli.asking import UnreachableError, ask, find_admin, find_state_dir
 from spoa.exceptions import SettingsError
+from spoa.logsinks.file import rotated_files
+from spoa.logsinks.opening import file_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-__all__ = ["lines_of", "log_of_agent"]
+__all__ = ["lines_of", "logs_of_agent"]
 
 _GZIP: Final = b"\x1f\x8b"
 
@@ -39,8 +41,8 @@ def lines_of(path: Path) -> Iterator[bytes]:
         raise click.BadParameter(f"{path} can't be read: {error}", param_hint="--log") from None
 
 
-def log_of_agent(state_dir: str | None) -> Path:
-    """Return where the running agent writes its decisions.
+def logs_of_agent(state_dir: str | None) -> tuple[Path, ...]:
+    """Return where the running agent writes its decisions: files that it has rotated, the oldest first, and its own.
 
     Raises:
         click.UsageError: nobody answers, or it writes none to a file.
@@ -50,6 +52,7 @@ def log_of_agent(state_dir: str | None) -> Path:
     except (SettingsError, UnreachableError) as error:
         raise click.UsageError(f"{error}; name the decision log: --log FILE") from None
     place = status.get("decision_log")
-    if not isinstance(place, str) or place == "-":
+    path = file_of(place) if isinstance(place, str) else None
+    if path is None:
         raise click.UsageError("the running agent writes no decision log to a file; name one: --log FILE")
-    return Path(place)
+    return *rotated_files(path), path

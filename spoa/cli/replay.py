@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from spoa.cli.findings import counted, load, print_problems
+from spoa.cli.logs import lines_of
 from spoa.cli.table import print_rows, printable
 from spoa.replay import Replay, Totals
 
@@ -31,7 +34,8 @@ _EPILOG: Final = """
 \b
 Examples:
   spoa-authz replay --log decisions.jsonl candidate
-  zcat decisions.*.gz | spoa-authz replay --log - policies --json
+  spoa-authz replay --log decisions.jsonl.1.gz --log decisions.jsonl new
+  ssh edge cat decisions.jsonl | spoa-authz replay --log - policies --json
 
 \b
 Exit status: 0 nothing is newly allowed, 1 nothing was found to be, but the
@@ -43,11 +47,17 @@ log doesn't tell of all decisions, 2 usage, 3 the policy is invalid,
 @click.command("replay", short_help="Judge recorded decisions again under another policy.", epilog=_EPILOG)
 @click.argument("directory", metavar="DIR", type=click.Path(exists=True, file_okay=False))
 @click.option(
-    "--log", metavar="FILE", type=click.File("rb"), required=True, help="A decision log; `-` is the standard input."
+    "--log",
+    "logs",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
+    required=True,
+    help="A decision log, gzip or not, repeatable; `-` is the standard input.",
 )
 @click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="How many clients are named.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-def command(directory: str, *, log: BinaryIO, top: int, as_json: bool) -> None:
+def command(directory: str, *, logs: tuple[Path, ...], top: int, as_json: bool) -> None:
     """Judge the decisions of a log again under the policy DIR, and count those that would be others.
 
     What a log doesn't hold (headers, SNI, most of a certificate) is taken at its worst and at its best for the client;
@@ -59,7 +69,7 @@ def command(directory: str, *, log: BinaryIO, top: int, as_json: bool) -> None:
         print_problems(report.problems, err=True)
         sys.exit(_INVALID)
     policy = loaded.policy()
-    totals, unread = _replayed(Replay(policy), log)
+    totals, unread = _replayed(Replay(policy), logs)
     if as_json:
         click.echo(json.dumps(_answer(totals, unread, top, policy.revision), indent=2, ensure_ascii=False))
     else:
@@ -68,12 +78,12 @@ def command(directory: str, *, log: BinaryIO, top: int, as_json: bool) -> None:
     sys.exit(_NEWLY_ALLOWED if totals.tags["newly_allowed"] else _UNDETERMINED if is_open else 0)
 
 
-def _replayed(replay: Replay, log: BinaryIO) -> tuple[Totals, int]:
+def _replayed(replay: Replay, logs: tuple[Path, ...]) -> tuple[Totals, int]:
     """Judge every line; return the counts, and how many lines could not be read."""
     totals, unread = Totals(), 0
     # Hot path: `json.loads` would look for the encoding of each line.
     judge, add, read = replay.judge, totals.add, json.JSONDecoder().decode
-    for line in _lines(log):
+    for line in _lines(logs):
         try:
             add(judge(read(line.decode())))
         except (ValueError, KeyError, TypeError):
@@ -81,16 +91,15 @@ def _replayed(replay: Replay, log: BinaryIO) -> tuple[Totals, int]:
     return totals, unread
 
 
-def _lines(log: BinaryIO) -> Iterator[bytes]:
-    """Yield the lines of a log, with a progress bar on a terminal where its size is known."""
-    if not (sys.stderr.isatty() and log.seekable()):
-        yield from log
+def _lines(logs: tuple[Path, ...]) -> Iterator[bytes]:
+    """Yield the lines of all logs, with a progress bar on a terminal where their size is known."""
+    if not sys.stderr.isatty() or Path("-") in logs:
+        for log in logs:
+            yield from lines_of(log)
         return
-    size = log.seek(0, 2)
-    log.seek(0)
-    with click.progressbar(length=size, label="judging", file=sys.stderr) as bar:
+    with click.progressbar(length=sum(log.stat().st_size for log in logs), label="judging", file=sys.stderr) as bar:
         passed = 0
-        for line in log:
+        for line in chain.from_iterable(map(lines_of, logs)):
             passed += len(line)
             if passed >= _STEP:
                 bar.update(passed)

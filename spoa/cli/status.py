@@ -98,6 +98,11 @@ def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
         ("workers", f"{serving} of {len(workers)} serve, {sum(w['connections'] for w in workers)} connections"),
         ("clock", "usable" if status["clock_usable"] else "NOT USABLE: certificate dates deny"),
     ]
+    if status.get("rollback"):
+        held = status["rollback"]
+        reason = f", {held['reason']}" if held["reason"] else ""
+        told = f"to {held['to']} from {held['source']}, {_time(held['at'])} by {held['by']}{reason}"
+        rows.append(("ROLLED BACK", told))
     rows += _candidate_rows(status["candidate"]) if status.get("candidate") else []
     for entry in status["break_glass"]["entries"]:
         seen = f"refused: {entry['refused']}" if entry["refused"] else f"OPEN until {_time(entry['until'])}"

@@ -59,8 +59,8 @@ class Chronicle:
         except StateError as error:
             _log.error("the history can't be kept", error=str(error))
 
-    def tell_of(self, outcome: Outcome, files: Iterable[Path]) -> None:
-        """Add how a reload ended, with the files that changed since the last one and who owns them.
+    def tell_of(self, outcome: Outcome, files: Iterable[Path], by: str = "") -> None:
+        """Add how a reload ended, with the files that changed since the last one and who owns them, or who asked.
 
         Blocks for as long as the disk takes to tell about the files.
         """
@@ -73,7 +73,7 @@ class Chronicle:
             cause=outcome.cause,
             revision=outcome.revision,
             files=changed,
-            by=sorted({file["owner"] for file in changed}),
+            by=[by] if by else sorted({file["owner"] for file in changed}),
             problems=len(outcome.problems),
         )
 

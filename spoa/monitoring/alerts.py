@@ -165,6 +165,8 @@ def _people() -> tuple[Alert, ...]:
     return (
         Alert("BreakGlassOpen", f"{select('break_glass_open')} == 1", "0m", "notice",
               "Break glass: switch {{ $labels.switch }} of {{ $labels.instance }} is open."),
+        Alert("RolledBack", f"{select('rolled_back')} == 1", "0m", "notice",
+              "{{ $labels.instance }} serves an earlier revision by a rollback, not what its policy directory holds."),
     )  # fmt: skip
 
 

@@ -124,6 +124,7 @@ _RELOADS: Final = Row("Reloads", (
     Panel("Mean time of an attempt", {"{{instance}}":
           f"{_rate('reload_duration_seconds', suffix='_sum')} / "
           f"{_rate('reload_duration_seconds', suffix='_count')}"}, "s"),
+    Panel("Rolled back", {"{{instance}}": _now("rolled_back")}),
     Panel("Active since", {"{{instance}}": f"time() - {_now('policy_active_since_timestamp_seconds')}"}, "s"),
 ))  # fmt: skip
 

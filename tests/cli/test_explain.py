@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from spoa.blockedit import add_block
 from spoa.blocks import FILE, Block, read_target
 from spoa.cli.explain import command
+from spoa.decision_fields import NewerLogError
 from spoa.facts import ABSENT, Request
 from spoa.loading import load_policy
 from spoa.pem import read_blocks
@@ -304,12 +305,32 @@ def test_the_running_agent_s_log_is_read_where_none_is_named(directory: Path, mo
     (directory / "log").write_text(logged(directory))
     asked: list[object] = []
 
-    def log_of_agent(state: object) -> Path:
+    def logs_of_agent(state: object) -> tuple[Path, ...]:
         asked.append(state)
-        return directory / "log"
+        return (directory / "log",)
 
-    monkeypatch.setattr("spoa.cli.explain.log_of_agent", log_of_agent)
+    monkeypatch.setattr("spoa.cli.explain.logs_of_agent", logs_of_agent)
     given = ["--policies", str(directory), "--last", "1", "--state-dir", str(directory / "state")]
     result = CliRunner().invoke(command, given)
     assert (result.exit_code, result.stdout.splitlines()[0].split()[2]) == (1, "7F")
     assert asked == [str(directory / "state")]
+
+
+# -- masked -----------------------------------------------------------------------------------------------------
+
+
+def test_what_the_log_masks_is_named_and_a_certificate_is_asked_for(directory: Path) -> None:
+    (directory / "log").write_text(logged(directory, masked=["subject", "sha256", "src"], src="masked"))
+    assert "give the certificate itself: --cert FILE" in ask_log(directory, "--id", "7F").stderr
+    result = ask_log(directory, "--id", "7F", "--cert", directory / "tests/alice.pem")
+    assert result.exit_code == 1
+    assert "unavailable: hdr.x-a, sni, tls, sha256 (masked), src (masked), subject (masked)" in result.stdout
+    (directory / "log").write_text(logged(directory, masked=["path"]))
+    assert "explain it with --cert and --request" in ask_log(directory, "--id", "7F").stderr
+
+
+def test_a_log_of_a_newer_agent_is_refused_with_what_to_do(directory: Path) -> None:
+    (directory / "log").write_text(logged(directory, schema=2))
+    result = ask_log(directory, "--id", "7F")
+    assert isinstance(result.exception, NewerLogError)
+    assert "use the version that wrote it" in str(result.exception)

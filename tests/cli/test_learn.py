@@ -53,3 +53,10 @@ def test_a_policy_that_is_invalid_is_status_3_and_no_log_2(log: Path) -> None:
     result = run("--log", log, "--as", "identities", "--policies", log.parent)
     assert (result.exit_code, "rulez" in result.output) == (3, True)
     assert run("--log", log.parent / "none").exit_code == 2
+
+
+def test_a_log_that_masks_what_is_needed_is_said_to(log: Path) -> None:
+    log.write_text(json.dumps(decision(masked=["sha256"])) + "\n")
+    result = run("--log", log, "--json")
+    assert (result.exit_code, json.loads(result.stdout)["masked"]) == (1, 1)
+    assert "1 decisions are masked, so nobody can tell" in result.stderr

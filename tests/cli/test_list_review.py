@@ -130,6 +130,7 @@ def test_findings_are_told_to_programs(folder: Path) -> None:
         ("", "hold no decision"),
         ('{"time": "2026-11-20T09:00:00Z", "verdict": "deny"}\n', "hold no allow"),
         (decision(A, 1) + "{", "1 lines of the logs are no decisions"),
+        (decision(A, 1).replace(A, "masked").replace("{", '{"masked": ["sha256"], ', 1), "the logs mask sha256;"),
     ],
 )
 def test_logs_that_can_t_tell_are_said_to(folder: Path, log: str, message: str) -> None:
@@ -144,6 +145,6 @@ def test_usage_errors_exit_with_2(folder: Path, words: tuple[str, ...]) -> None:
 
 
 def test_the_log_of_the_running_agent_can_be_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spoa.cli.list_review.log_of_agent", lambda _: folder / "log")
+    monkeypatch.setattr("spoa.cli.list_review.logs_of_agent", lambda _: (folder / "log",))
     assert run("show", folder / "x.yaml", "--agent").stdout.splitlines()[0].endswith("last seen")
     assert run("audit", folder / "x.yaml", "--agent", "--unused", "99").exit_code == 1

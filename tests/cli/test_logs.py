@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
-from spoa.cli.logs import lines_of, log_of_agent
+from spoa.cli.logs import lines_of, logs_of_agent
 
 LINES = [b"one\n", b"two\n"]
 
@@ -51,7 +51,7 @@ class Told(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.mark.parametrize("place", ["/var/log/decisions.jsonl", "-", None])
+@pytest.mark.parametrize("place", ["/var/log/decisions.jsonl", "-", "journald:", None])
 def test_the_running_agent_tells_where_its_log_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str | None
 ) -> None:
@@ -61,11 +61,11 @@ def test_the_running_agent_tells_where_its_log_is(
         (tmp_path / "admin").write_text(f"127.0.0.1:{server.server_port}")
         thread = threading.Thread(target=server.handle_request)
         thread.start()
-        if place is not None and place != "-":
-            assert log_of_agent(str(tmp_path)) == Path(place)
+        if place is not None and place.startswith("/"):
+            assert logs_of_agent(str(tmp_path)) == (Path(place),)
         else:
             with pytest.raises(click.UsageError, match="writes no decision log to a file"):
-                log_of_agent(str(tmp_path))
+                logs_of_agent(str(tmp_path))
         thread.join(10)
 
 
@@ -73,7 +73,24 @@ def test_without_an_agent_a_log_must_be_named(tmp_path: Path, monkeypatch: pytes
     monkeypatch.delenv("SPOA_AUTHZ_ADMIN", raising=False)
     (tmp_path / "admin").write_text(f"unix:{tmp_path}/none.sock")
     with pytest.raises(click.UsageError, match="no agent answers"):
-        log_of_agent(str(tmp_path))
+        logs_of_agent(str(tmp_path))
     (tmp_path / "admin").write_text("nowhere at all")
     with pytest.raises(click.UsageError, match="name the decision log"):
-        log_of_agent(str(tmp_path))
+        logs_of_agent(str(tmp_path))
+
+
+def test_files_that_the_agent_has_rotated_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "decisions.jsonl"
+    older = [
+        log.with_name(f"{log.name}.2026112{day}T000000Z{ending}") for day, ending in ((1, ".gz"), (0, ""), (2, ""))
+    ]
+    for path in (log, *older, log.with_name(f"{log.name}.chain")):
+        path.touch()
+    monkeypatch.setattr(Told, "place", str(log))
+    monkeypatch.delenv("SPOA_AUTHZ_ADMIN", raising=False)
+    with http.server.HTTPServer(("127.0.0.1", 0), Told) as server:
+        (tmp_path / "admin").write_text(f"127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        assert logs_of_agent(str(tmp_path)) == (older[1], older[0], older[2], log)
+        thread.join(10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,9 @@ from click.testing import CliRunner
 from spoa.cli import replay as module
 from spoa.cli.replay import command
 from spoa.identity import identity_from_der
+from spoa.logchain import Chain
+from spoa.logsinks.file import FileSink, Rotation, rotated_files
+from spoa.masking import Mask
 from tests.cli.directories import POLICY, write_directory
 
 if TYPE_CHECKING:
@@ -106,7 +110,7 @@ def test_an_invalid_policy_ends_with_3(recorded: tuple[Path, Path]) -> None:
     assert run(recorded[0], "--log", recorded[1]).exit_code == 3
 
 
-def test_a_terminal_sees_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_sees_how_far_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -114,5 +118,27 @@ def test_a_terminal_sees_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
     monkeypatch.setattr(module, "_STEP", 4)
-    assert list(module._lines(io.BytesIO(b"ab\ncd\nef\n"))) == [b"ab\n", b"cd\n", b"ef\n"]
+    (tmp_path / "one").write_bytes(b"ab\ncd\n")
+    (tmp_path / "two").write_bytes(b"ef\n")
+    assert list(module._lines((tmp_path / "one", tmp_path / "two"))) == [b"ab\n", b"cd\n", b"ef\n"]
     assert "judging" in terminal.getvalue()
+
+
+def test_rotated_compressed_masked_and_chained_logs_are_read_alike(recorded: tuple[Path, Path], tmp_path: Path) -> None:
+    policies, log = recorded
+    plain = json.loads(run(policies, "--log", log, "--json").stdout)
+    rows = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    sink = FileSink(tmp_path / "chained", Rotation(max_size=1), Chain())
+    for row in rows:
+        sink.write([Mask(("serial",)).apply(row)])
+    sink.close()
+    files = [*rotated_files(tmp_path / "chained"), tmp_path / "chained"]
+    packed = files[0].with_name(f"{files[0].name}.gz")
+    packed.write_bytes(gzip.compress(files[0].read_bytes()))
+    words = [word for path in (packed, *files[1:]) for word in ("--log", str(path))]
+    result = CliRunner().invoke(command, [*words, "--json", str(policies)])
+    again = json.loads(result.stdout)
+    assert again["decisions"] == len(rows) == plain["decisions"]
+    assert {key: again[key] for key in ("newly_allowed", "newly_denied")} == {
+        key: plain[key] for key in ("newly_allowed", "newly_denied")
+    }

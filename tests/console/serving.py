@@ -83,12 +83,15 @@ def serve(
     async def outcome() -> Outcome:
         return Outcome("activated", "request", "0123456789ab", 0.0, 0.0)
 
+    async def rollback(_revision: str, _by: str, _reason: str) -> Outcome:
+        return await outcome()
+
     async def run() -> None:
         (state / "token").write_text("s3cret\n")
         explained = Explained()
         switches = (Switch("incident", 3600, "INC-[0-9]+"),)
         ground = Ground(log, explained, Changing(state, lambda: switches), Chronicle(state), needs_token)  # type: ignore[arg-type] # what explains is not this module's matter
-        sources = Sources(nothing, nothing, lambda: True, outcome, outcome)
+        sources = Sources(nothing, nothing, lambda: True, outcome, outcome, rollback)
         admin = Admin(sources, "", state / "token", Console(ground))
         listener = bind(Address("127.0.0.1", 0), "admin")
         await admin.start(listener)

@@ -57,6 +57,12 @@ def test_a_reload_names_the_files_that_changed_and_their_owner(tmp_path: Path) -
     assert (newest["result"], newest["problems"], newest["revision"]) == ("rejected", 1, "0123456789ab")
 
 
+def test_a_rollback_names_who_asked_for_it(tmp_path: Path) -> None:
+    chronicle = Chronicle(tmp_path)
+    chronicle.tell_of(outcome(cause="rollback"), [], "alice")
+    assert (chronicle.entries[0]["cause"], chronicle.entries[0]["by"]) == ("rollback", ["alice"])
+
+
 def test_what_changed_nothing_is_not_told_of(tmp_path: Path) -> None:
     chronicle = Chronicle(tmp_path)
     chronicle.tell_of(outcome("unchanged"), [])

@@ -135,10 +135,12 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         backward = folder("backward")
         (backward / "state").mkdir()
         (backward / "state" / "newest-time").write_text(f"{int(time.time()) + DAY}\n")
+        token = folder("token") / "token"
+        token.write_text("s3cret\n")
         agents = {
             "gone": plain("gone"),
             "workers": plain("workers", "--workers", "2"),
-            "hasty": plain("hasty", "--deadline", "1"),
+            "hasty": plain("hasty", "--deadline", "1", "--admin-token-file", str(token)),
             "full": plain("full", "--decision-log", "/dev/full"),
             "glass": plain("glass", policy=GLASS),
             "backward": stack.enter_context(running_agent(backward)),
@@ -146,7 +148,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             "dated": stack.enter_context(dated_agent(folder("dated"), corp, retiring)),
         }  # fmt: skip
         watched = stack.enter_context(scraping(folder("prometheus"), agents))
-        cause(watched, {"partner": partner, "corp": corp, "retiring": retiring})
+        cause(watched, {"partner": partner, "corp": corp, "retiring": retiring}, token)
         yield watched
 
 
@@ -179,7 +181,7 @@ rules:
         yield agent
 
 
-def cause(watched: Watched, authorities: dict[str, CA]) -> None:
+def cause(watched: Watched, authorities: dict[str, CA], token: Path) -> None:
     """Cause all that alerts are about."""
     agents = watched.agents
     gone = agents["gone"].process
@@ -197,9 +199,11 @@ def cause(watched: Watched, authorities: dict[str, CA]) -> None:
         haproxy.socket.recv(65536)
     agents["workers"].write_policy("rules: nonsense\n")
     (agents["full"].state / "blocks.yaml").write_text("no block list\n")
-    opened = [sys.executable, "-m", "spoa", "breakglass", "open", "incident", "--ticket", "INC-7", "--for", "10m",
-              "--state-dir", str(agents["glass"].state)]  # fmt: skip
-    subprocess.run(opened, check=True, cwd=ROOT, timeout=PATIENCE)
+    command(agents["glass"], "breakglass", "open", "incident", "--ticket", "INC-7", "--for", "10m")
+    before = agents["hasty"].status()["revision"]
+    agents["hasty"].write_policy(GLASS)
+    until(lambda: agents["hasty"].status()["revision"] != before)
+    command(agents["hasty"], "rollback", "--reason", "too hasty", "--token-file", str(token))
     partner, corp = authorities["partner"], authorities["corp"]
     with agents["asking"].connect() as haproxy:  # the responder hangs, so each of them waits, and passes
         for number in range(12):
@@ -207,6 +211,12 @@ def cause(watched: Watched, authorities: dict[str, CA]) -> None:
     with agents["dated"].connect() as haproxy:
         for days in (3, 90, 91):
             judged(haproxy, corp.issue(f"for-{days}-days", not_after=int(time.time()) + days * DAY))
+
+
+def command(agent: Agent, *words: str) -> None:
+    """Run a verb about an agent."""
+    argv = [sys.executable, "-m", "spoa", *words, "--state-dir", str(agent.state)]
+    subprocess.run(argv, check=True, cwd=ROOT, timeout=PATIENCE)
 
 
 def serving_workers(agent: Agent) -> list[int]:
@@ -253,6 +263,7 @@ CAUSED: Final = {
     "RevocationHostAlone": "asking",
     "PassedUnchecked": "asking",
     "BreakGlassOpen": "glass",
+    "RolledBack": "hasty",
 }
 
 

@@ -126,6 +126,8 @@ CONDITIONS = (
               **SOURCE),
     condition("BreakGlassOpen", "break_glass_open", steady(1), steady(0),
               "Break glass: switch incident of edge1:9124 is open.", switch="incident"),
+    condition("RolledBack", "rolled_back", steady(1), steady(0),
+              "edge1:9124 serves an earlier revision by a rollback, not what its policy directory holds."),
 )  # fmt: skip
 
 
