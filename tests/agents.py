@@ -330,7 +330,7 @@ def serving(
     listener: socket.socket | None = None,
     **options: Any,
 ) -> Iterator[Serving]:
-    """Run an agent in this process until the block ends."""
+    """Run an agent in this process until the block ends; it takes its time unless limits are given."""
     loop = loop_factory()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -338,7 +338,7 @@ def serving(
     bound.settimeout(0)
     holder = Serving(None, loop, read_address("{}:{}".format(*bound.getsockname())))  # type: ignore[arg-type] # set next
     try:
-        holder.agent = holder.call(lambda: spoa.agent.Agent(policy, limits or Limits(), **options))
+        holder.agent = holder.call(lambda: spoa.agent.Agent(policy, limits or Limits(deadline=10.0), **options))
         holder.call(holder.agent.serve, [bound])
         yield holder
     finally:

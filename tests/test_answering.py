@@ -347,7 +347,7 @@ class Debtor:
 class AskingDesk(Desk):
     """A desk whose policy asks a responder, and what is asked."""
 
-    def __init__(self, folder: Path, more: str = "", deadline: float = 0.08, log: DecisionLog | None = None) -> None:
+    def __init__(self, folder: Path, more: str = "", deadline: float = 4.0, log: DecisionLog | None = None) -> None:
         (folder / "ca.pem").write_bytes(CORP.pem)
         (folder / "policy.yaml").write_text(ASKING % more)
         super().__init__(log=log, deadline=deadline, policy=load_policy(folder, now=NOW))
