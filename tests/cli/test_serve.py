@@ -52,7 +52,8 @@ class TestServing:
                 haproxy.socket.sendall(b"".join(haproxy.notify(authorize(path)) for path in paths))
             for haproxy in connections:
                 expected = ["allow" if n % 2 else "deny" for n in range(20)]
-                assert [haproxy.answer()["verdict"] for _ in range(20)] == expected, round_number
+                answers = [haproxy.answer() for _ in range(20)]
+                assert [answer["verdict"] for answer in answers] == expected, (round_number, answers)
         for haproxy in connections:
             haproxy.socket.close()
 
