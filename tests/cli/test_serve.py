@@ -26,10 +26,11 @@ BAD = "apiVersion: authz/v1\nrulez: []\n"
 
 @pytest.fixture(scope="module")
 def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
-    """One agent with two workers for all tests that leave it as it is."""
+    """One agent with two workers for all tests that leave it as it is; it may take its time on a busy machine."""
     directory = tmp_path_factory.mktemp("agent")
     unix = directory / "spop.sock"
-    with running_agent(directory, "--workers", "2", "--listen", f"unix:{unix}", "--listen", "127.0.0.1:0") as made:
+    options = ("--workers", "2", "--deadline", "30000", "--listen", f"unix:{unix}", "--listen", "127.0.0.1:0")
+    with running_agent(directory, *options) as made:
         yield made
 
 
