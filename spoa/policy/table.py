@@ -25,11 +25,12 @@ from spoa.facts import UNAVAILABLE
 from spoa.policy.conditions import COLUMNS, HeaderPattern
 from spoa.policy.model import Effect
 from spoa.policy.path import ASTERISK, PathPattern
-from spoa.policy.pivots import Pivots, is_pivot
+from spoa.policy.pivots import Pivots, is_pivot, pattern_key, value_keys
+from spoa.policy.sans import AddressPattern
 from spoa.policy.text import glob_matches
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator
+    from collections.abc import Hashable, Iterable, Iterator, Mapping
 
     from spoa.policy.model import (
         Bearer,
@@ -88,7 +89,7 @@ class RuleTable:
         self.headers = tuple(sorted(set(_header_names(model))))
         self._everything = everything
         self._whos = _Whos(everything)
-        self._columns = {key: (_PathColumn if key == "path" else _Column)(everything) for key in self.columns}
+        self._columns = {key: _COLUMN_KINDS.get(key, _Column)(everything) for key in self.columns}
 
     def fill(self) -> Iterator[None]:
         """Enter every conjunction; yields now and then, so that other work may go on between."""
@@ -314,6 +315,34 @@ def _hashable(values: Values) -> Hashable:
     return values
 
 
+class _AddressColumn(_Column):
+    """The answers of an address: one look-up for each length of prefix that the policy names, whoever asks."""
+
+    def __init__(self, everything: int) -> None:
+        super().__init__(everything)
+        self._networks: dict[Hashable, int] = {}
+        self._lengths: set[int] = set()
+        self._restricting = 0
+
+    def add(self, matcher: Matcher, bit: int, *, generous: bool) -> None:
+        self._free &= ~bit
+        if generous:
+            self._restricting |= bit
+        for pattern in matcher.patterns:
+            assert isinstance(pattern, AddressPattern), "an address is compared with nothing else"
+            key = pattern_key(pattern, generous=generous)
+            self._networks[key] = self._networks.get(key, 0) | bit
+            self._lengths.add(pattern.bits)
+
+    def answer(self, values: Values) -> int:
+        if not isinstance(values, tuple):
+            return self._free | (self._restricting if values is UNAVAILABLE else 0)
+        found = self._free
+        for key in value_keys(values[0], generous=False, kinds={"network": self._lengths}):
+            found |= self._networks.get(key, 0)
+        return found
+
+
 class _PathColumn(_Column):
     """The answers of the path: trees of segments for patterns, one by one for regular expressions."""
 
@@ -346,6 +375,10 @@ class _PathColumn(_Column):
         else:
             found = self._free | self._trees[False].find(path.strict) | self._trees[True].find(path.generous)
         return self._ask(values, found)
+
+
+#: Columns whose answers are found in another way than by asking.
+_COLUMN_KINDS: Final[Mapping[str, type[_Column]]] = {"path": _PathColumn, "source": _AddressColumn}
 
 
 class _Segment:
