@@ -194,10 +194,9 @@ class Console:
         response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
         self._streams += 1
         try:
-            await response.prepare(request)
-            await self._stream(response, follower)
-        except ConnectionError:  # whoever looked has gone
-            pass
+            with contextlib.suppress(ConnectionError):  # whoever looked has gone
+                await response.prepare(request)
+                await self._stream(response, follower)
         finally:
             self._streams -= 1
             await asyncio.to_thread(follower.close)
