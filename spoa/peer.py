@@ -137,7 +137,8 @@ class Peer(asyncio.Protocol):
         self._linger()
 
     def cut(self) -> None:
-        """Drop the connection at once."""
+        """Drop the connection at once, and count as gone until its transport says so."""
+        self.is_leaving = True
         if self._transport is not None:
             self._transport.abort()
 

@@ -104,8 +104,14 @@ def test_a_peer_that_takes_no_answers_is_not_read_any_more_and_then_dropped(
     loops: Loops, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spoa.agent, "_MAX_STALL", 0.3)
-    with serving(policy_of(), Limits(hello_timeout=1), loop_factory=loops) as here, here.connect() as haproxy:
-        haproxy.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    # Small, so that the kernel keeps no megabytes of answers that nobody takes, of which the agent knows nothing.
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+    limits = Limits(hello_timeout=1)
+    with (
+        serving(policy_of(), limits, loop_factory=loops, listener=listener) as here,
+        here.connect() as haproxy,
+    ):
         haproxy.socket.settimeout(0.2)
         frames = b"".join(haproxy.notify(authorize()) for _ in range(1000))
         unsent = [memoryview(frames * 1000)]
