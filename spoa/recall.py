@@ -267,6 +267,8 @@ class Recall:
         if isinstance(found, Decision):
             known = _AllButPath(0, "", {}, (found, self._answers.of_decision(found)))
         else:
+            if len(self._outcomes) >= REQUESTS:
+                self._outcomes.clear()  # who shares them already goes on to
             outcomes = self._outcomes.setdefault((found, standing.identity), {})
             known = _AllButPath(found, standing.identity, outcomes, None)
         self._requests.put(key, known)

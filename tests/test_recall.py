@@ -257,9 +257,12 @@ def test_answers_for_different_paths_are_bounded(
     asker: Asker, people: Sequence[Issued], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("spoa.recall.OUTCOMES", 1)
-    for path in ("/a/1", "/a/2", "/b/3", "/a/4", "/b/5"):
-        fresh = asker.fresh(http(people[0].der, path, "x"))
-        assert asker.from_memory(http(people[0].der, path, "x")) in (None, fresh)
+    monkeypatch.setattr("spoa.recall.REQUESTS", 1)
+    for method in ("GET", "POST", "GET"):
+        for path in ("/a/1", "/a/2", "/b/3", "/a/4", "/b/5"):
+            fresh = asker.fresh(http(people[0].der, path, "x", method))
+            assert asker.from_memory(http(people[0].der, path, "x", method)) in (None, fresh)
+    assert len(asker.recall._outcomes) == 1
 
 
 def test_an_id_inside_another_value_is_not_taken_for_the_id(asker: Asker, people: Sequence[Issued]) -> None:
