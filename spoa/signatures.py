@@ -7,6 +7,7 @@ here; `SignatureAlgorithm.digest` is there for those who ask.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -95,6 +96,7 @@ def is_weak(algorithm: SignatureAlgorithm, *, is_sha1_allowed: bool) -> bool:
     return isinstance(digest, hashes.MD5) or (isinstance(digest, hashes.SHA1) and not is_sha1_allowed)
 
 
+@lru_cache(32)
 def algorithm_from_der(der: bytes) -> SignatureAlgorithm:
     """Read an AlgorithmIdentifier.
 

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
 from spoa.exceptions import CertificateError
-from spoa.identity import MAX_DER_SIZE, CertificateParts, parts_from_der, read_elements
-from spoa.issuers import canonical_name
+from spoa.identity import MAX_DER_SIZE, CertificateParts, loaded, parts_from_der, read_elements
+from spoa.issuers import canonical_issuer, canonical_name
 from spoa.revocation.distribution import points_from_extension
 from spoa.signatures import PublicKey, algorithm_from_der, is_signed
 
@@ -114,7 +114,7 @@ class Certified:
 
 
 def _read(der: bytes, parts: CertificateParts) -> Certified:
-    certificate = x509.load_der_x509_certificate(der)
+    certificate = loaded(der)
     key = certificate.public_key()
     if not isinstance(key, PublicKey) or (
         isinstance(key, rsa.RSAPublicKey) and key.public_numbers().e < _MIN_RSA_EXPONENT
@@ -134,7 +134,7 @@ def _read(der: bytes, parts: CertificateParts) -> Certified:
         parts=parts,
         serial=certificate.serial_number,
         subject=canonical_name(parts.subject),
-        issuer=canonical_name(parts.issuer),
+        issuer=canonical_issuer(parts.issuer),
         key=key,
         key_bits=_key_bits(parts.spki),
         spki_sha256=hashlib.sha256(parts.spki).digest(),

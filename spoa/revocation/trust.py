@@ -9,13 +9,13 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from spoa.revocation.certificates import Certified
 from spoa.signatures import is_weak
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from spoa.issuers import CanonicalName
-    from spoa.revocation.certificates import Certified
     from spoa.revocation.status import Rules
 
 __all__ = ["Authority", "Path", "Trust", "is_same_authority", "path_of"]
@@ -27,12 +27,17 @@ _MAX_PATH: Final = 8
 
 
 def path_of(
-    certificate: Certified, issuers: Sequence[Certified], anchors: Sequence[Certified], now: int
+    certificate: Certified,
+    issuers: Sequence[Certified],
+    anchors: Sequence[Certified],
+    now: int,
+    is_issued: Callable[[Certified, Certified], bool] = Certified.is_issued_by,
 ) -> Path | None:
     """Return the certificate, its issuers and the anchor, or None unless each was issued by the next.
 
     `issuers` stand nearest first and may end with the anchor or below it. Fails closed: a CA that is not one, may not
-    sign certificates or is out of date issued nothing.
+    sign certificates or is out of date issued nothing. `is_issued` is for whoever knows already which key signed what,
+    and would check each signature again.
     """
     path = [certificate]
     for issuer in issuers:
@@ -42,7 +47,7 @@ def path_of(
             break
         path.append(issuer)
     # Several may be the same with other dates, when a CA was renewed.
-    return next(((*path, anchor) for anchor in anchors if _is_linked([*path, anchor], now)), None)
+    return next(((*path, anchor) for anchor in anchors if _is_linked([*path, anchor], now, is_issued)), None)
 
 
 def is_same_authority(one: Certified, other: Certified) -> bool:
@@ -50,9 +55,9 @@ def is_same_authority(one: Certified, other: Certified) -> bool:
     return (one.subject, one.spki_sha256) == (other.subject, other.spki_sha256)
 
 
-def _is_linked(path: Sequence[Certified], now: int) -> bool:
+def _is_linked(path: Sequence[Certified], now: int, is_issued: Callable[[Certified, Certified], bool]) -> bool:
     return all(
-        _may_issue(issuer, now, is_anchor=issuer is path[-1]) and certificate.is_issued_by(issuer)
+        _may_issue(issuer, now, is_anchor=issuer is path[-1]) and is_issued(certificate, issuer)
         for certificate, issuer in pairwise(path)
     )
 
