@@ -42,7 +42,7 @@ class ArgumentRow(NamedTuple):
     field: str
     types: frozenset[DataType]
     read: Callable[[bytes], object] | None
-    null: object
+    null: Any
 
 
 def _latin(value: bytes) -> str:

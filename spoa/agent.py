@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 
@@ -226,8 +226,9 @@ class Agent:
             self._arriving -= 1
             self._accept_more()
 
-    def _make_peer(self) -> Peer:
-        return Peer(self._answering, self._limits.max_frame_size, self._made, self._lost)
+    def _make_peer(self) -> asyncio.Protocol:
+        peer = Peer(self._answering, self._limits.max_frame_size, self._made, self._lost)
+        return cast("asyncio.Protocol", peer)
 
     def _made(self, peer: Peer) -> None:
         self._arriving -= 1

@@ -128,7 +128,7 @@ class Issuers:
         for first, second in shared_keys(self._authorities):
             raise CertificateError("shared_key", f"the issuers {first.issuer} and {second.issuer} have one key")
         self._names = tuple(authorities)
-        self._signed: BoundedCache[bytes, Authority | str] = BoundedCache(REMEMBERED)
+        self._known: BoundedCache[bytes, Authority | str] = BoundedCache(REMEMBERED)
         self._by_name: dict[CanonicalName, list[Authority]] = {}
         for authority in self._authorities:
             self._by_name.setdefault(authority.name, []).append(authority)
@@ -198,10 +198,10 @@ class Issuers:
         lives, which `is_same` lets outlive a policy. Fails closed: a certificate that can't be read, or that is signed
         in a way not known here, has no issuer. Never raises.
         """
-        known = self._signed.get(der)
+        known = self._known.get(der)
         if known is None:
             known = self._find_authority(der) or _NOBODY
-            self._signed.put(der, known)
+            self._known.put(der, known)
         return known if isinstance(known, Authority) else None
 
     def _find_authority(self, der: bytes) -> Authority | None:

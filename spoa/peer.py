@@ -25,8 +25,11 @@ _WRITE_BUFFER: Final = 1 << 18  # bytes of answers that wait for the peer before
 _SLICE: Final = 1 << 16  # bytes that are decoded in one turn of the loop
 
 
-class Peer(asyncio.Protocol):
-    """The protocol of one connection.
+class Peer:
+    """The protocol of one connection, as `asyncio.Protocol` has it.
+
+    It isn't derived from that: the loop only calls its methods, and with a base in Python it could not be compiled to a
+    class in C. Benchmark: benchmarks/hotpath.py.
 
     Args:
         answering: judges the frames.

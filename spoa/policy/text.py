@@ -116,6 +116,9 @@ class TextPattern:
         folded[-1] = folded[-1].rstrip()
         self._generous = tuple(folded)
 
+    def __reduce__(self) -> tuple[type[TextPattern], tuple[str]]:
+        return TextPattern, (self.source,)
+
     def matches(self, value: str, *, generous: bool) -> bool:
         """Tell whether *value* matches under the given polarity."""
         if generous:
