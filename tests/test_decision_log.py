@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,50 +15,18 @@ import structlog.testing
 import spoa.decision_log
 from spoa.assurance import Assured
 from spoa.authorizer import Judgement, Standing
-from spoa.decision_log import DecisionLog, Entry, line_of
-from spoa.facts import ABSENT, UNAVAILABLE, Certificate, Missing, Request
+from spoa.decision_log import DecisionLog
+from spoa.facts import Request
 from spoa.logsinks.file import FileSink
 from spoa.logsinks.sink import RetryError
 from spoa.masking import Mask
-from spoa.policy.model import Decision, Tally
 from tests.agents import until
 from tests.policies import HEAD, policy
+from tests.test_logline import NOW, certificate, judgement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-
-NOW = 1_800_000_000.25
-
-
-class _Standing:
-    def __init__(self, certificate: Certificate) -> None:
-        self.certificate = certificate
-        self.issuer = "corp"
-
-
-def judgement(verdict: str = "deny", certificate: Certificate | None = None, **changes: Any) -> Judgement:
-    decision = Decision(
-        verdict=verdict, status=403, reason="no_rule_allows", rule="", identity="", route="", shadow="",
-        rules=("a", "b"), log_reason="no_rule_allows", log_rule="", tally=Tally(verdict, "no_rule_allows", "", ""),
-    )  # fmt: skip
-    made = Judgement(replace(decision, **changes))
-    if certificate is not None:
-        made.standing = _Standing(certificate)  # type: ignore[assignment] # all that the log looks at
-    return made
-
-
-def entry(path: str | Missing = "/x", request: Request | None = None, made: Judgement | None = None) -> Entry:
-    one = request or Request()
-    return Entry(NOW, 0.000123, one.id, one.source, one.method, one.host, path, made or judgement(), "0123456789ab")
-
-
-def certificate(**changes: Any) -> Certificate:
-    values: dict[str, Any] = dict.fromkeys(("dns_san", "uri_san", "email_san", "ip_san"), ())
-    values |= {"subject": {}, "eku": ABSENT, "policy_oids": ABSENT, "is_ca": False, "has_digital_signature": True}
-    values |= {"key_type": "EC", "key_bits": 256, "signature_hash": "sha256", "not_before": 0, "not_after": 86400}
-    values |= {"sha256": b"\x01" * 32, "sha1": b"\x02" * 20, "spki_sha256": b"\x03" * 32, "serial": 255}
-    return Certificate(**{**values, "issuer_text": "CN=CA", "subject_text": "CN=\u202ealice", **changes})
 
 
 @pytest.fixture
@@ -80,74 +47,6 @@ def record(log: DecisionLog, *judgements: Judgement, request: Request | None = N
 
 def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-class TestLine:
-    def test_the_path_of_options_with_an_asterisk_is_told_from_one_that_was_not_sent(self) -> None:
-        asked = [entry(raw, Request(method="OPTIONS")) for raw in (ABSENT, UNAVAILABLE)]
-        assert [json.loads(line_of(one))["path"] for one in asked] == ["*", None]
-
-    def test_it_holds_what_the_contract_lists_in_that_order(self) -> None:
-        request = Request(source=bytes((10, 0, 0, 1)), method="GET", host="api", id="id-1")
-        line = json.loads(line_of(entry("/a", request, judgement(certificate=certificate()))))
-        assert line == {
-            "time": "2027-01-15T08:00:00.250000Z",
-            "id": "id-1",
-            "verdict": "deny",
-            "status": 403,
-            "reason": "no_rule_allows",
-            "rule": "",
-            "rules": ["a", "b"],
-            "identity": "",
-            "route": "",
-            "revision": "0123456789ab",
-            "shadow": "",
-            "revocation": "",
-            "cert": {
-                "sha256": "01" * 32,
-                "subject": "CN=\u202ealice",
-                "issuer": "CN=CA",
-                "serial": "ff",
-                "not_after": "1970-01-02T00:00:00Z",
-                "spki_sha256": "03" * 32,
-                "sha1": "02" * 20,
-                "issuer_name": "corp",
-            },
-            "src": "10.0.0.1",
-            "method": "GET",
-            "host": "api",
-            "path": "/a",
-            "latency_us": 123,
-            "detail": "",
-            "break_glass": [],
-            "candidate": None,
-            "schema": 1,
-            "masked": [],
-        }
-
-    def test_what_is_not_known_is_null(self) -> None:
-        unknown = certificate(sha256=UNAVAILABLE, serial=UNAVAILABLE, not_after=1 << 60)
-        line = json.loads(line_of(entry(ABSENT, made=judgement(certificate=unknown))))
-        assert [line[key] for key in ("src", "method", "host", "path")] == [None] * 4
-        assert [line["cert"][key] for key in ("sha256", "serial", "not_after")] == [None] * 3
-        assert json.loads(line_of(entry()))["cert"] is None
-
-    def test_whatever_a_client_sends_stays_on_its_line(self) -> None:
-        line = line_of(entry("/\x00\r\n\x1b[2J\x85\u2028\xff\udcff"))
-        assert line.isascii()
-        assert line.count(b"\n") == 1
-        assert not any(byte < 0x20 for byte in line[:-1])
-        assert json.loads(line)["path"] == "/\x00\r\n\x1b[2J\x85\u2028\xff\udcff"
-
-    def test_shadow_mode_logs_the_rule_and_reason_that_would_have_denied(self) -> None:
-        made = judgement("allow", reason="ok", shadow="deny", log_reason="denied_by_rule", log_rule="r")
-        line = json.loads(line_of(entry(made=made)))
-        assert (line["verdict"], line["reason"], line["rule"], line["shadow"]) == (
-            "allow",
-            "denied_by_rule",
-            "r",
-            "deny",
-        )
 
 
 class TestSelection:
@@ -176,6 +75,7 @@ class Scripted:
     """A place for decisions that does what it is told: takes so many lines, or raises."""
 
     problem = ""
+    reads_rows = True
 
     def __init__(self, *turns: int | Exception) -> None:
         self.turns = list(turns)

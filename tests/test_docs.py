@@ -18,8 +18,8 @@ from docs import generate
 from spoa.adapter import VARIABLES
 from spoa.authorizer import Judgement
 from spoa.cli import VERBS
-from spoa.decision_log import Entry, line_of
 from spoa.facts import UNAVAILABLE
+from spoa.logline import Entry, LineWriter
 from spoa.policy.casegrammar import TESTS
 from spoa.policy.document import read_document
 from spoa.policy.grammar import POLICY
@@ -161,7 +161,7 @@ def test_every_field_of_the_decision_log_is_described() -> None:
     judgement = Judgement(policy.deny(Reason.NO_CERTIFICATE).decision)
     entry = Entry(0, 0, "", UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, judgement, policy.revision)
     described = _first_column(PAGES["docs/reference/decision-log.md"], "# Decision log")
-    assert [*json.loads(line_of(entry)), "cut", "chain"] == described
+    assert [*json.loads(LineWriter().line(entry)), "cut", "chain"] == described
 
 
 # -- examples ---------------------------------------------------------------------------------------------------

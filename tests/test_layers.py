@@ -36,9 +36,9 @@ LAYERS: Mapping[int, str] = {
     4: (
         "accounts admin agent agentprobe announcer answering blocker builder bundle candidate connector console. "
         "control crew crl_builder crl_fetcher decision_log diagnostics download enquiries evidence_keeper "
-        "evidence_store expiries fetch followed glass history jobs listeners liststore loading logsinks. lookup "
-        "metrics monitoring. ocsp_keeper ocsp_records ocsp_store peer pki_directory promotion reenactment reload "
-        "revisions selfprobe state statefile supervisor tracing watcher worker"
+        "evidence_store expiries fetch followed glass history jobs listeners liststore loading logline logsinks. "
+        "lookup metrics monitoring. ocsp_keeper ocsp_records ocsp_store peer pki_directory promotion reenactment "
+        "reload revisions selfprobe state statefile supervisor tracing watcher worker"
     ),
     5: "settings cli. explainer __main__",
 }
@@ -51,7 +51,8 @@ ARROWS: Mapping[str, str] = {
     "learning": "listedit listtext policy. recorded",
     "recorded": "policy.",
     "chainaudit": "recorded",
-    "decision_log": "logsinks.",
+    "decision_log": "logline logsinks.",
+    "logline": "logsinks.",
     "identity": "facts",
     "issuers": "identity pem signatures",
     "listindex": "facts",

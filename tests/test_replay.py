@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from spoa.allowlist import Listing
 from spoa.authorizer import Policy
 from spoa.decision_fields import NewerLogError
-from spoa.decision_log import Entry, line_of
 from spoa.facts import ABSENT, UNAVAILABLE
 from spoa.identity import identity_from_der
 from spoa.issuers import Issuers
 from spoa.listindex import NEVER, Kind, ListIndex, write_index
+from spoa.logline import Entry, LineWriter
 from spoa.masking import MASKABLE, Mask
 from spoa.policy.evaluator import Evaluator
 from spoa.replay import Replay, Totals
@@ -279,7 +279,7 @@ def test_whatever_was_decided_is_decided_again_or_left_open(document: dict[str, 
                 request.cert, request.used, request.verify = ABSENT, False, UNAVAILABLE
             judgement = found.judge(request, NOW)
             entry = Entry(NOW, 0, "", request.source, request.method, request.host, request.path, judgement, "r")
-            row = json.loads(line_of(entry))
+            row = json.loads(LineWriter().line(entry))
             assert replay.judge(row).tag in {"same", "undetermined"}
             # What is masked is not guessed either.
             name = tuple(MASKABLE)[number % len(MASKABLE)]

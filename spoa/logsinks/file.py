@@ -13,7 +13,7 @@ import os
 import re
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from spoa.logchain import Head, KeptHead, read_link
 from spoa.logsinks.sink import encode, new_head
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spoa.logchain import Chain
+    from spoa.logsinks.sink import Line
 
 __all__ = ["FileSink", "Rotation", "head_path", "kept_head", "rotated_files"]
 
@@ -109,6 +110,8 @@ class FileSink:
         StateError: a newer agent wrote the head of the chain.
     """
 
+    reads_rows = False
+
     def __init__(
         self,
         path: Path,
@@ -132,7 +135,7 @@ class FileSink:
                 self.close()
                 raise
 
-    def write(self, rows: Sequence[dict[str, Any]]) -> int:
+    def write(self, rows: Sequence[Line]) -> int:
         """Write lines as far as the disk takes them whole; whoever has the file locked is waited for."""
         plain = [encode(row) for row in rows]
         size = sum(map(len, plain)) + len(plain) * (1 if self._chain is None else _LINK_SIZE)

@@ -92,6 +92,7 @@ class JournaldSink:
     """
 
     problem = ""
+    reads_rows = True
 
     def __init__(self, path: str = JOURNAL, chain: Chain | None = None) -> None:
         self._path = path

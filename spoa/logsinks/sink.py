@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from spoa.exceptions import SpoaError
 from spoa.logchain import Chain, Head
@@ -12,12 +12,19 @@ from spoa.logchain import Chain, Head
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Encoder", "RetryError", "Sink", "encode", "new_head", "shortened"]
+__all__ = ["SEPARATORS", "Encoder", "Line", "RetryError", "Sink", "encode", "new_head", "shortened"]
 
 #: Characters that are left of a text that made a line too long for a datagram.
 _MOST: Final = 512
 #: Texts that clients make as long as they like.
 _LONG: Final = ("path", "host", "id", "detail")
+
+
+#: What stands between the members of a line, and between a name and its value.
+SEPARATORS: Final = (",", ":")
+
+#: A line, as what it holds, or as it is written, without its end.
+Line: TypeAlias = "dict[str, Any] | bytes"
 
 
 class RetryError(SpoaError):
@@ -42,12 +49,14 @@ class Sink(Protocol):
 
     Attributes:
         problem: what is wrong though lines are written, in a sentence; empty when nothing is.
+        reads_rows: it has to know what lines hold; else it also takes them as they are written.
     """
 
     problem: str
+    reads_rows: bool
 
-    def write(self, rows: Sequence[dict[str, Any]]) -> int:
-        """Write lines, given as what they hold, and return how many of the first were; the others are lost.
+    def write(self, rows: Sequence[Any]) -> int:
+        """Write lines and return how many of the first were; the others are lost.
 
         Raises:
             RetryError: those from `written` on are to be given again later.
@@ -60,9 +69,9 @@ class Sink(Protocol):
         """Let go."""
 
 
-def encode(row: dict[str, Any]) -> bytes:
+def encode(line: Line) -> bytes:
     """Write a line, without its end: JSON escapes every control and non-ASCII character, so it stays one."""
-    return json.dumps(row, separators=(",", ":")).encode()
+    return line if isinstance(line, bytes) else json.dumps(line, separators=SEPARATORS).encode()
 
 
 def shortened(row: dict[str, Any]) -> dict[str, Any]:
@@ -84,7 +93,7 @@ class Encoder:
         self._head = new_head("process")
         self._next = self._head
 
-    def encode(self, row: dict[str, Any]) -> bytes:
+    def encode(self, row: Line) -> bytes:
         """Return a line without its end; it becomes part of the chain by `keep`."""
         line = encode(row)
         if self._chain is not None:

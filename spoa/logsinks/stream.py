@@ -6,7 +6,7 @@ import os
 import select
 import stat
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from spoa.logsinks.sink import Encoder
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from spoa.logchain import Chain
+    from spoa.logsinks.sink import Line
 
 __all__ = ["STANDARD_OUTPUT", "StreamSink"]
 
@@ -30,6 +31,7 @@ class StreamSink:
     """
 
     problem = ""
+    reads_rows = False
 
     def __init__(self, descriptor: int, chain: Chain | None = None, *, is_owner: bool = False) -> None:
         self._descriptor = descriptor
@@ -37,7 +39,7 @@ class StreamSink:
         self._encoder = Encoder(chain)
         self._unfinished = False
 
-    def write(self, rows: Sequence[dict[str, Any]]) -> int:
+    def write(self, rows: Sequence[Line]) -> int:
         """Write lines, in portions that one write takes whole, until one fails."""
         written = 0
         for count, portion in self._portions(rows):
@@ -55,7 +57,7 @@ class StreamSink:
         if self._is_owner:
             os.close(self._descriptor)
 
-    def _portions(self, rows: Sequence[dict[str, Any]]) -> Iterator[tuple[int, bytes]]:
+    def _portions(self, rows: Sequence[Line]) -> Iterator[tuple[int, bytes]]:
         """Yield portions with how many lines each has: pipes mix what is longer than PIPE_BUF."""
         limit = select.PIPE_BUF if stat.S_ISFIFO(os.fstat(self._descriptor).st_mode) else sys.maxsize
         count, portion = 0, b""

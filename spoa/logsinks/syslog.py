@@ -94,6 +94,7 @@ class SyslogSink:
     """
 
     problem = ""
+    reads_rows = True
 
     def __init__(self, place: Place, chain: Chain | None = None) -> None:
         self._place = place

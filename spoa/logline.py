@@ -1,0 +1,219 @@
+"""A decision as a line of the decision log: what it holds, and how it is written.
+
+What a header or a query said never gets here: a request's fields are named one by one below, and described in
+`spoa.decision_fields`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from datetime import UTC, datetime
+from json.encoder import encode_basestring_ascii as quoted
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from spoa.cache import BoundedCache
+from spoa.decision_fields import SCHEMA
+from spoa.facts import ABSENT, Missing
+from spoa.logsinks.sink import SEPARATORS
+
+if TYPE_CHECKING:
+    from spoa.authorizer import Judgement
+    from spoa.facts import Certificate, Unavailable
+    from spoa.policy.model import Decision
+
+__all__ = ["Entry", "LineWriter", "row_of"]
+
+_OVERHEAD: Final = 1024
+#: Parts of lines that are remembered, of each kind, in half of a cache; some 0.5 kB each.
+REMEMBERED: Final = 4096
+
+
+class Entry(NamedTuple):
+    """What a line is made of: not the request itself, which would keep a certificate's bytes alive for each line.
+
+    Attributes:
+        now: when it was judged, seconds since the epoch.
+        latency: seconds from the frame read to the answer written.
+        sha256: of the certificate that was sent, where nothing else is known of it.
+        detail: what exactly was malformed, or could not be read; empty for any other reason.
+    """
+
+    now: float
+    latency: float
+    id: str
+    source: bytes | Unavailable
+    method: str | Unavailable
+    host: str | Unavailable
+    path: str | Missing
+    judgement: Judgement
+    revision: str
+    sha256: bytes = b""
+    detail: str = ""
+    switches: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Roughly the memory that it holds, bytes."""
+        path, host = self.path, self.host
+        texts = len(path) if isinstance(path, str) else 0
+        return _OVERHEAD + texts + (len(host) if isinstance(host, str) else 0)
+
+
+def _timestamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _instant(seconds: int) -> str | None:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def _path(entry: Entry) -> str | None:
+    """Return the path; that of `OPTIONS *`, which HAProxy does not send, is told from one that nobody could see."""
+    return "*" if entry.path is ABSENT and entry.method == "OPTIONS" else _text(entry.path)
+
+
+def _text(value: str | Missing) -> str | None:
+    return None if isinstance(value, Missing) else value
+
+
+def _digits(value: bytes | Missing) -> str | None:
+    return None if isinstance(value, Missing) else value.hex()
+
+
+_UNREAD: Final = ("subject", "issuer", "serial", "not_after", "spki_sha256", "sha1", "issuer_name")
+
+
+def _certificate(certificate: Certificate | None, sha256: bytes, issuer: str | None) -> dict[str, Any] | None:
+    if certificate is None:
+        return {"sha256": sha256.hex(), **dict.fromkeys(_UNREAD)} if sha256 else None
+    serial = certificate.serial
+    return {
+        "sha256": _digits(certificate.sha256),
+        "subject": certificate.subject_text,
+        "issuer": certificate.issuer_text,
+        "serial": None if isinstance(serial, Missing) else f"{serial:x}",
+        "not_after": _instant(certificate.not_after),
+        # By these lists find it, too; what names it must be masked with it, as `spoa.masking` says.
+        "spki_sha256": _digits(certificate.spki_sha256),
+        "sha1": _digits(certificate.sha1),
+        "issuer_name": issuer or "",
+    }
+
+
+_DIFFERENCE: Final = ("change", "verdict", "reason", "rule", "route")
+
+
+def _decision(decision: Decision, revision: str) -> dict[str, Any]:
+    return {
+        "verdict": decision.verdict,
+        "status": decision.status,
+        "reason": decision.log_reason,
+        "rule": decision.log_rule,
+        "rules": list(decision.rules),
+        "identity": decision.identity,
+        "route": decision.route,
+        "revision": revision,
+        "shadow": decision.shadow,
+    }
+
+
+def _circumstances(switches: tuple[str, ...], difference: tuple[str, ...] | None) -> dict[str, Any]:
+    return {
+        "break_glass": list(switches),
+        "candidate": None if difference is None else dict(zip(_DIFFERENCE, difference, strict=True)),
+        "schema": SCHEMA,
+        "masked": [],
+    }
+
+
+def _issuer(entry: Entry) -> str | None:
+    standing = entry.judgement.standing
+    return None if standing is None else standing.issuer
+
+
+def row_of(entry: Entry) -> dict[str, Any]:
+    """Return what the line of a decision holds."""
+    source = entry.source
+    return {
+        "time": _timestamp(entry.now),
+        "id": entry.id,
+        **_decision(entry.judgement.decision, entry.revision),
+        "revocation": entry.judgement.revocation,
+        "cert": _certificate(entry.judgement.certificate, entry.sha256, _issuer(entry)),
+        "src": None if isinstance(source, Missing) else str(ipaddress.ip_address(source)),
+        "method": _text(entry.method),
+        "host": _text(entry.host),
+        "path": _path(entry),
+        "latency_us": round(entry.latency * 1e6),
+        "detail": entry.detail,
+        **_circumstances(entry.switches, entry.judgement.difference),
+    }
+
+
+def _written(value: Any) -> str:
+    return json.dumps(value, separators=SEPARATORS)
+
+
+def _members(values: dict[str, Any]) -> str:
+    return _written(values)[1:-1]
+
+
+def _quoted(text: str | None) -> str:
+    return "null" if text is None else quoted(text)
+
+
+class LineWriter:
+    """Writes the same bytes as encoding `row_of` does, put together from parts that recur. Not for several threads."""
+
+    def __init__(self) -> None:
+        # Found by their id, which can't become another's since they are kept: hashing what they say would cost more.
+        self._decisions: BoundedCache[int, tuple[Decision, str, str]] = BoundedCache(REMEMBERED)
+        self._certificates: BoundedCache[int, tuple[Certificate, str | None, str]] = BoundedCache(REMEMBERED)
+        self._sources: BoundedCache[bytes, str] = BoundedCache(REMEMBERED)
+        self._calm = _members(_circumstances((), None))
+
+    # Trick: whoever is refused once is so again and again, for the same reason; what is new in a line is a fifth of it.
+    # Benchmark: benchmarks/logline.py.
+    def line(self, entry: Entry) -> bytes:
+        """Return the line of a decision, without its end."""
+        judgement = entry.judgement
+        is_calm = not entry.switches and judgement.difference is None
+        return (
+            f'{{"time":"{_timestamp(entry.now)}","id":{quoted(entry.id)},{self._decision(entry)},'
+            f'"revocation":{quoted(judgement.revocation)},"cert":{self._certificate(entry)},"src":{self._source(entry)},'
+            f'"method":{_quoted(_text(entry.method))},"host":{_quoted(_text(entry.host))},"path":{_quoted(_path(entry))},'
+            f'"latency_us":{round(entry.latency * 1e6)},"detail":{quoted(entry.detail)},'
+            f"{self._calm if is_calm else _members(_circumstances(entry.switches, judgement.difference))}}}"
+        ).encode()
+
+    def _decision(self, entry: Entry) -> str:
+        decision = entry.judgement.decision
+        known = self._decisions.get(id(decision))
+        if known is None or known[1] != entry.revision:
+            known = decision, entry.revision, _members(_decision(decision, entry.revision))
+            self._decisions.put(id(decision), known)
+        return known[2]
+
+    def _certificate(self, entry: Entry) -> str:
+        certificate, issuer = entry.judgement.certificate, _issuer(entry)
+        if certificate is None:
+            return _written(_certificate(None, entry.sha256, issuer))
+        known = self._certificates.get(id(certificate))
+        if known is None or known[1] != issuer:
+            known = certificate, issuer, _written(_certificate(certificate, b"", issuer))
+            self._certificates.put(id(certificate), known)
+        return known[2]
+
+    def _source(self, entry: Entry) -> str:
+        source = entry.source
+        if isinstance(source, Missing):
+            return "null"
+        text = self._sources.get(source)
+        if text is None:
+            text = quoted(str(ipaddress.ip_address(source)))
+            self._sources.put(source, text)
+        return text

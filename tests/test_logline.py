@@ -1,0 +1,169 @@
+"""A line holds what the schema lists and nothing else, in ASCII, and is written the same in one go or out of parts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spoa.authorizer import Judgement, Standing
+from spoa.facts import ABSENT, UNAVAILABLE, Certificate, Missing, Request
+from spoa.logline import Entry, LineWriter, row_of
+from spoa.logsinks.sink import encode
+from spoa.policy.model import Decision, Tally
+
+NOW = 1_800_000_000.25
+
+
+class _Standing:
+    def __init__(self, certificate: Certificate) -> None:
+        self.certificate = certificate
+        self.issuer = "corp"
+
+
+def judgement(verdict: str = "deny", certificate: Certificate | None = None, **changes: Any) -> Judgement:
+    decision = Decision(
+        verdict=verdict, status=403, reason="no_rule_allows", rule="", identity="", route="", shadow="",
+        rules=("a", "b"), log_reason="no_rule_allows", log_rule="", tally=Tally(verdict, "no_rule_allows", "", ""),
+    )  # fmt: skip
+    made = Judgement(replace(decision, **changes))
+    if certificate is not None:
+        made.standing = _Standing(certificate)  # type: ignore[assignment] # all that the log looks at
+    return made
+
+
+def entry(path: str | Missing = "/x", request: Request | None = None, made: Judgement | None = None) -> Entry:
+    one = request or Request()
+    return Entry(NOW, 0.000123, one.id, one.source, one.method, one.host, path, made or judgement(), "0123456789ab")
+
+
+def certificate(**changes: Any) -> Certificate:
+    values: dict[str, Any] = dict.fromkeys(("dns_san", "uri_san", "email_san", "ip_san"), ())
+    values |= {"subject": {}, "eku": ABSENT, "policy_oids": ABSENT, "is_ca": False, "has_digital_signature": True}
+    values |= {"key_type": "EC", "key_bits": 256, "signature_hash": "sha256", "not_before": 0, "not_after": 86400}
+    values |= {"sha256": b"\x01" * 32, "sha1": b"\x02" * 20, "spki_sha256": b"\x03" * 32, "serial": 255}
+    return Certificate(**{**values, "issuer_text": "CN=CA", "subject_text": "CN=\u202ealice", **changes})
+
+
+def written(one: Entry) -> bytes:
+    return LineWriter().line(one)
+
+
+def test_the_path_of_options_with_an_asterisk_is_told_from_one_that_was_not_sent() -> None:
+    asked = [entry(raw, Request(method="OPTIONS")) for raw in (ABSENT, UNAVAILABLE)]
+    assert [json.loads(written(one))["path"] for one in asked] == ["*", None]
+
+
+def test_it_holds_what_the_contract_lists_in_that_order() -> None:
+    request = Request(source=bytes((10, 0, 0, 1)), method="GET", host="api", id="id-1")
+    line = json.loads(written(entry("/a", request, judgement(certificate=certificate()))))
+    assert line == {
+        "time": "2027-01-15T08:00:00.250000Z",
+        "id": "id-1",
+        "verdict": "deny",
+        "status": 403,
+        "reason": "no_rule_allows",
+        "rule": "",
+        "rules": ["a", "b"],
+        "identity": "",
+        "route": "",
+        "revision": "0123456789ab",
+        "shadow": "",
+        "revocation": "",
+        "cert": {
+            "sha256": "01" * 32,
+            "subject": "CN=\u202ealice",
+            "issuer": "CN=CA",
+            "serial": "ff",
+            "not_after": "1970-01-02T00:00:00Z",
+            "spki_sha256": "03" * 32,
+            "sha1": "02" * 20,
+            "issuer_name": "corp",
+        },
+        "src": "10.0.0.1",
+        "method": "GET",
+        "host": "api",
+        "path": "/a",
+        "latency_us": 123,
+        "detail": "",
+        "break_glass": [],
+        "candidate": None,
+        "schema": 1,
+        "masked": [],
+    }
+
+
+def test_what_is_not_known_is_null() -> None:
+    unknown = certificate(sha256=UNAVAILABLE, serial=UNAVAILABLE, not_after=1 << 60)
+    line = json.loads(written(entry(ABSENT, made=judgement(certificate=unknown))))
+    assert [line[key] for key in ("src", "method", "host", "path")] == [None] * 4
+    assert [line["cert"][key] for key in ("sha256", "serial", "not_after")] == [None] * 3
+    assert json.loads(written(entry()))["cert"] is None
+
+
+def test_whatever_a_client_sends_stays_on_its_line() -> None:
+    line = written(entry("/\x00\r\n\x1b[2J\x85\u2028\xff\udcff"))
+    assert line.isascii()
+    assert b"\n" not in line
+    assert not any(byte < 0x20 for byte in line)
+    assert json.loads(line)["path"] == "/\x00\r\n\x1b[2J\x85\u2028\xff\udcff"
+
+
+def test_shadow_mode_logs_the_rule_and_reason_that_would_have_denied() -> None:
+    made = judgement("allow", reason="ok", shadow="deny", log_reason="denied_by_rule", log_rule="r")
+    line = json.loads(written(entry(made=made)))
+    assert (line["verdict"], line["reason"], line["rule"], line["shadow"]) == (
+        "allow",
+        "denied_by_rule",
+        "r",
+        "deny",
+    )
+
+
+TEXTS = st.text(st.characters(codec=None), max_size=12)
+MAYBE: st.SearchStrategy[Any] = TEXTS | st.just(UNAVAILABLE)
+DECISIONS = [
+    judgement(verdict, identity=name, route=route, rules=rules).decision
+    for verdict in ("allow", "deny")
+    for name, route, rules in (("", "", ()), ('"\n\u2028', "be", ("a", "\\")), ("\udcff", "", ("x",)))
+]
+CERTIFICATES = [
+    None,
+    certificate(),
+    certificate(subject_text='"\x00\udc80', serial=-1),
+    certificate(sha256=UNAVAILABLE, sha1=UNAVAILABLE, spki_sha256=UNAVAILABLE, serial=UNAVAILABLE, not_after=1 << 60),
+]
+WRITER = LineWriter()
+
+
+@st.composite
+def entries(draw: st.DrawFn) -> Entry:
+    made = Judgement(draw(st.sampled_from(DECISIONS)))
+    chosen = draw(st.sampled_from(CERTIFICATES))
+    if chosen is not None:
+        made.standing = Standing(chosen, draw(st.sampled_from(["corp", "", None])), None)
+    made.revocation = draw(st.sampled_from(["", "good", "not_checked"]))
+    made.difference = draw(st.none() | st.tuples(TEXTS, TEXTS, TEXTS, TEXTS, TEXTS))
+    return Entry(
+        now=draw(st.floats(0, 4e9)),
+        latency=draw(st.floats(0, 100)),
+        id=draw(TEXTS),
+        source=draw(st.binary(min_size=4, max_size=4) | st.binary(min_size=16, max_size=16) | st.just(UNAVAILABLE)),
+        method=draw(MAYBE | st.just("OPTIONS")),
+        host=draw(MAYBE),
+        path=draw(MAYBE | st.just(ABSENT)),
+        judgement=made,
+        revision=draw(st.sampled_from(["0123456789ab", "ba9876543210"])),
+        sha256=draw(st.sampled_from([b"", b"\x05" * 32])),
+        detail=draw(TEXTS),
+        switches=draw(st.sampled_from([(), ("incident",), ("a", "b")])),
+    )
+
+
+@given(entries())
+def test_a_line_out_of_remembered_parts_is_what_its_row_says(one: Entry) -> None:
+    """One writer for all examples, so that parts of earlier lines are in use."""
+    assert WRITER.line(one) == encode(row_of(one))
