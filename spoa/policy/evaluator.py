@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from spoa.policy.conditions import COLUMNS
-from spoa.policy.model import Decision, Effect, Reason, Tally
-from spoa.policy.table import RuleTable, bit_set, conjunctions_of
+from spoa.policy.model import Decision, Effect, Reason, Tally, Who
+from spoa.policy.table import RuleTable, Whos, bit_set, conjunctions_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,6 +51,9 @@ class Evaluator:
         self.arguments = frozenset(name for key in table.columns for name in COLUMNS[key].argument) | frozenset(
             f"{kind}.{name}" for name in table.headers for kind in ("hdr", "hdrcnt")
         )
+        self._named = Whos(0)
+        for number, identity in enumerate(model.identities):
+            self._named.add(Who((identity,)), 1 << number, generous=False)
         self._count = len(model.rules)
         self._allows = self._mask(lambda rule: rule.effect is Effect.ALLOW)
         self._restricts = self._mask(lambda rule: rule.effect is not Effect.ALLOW)
@@ -71,8 +74,8 @@ class Evaluator:
 
     def identity(self, bearer: Bearer) -> str:
         """Return the first named identity that holds strictly, or an empty text."""
-        found = (one.name for one in self.model.identities if one.holds(bearer, generous=False))
-        return next(found, "")
+        holding = self._named.answer(bearer)
+        return self.model.identities[_lowest(holding)].name if holding else ""
 
     def decide(self, who: int, request: RequestValues, identity: str, switches: frozenset[str]) -> Decision:
         """Return the decision of the rules.

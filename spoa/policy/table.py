@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     )
     from spoa.policy.path import CanonicalPath
 
-__all__ = ["RuleTable", "bit_set", "conjunctions_of"]
+__all__ = ["RuleTable", "Whos", "bit_set", "conjunctions_of"]
 
 #: Answers remembered for each column and half of its cache.
 REMEMBERED: Final = 4096
@@ -88,7 +88,7 @@ class RuleTable:
         self.columns: tuple[str, ...] = tuple(key for key in COLUMNS if key in keys)
         self.headers = tuple(sorted(set(_header_names(model))))
         self._everything = everything
-        self._whos = _Whos(everything)
+        self._whos = Whos(everything)
         self._columns = {key: _COLUMN_KINDS.get(key, _Column)(everything) for key in self.columns}
 
     def fill(self) -> Iterator[None]:
@@ -163,8 +163,12 @@ def _header_names(model: PolicyModel) -> Iterable[str]:
                     yield from (one.attribute for one in getattr(pattern, "matchers", ()))
 
 
-class _Whos:
-    """The answer of the bearer: each different `who` that could hold is asked once under each polarity that uses it."""
+class Whos:
+    """The answer of the bearer: each different `who` that could hold is asked once under each polarity that uses it.
+
+    Args:
+        everything: the bits of all that will be entered.
+    """
 
     def __init__(self, everything: int) -> None:
         self._free = everything
@@ -175,6 +179,7 @@ class _Whos:
         self._pivots: Pivots[int] = Pivots()
 
     def add(self, who: Who, bit: int, *, generous: bool) -> None:
+        """Enter a `who` under a bit; whatever has none holds for everybody."""
         self._free &= ~bit
         key = (tuple(map(_identity_key, who.identities)), who.any_certificate, who.anonymous, generous)
         number = self._groups.get(key)
@@ -197,6 +202,7 @@ class _Whos:
             self._pivots.add(pivot, number, generous=generous)
 
     def answer(self, bearer: Bearer) -> int:
+        """Return the bits of whatever holds for *bearer*."""
         found = self._free
         numbers = set(self._asked)
         for attribute in self._pivots.attributes:
@@ -208,6 +214,7 @@ class _Whos:
         return found
 
     def answer_at_best(self, bearer: Bearer) -> int:
+        """Return the bits of whatever would hold if the unavailable were as the client would like it to be."""
         found = self._free
         for (who, generous), bits in zip(self._whos, self._bits, strict=True):
             if _could_be(who, bearer, generous=generous):
