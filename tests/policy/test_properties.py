@@ -136,3 +136,16 @@ def test_adding_a_deny_or_a_require_never_turns_a_deny_into_an_allow(
 @pytest.mark.parametrize("key", [*IDENTITY_CONDITIONS, *COLUMNS])
 def test_the_vocabulary_has_every_key(key: str) -> None:
     assert PATTERNS[key]
+
+
+@FEW
+@given(documents(), st.lists(HOLDERS, min_size=4, max_size=8), TIMES)
+def test_the_identity_that_is_looked_up_is_the_first_one_that_holds(
+    document: dict[str, Any], holders: list[Subject | None], now: int
+) -> None:
+    policy = policy_of(document)
+    for subject in holders:
+        bearer = Bearer(is_anonymous=True) if subject is None else policy.bearer(subject, now)
+        holding = [one.name for one in policy.model.identities if one.holds(bearer, generous=False)]
+        event(f"{len(holding)} of {len(policy.model.identities)}")
+        assert policy.evaluator.identity(bearer) == next(iter(holding), "")
