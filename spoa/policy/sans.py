@@ -61,6 +61,9 @@ class UriPattern:
 
     def matches(self, value: str, *, generous: bool) -> bool:
         """Tell whether the certificate's URI *value* matches; one that isn't canonical never matches strictly."""
+        return self._holds(value, generous=generous) or (generous and self._holds(fold_text(value), generous=True))
+
+    def _holds(self, value: str, *, generous: bool) -> bool:
         found = _URI.fullmatch(value)
         if found is None or (not generous and (found[4] or found[5])):
             return False

@@ -19,6 +19,9 @@ DNS = [
     ("api.example.com", "API.example.com", True, True),  # RFC 4343: ASCII case
     ("API.example.com", "api.example.com", True, True),
     ("api.example.com", "api.example.com.", False, True),
+    ("api.example.com", "api.example.com ", False, True),  # blanks don't help out of a restriction
+    ("api.example.com", " api.example.com.", False, True),
+    ("*.example.com", "api.example.com ", False, True),
     ("*.example.com", "api.example.com", True, True),
     ("*.example.com", "a.b.example.com", False, False),
     ("*.example.com", "example.com", False, False),
@@ -60,6 +63,10 @@ URIS = [
     ("spiffe://prod.example/a", "spiffe://prod.example/x/../a", False, True),
     ("spiffe://prod.example/a", "spiffe://prod.example//a", False, True),
     ("spiffe://prod.example/a", "spiffe://prod.example/%2F", False, True),  # can't be read: a restriction holds
+    ("spiffe://prod.example/a", " spiffe://prod.example/a", False, True),
+    ("spiffe://prod.example/a", "spiffe://prod.example/a ", False, True),
+    ("spiffe://prod.example/a", "\uff53piffe://prod.example/a", False, True),
+    ("spiffe://prod.example/a", "spiffe://prod.example/a\uff0fb", False, True),  # can't be read as it stands
     ("spiffe://prod.example", "spiffe://prod.example", True, True),
     ("spiffe://prod.example", "spiffe://prod.example/", False, True),
     ("spiffe://prod.example", "spiffe://prod.example/a", False, False),
