@@ -79,7 +79,8 @@ class BlockList:
         self.digest = hashlib.sha256(text).hexdigest() if text else ""
         self._until: dict[Target, int] = {}
         for block in self.blocks:
-            self._until[block.target] = max(block.expires, self._until.get(block.target, 0))
+            for target in (block.target, _unknown(block.target)):
+                self._until[target] = max(block.expires, self._until.get(target, 0))
 
     @classmethod
     def from_text(cls, text: bytes, file: str = FILE) -> BlockList:
@@ -105,15 +106,28 @@ class BlockList:
     def naming(self, certificate: Certificate, issuer: str, now: int) -> tuple[Block, ...]:
         """Return the blocks in force that name *certificate*, for explanations."""
         targets = _targets(certificate, issuer)
-        return tuple(block for block in self.blocks if block.target in targets and now < block.expires)
+        return tuple(
+            block
+            for block in self.blocks
+            if now < block.expires and not targets.isdisjoint({block.target, _unknown(block.target)})
+        )
 
 
-def _targets(certificate: Certificate, issuer: str) -> tuple[Target, ...]:
-    return (
-        ("sha256", certificate.sha256 if isinstance(certificate.sha256, bytes) else b""),
-        ("spki", certificate.spki_sha256 if isinstance(certificate.spki_sha256, bytes) else b""),
-        ("serial", (issuer, certificate.serial) if isinstance(certificate.serial, int) else b""),
+def _targets(certificate: Certificate, issuer: str) -> frozenset[Target]:
+    """Return what a block that names the certificate has as its target; what isn't known of it may be anything."""
+    return frozenset(
+        {
+            ("sha256", certificate.sha256 if isinstance(certificate.sha256, bytes) else b""),
+            ("spki", certificate.spki_sha256 if isinstance(certificate.spki_sha256, bytes) else b""),
+            ("serial", (issuer, certificate.serial) if isinstance(certificate.serial, int) else issuer.encode()),
+        }
     )
+
+
+def _unknown(target: Target) -> Target:
+    """Return the target of certificates of which is unknown what this one names them by."""
+    kind, value = target
+    return kind, value[0].encode() if isinstance(value, tuple) else b""
 
 
 def _block(value: Mapping[str, object]) -> Block:

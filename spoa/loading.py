@@ -19,7 +19,7 @@ from spoa.allowlist import Listing, expiry_warnings, parse_plain, parse_rich
 from spoa.authorizer import Policy
 from spoa.crl_builder import build
 from spoa.evidence_store import manifest_from_rows, open_crls, sources_of
-from spoa.exceptions import PolicyError
+from spoa.exceptions import PolicyError, Problem
 from spoa.issuers import Issuers
 from spoa.listindex import ListIndex, write_index
 from spoa.listtext import rows_of
@@ -33,9 +33,9 @@ from spoa.rehearsal import rehearse
 from spoa.revocation.evidence import read_certificates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from spoa.exceptions import Problem
+    from spoa.allowlist import Row
     from spoa.policy.document import Node
     from spoa.policy.model import Issuer, ListSource, PolicyModel
 
@@ -244,7 +244,7 @@ def _load(reader: _Reader, report: Report, now: float) -> Loaded | None:
     if model is None:
         return None
     model = _with_pinned(model, reader, report)
-    listings = {source.name: _listing(source, reader, report, now) for source in model.lists}
+    listings = {source.name: _listing(source, model, reader, report, now) for source in model.lists}
     issuers = _issuers(model, reader, report)
     documents.files = reader.files
     documents.contents = reader.contents
@@ -253,7 +253,7 @@ def _load(reader: _Reader, report: Report, now: float) -> Loaded | None:
     return Loaded(model, issuers, listings, documents, reader.revision)
 
 
-def _listing(source: ListSource, reader: _Reader, report: Report, now: float) -> Listing:
+def _listing(source: ListSource, model: PolicyModel, reader: _Reader, report: Report, now: float) -> Listing:
     text = reader.read(source.file)
     if text is None:
         return Listing()
@@ -261,8 +261,10 @@ def _listing(source: ListSource, reader: _Reader, report: Report, now: float) ->
         document = read_list_document(text, source.file, report)
         if document is None:
             return Listing()
+        rows = rows_of(document)
+        report.add(*_strangers(rows, source.file, [issuer.name for issuer in model.issuers]))
         listing, problems = parse_rich(
-            rows_of(document),
+            rows,
             source.file,
             is_permanent=document.is_permanent,
             accept_sha1_until=source.accept_sha1_until,
@@ -271,6 +273,15 @@ def _listing(source: ListSource, reader: _Reader, report: Report, now: float) ->
         listing, problems = parse_plain(text, source.file, accept_sha1_until=source.accept_sha1_until)
     report.add(*problems, *expiry_warnings(listing, source.file, int(now)))
     return listing
+
+
+def _strangers(rows: Sequence[Row], file: str, issuers: Sequence[str]) -> Iterator[Problem]:
+    """Yield a problem for each entry of an issuer that the policy doesn't know: it would stand for nobody."""
+    for row in rows:
+        issuer = str(row.values.get("issuer", ""))
+        if "issuer" in row.values and issuer not in issuers:
+            message = f"there is no issuer {quoted(issuer)}{suggestion(issuer, issuers)}"
+            yield Problem(file, *row.places["issuer"], f"{row.path}.issuer", message, "unknown-name")
 
 
 def _with_pinned(model: PolicyModel, reader: _Reader, report: Report) -> PolicyModel:

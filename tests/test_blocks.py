@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import pytest
 
-from spoa.blocks import Block, BlockList, read_target
+from spoa.blocks import Block, BlockList, Target, read_target
 from spoa.exceptions import PolicyError
+from spoa.facts import UNAVAILABLE
 from spoa.identity import identity_from_der
 from spoa.listindex import NEVER
 from tests.pki import CA
@@ -70,6 +72,25 @@ def test_a_certificate_is_blocked_by_each_kind_of_target(kind: str) -> None:
 def test_a_serial_number_of_another_issuer_blocks_nothing() -> None:
     blocks = BlockList([Block(read_target(f"partners/{CERTIFICATE.serial:x}"))])
     assert blocks.blocks_certificate(CERTIFICATE, "corp", 1) == (False, NEVER)
+
+
+@pytest.mark.parametrize(
+    ("target", "unknown", "is_blocked"),
+    [
+        (("sha256", b"\xab" * 32), {"sha256": UNAVAILABLE}, True),
+        (("sha256", b"\xab" * 32), {"spki_sha256": UNAVAILABLE, "serial": UNAVAILABLE}, False),
+        (("spki", b"\xab" * 32), {"spki_sha256": UNAVAILABLE}, True),
+        (("serial", ("corp", 5)), {"serial": UNAVAILABLE}, True),
+        (("serial", ("partners", 5)), {"serial": UNAVAILABLE}, False),
+    ],
+)
+def test_a_certificate_of_which_is_unknown_what_a_block_names_is_blocked(
+    target: Target, unknown: dict[str, Any], is_blocked: bool
+) -> None:
+    blocks, given = BlockList([Block(target, expires=NOW + 5)]), certificate("alice", **unknown)
+    assert blocks.blocks_certificate(given, "corp", NOW) == (is_blocked, NOW + 5 if is_blocked else NEVER)
+    assert bool(blocks.naming(given, "corp", NOW)) is is_blocked
+    assert blocks.blocks_certificate(given, "corp", NOW + 5) == (False, NEVER)
 
 
 def test_a_block_ends_at_the_second_of_its_expiry() -> None:

@@ -155,6 +155,16 @@ def test_a_bad_file_is_a_problem_at_that_file(directory: Path, name: str, conten
         load_policy(directory, now=NOW)
 
 
+def test_an_entry_of_an_issuer_that_there_is_not_is_a_problem(directory: Path) -> None:
+    entry = '{issuer: %s, serial: "01", owner: ops, expires: 2030-01-01T00:00:00Z}'
+    text = "apiVersion: authz/v1\nkind: list\nentries:\n- " + entry
+    (directory / "lists" / "rich.yaml").write_text(text % "corp")
+    assert not [code for file, code in problems(directory) if file == "lists/rich.yaml"]
+    (directory / "lists" / "rich.yaml").write_text(text % "crop")
+    with pytest.raises(PolicyError, match=r'lists/rich.yaml:4:12 .*no issuer "crop"; did you mean "corp"\?'):
+        load_policy(directory, now=NOW)
+
+
 @pytest.mark.parametrize("name", ["lists/plain.txt", "lists/rich.yaml", "trust/corp.pem"])
 def test_a_missing_file_is_a_problem_and_no_empty_list(directory: Path, name: str) -> None:
     (directory / name).unlink()

@@ -16,7 +16,7 @@ from spoa.policy.conditions import READ_METHODS, WRITE_METHODS, MethodPattern, T
 from spoa.policy.hosts import HostPattern
 from spoa.policy.languages import ANY, Language, Letter, Reader, words
 from spoa.policy.path import PathPattern
-from spoa.policy.sans import AddressPattern, EmailPattern, UriPattern
+from spoa.policy.sans import AddressPattern, AddressSan, EmailPattern, UriPattern, mapped_address
 from spoa.policy.text import TextPattern
 
 if TYPE_CHECKING:
@@ -320,14 +320,17 @@ _SOMEWHERE: Final = (bytes((203, 0, 113, 77)), bytes((32, 1, 13, 184)) + bytes(1
 
 
 def address_classes(patterns: Iterable[Pattern]) -> Classes:
-    """Return packed addresses, one on each side of every edge of a network."""
+    """Return packed addresses, one on each side of every edge of a network; of certificates mapped ones, too."""
     values = list(_SOMEWHERE)
     for pattern in patterns:
         if isinstance(pattern, AddressPattern):
             host_bits = pattern.width * 8 - pattern.bits
             first = pattern.network << host_bits
             edges = (first, first + (1 << host_bits), first - 1)
-            values += [edge.to_bytes(pattern.width) for edge in edges if 0 <= edge < 1 << (pattern.width * 8)]
+            packed = [edge.to_bytes(pattern.width) for edge in edges if 0 <= edge < 1 << (pattern.width * 8)]
+            values += packed
+            if isinstance(pattern, AddressSan) and pattern.width == len(_SOMEWHERE[0]):
+                values += map(mapped_address, packed)
     return Classes(_unique(values))
 
 

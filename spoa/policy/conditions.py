@@ -15,7 +15,7 @@ from spoa.policy import oids
 from spoa.policy.automaton import Regex
 from spoa.policy.hosts import HostPattern
 from spoa.policy.path import ASTERISK, CanonicalPath, PathPattern
-from spoa.policy.sans import AddressPattern, DnsPattern, EmailPattern, UriPattern
+from spoa.policy.sans import AddressPattern, AddressSan, DnsPattern, EmailPattern, UriPattern
 from spoa.policy.text import TextPattern, fold_text, strict_text
 
 if TYPE_CHECKING:
@@ -283,7 +283,7 @@ IDENTITY_CONDITIONS: Final[Mapping[str, IdentityCondition]] = {
     "dns_san": IdentityCondition(DnsPattern, "dns_san", TextRegex, "DNS name; `*.` is exactly one label."),
     "uri_san": IdentityCondition(UriPattern, "uri_san", TextRegex, "URI; globs in its path only."),
     "email_san": IdentityCondition(EmailPattern, "email_san", TextRegex, "Mailbox; the domain ignores case."),
-    "ip_san": IdentityCondition(AddressPattern, "ip_san", None, "IP address or network."),
+    "ip_san": IdentityCondition(AddressSan, "ip_san", None, "IP address or network."),
     "fingerprint": IdentityCondition(digest_pattern, "sha256", None, "SHA-256 of the certificate, 64 hex digits."),
     "spki": IdentityCondition(digest_pattern, "spki_sha256", None, "SHA-256 of the public key, 64 hex digits."),
     "serial": IdentityCondition(serial_pattern, "serial", None, "Serial number in hex; only with an issuer."),

@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from spoa.policy.text import fold
+from spoa.policy.text import fold_text
 
 __all__ = ["HostPattern", "normal_host", "normal_sni"]
 
@@ -67,7 +67,7 @@ class HostPattern:
 
     def matches(self, value: str, *, generous: bool) -> bool:
         """Tell whether *value*, a normal host, matches; generous folds what ASCII lower case leaves apart."""
-        value = fold(value).removesuffix(".") if generous else value
+        value = fold_text(value).removesuffix(".") if generous else value
         if not self.suffix:
             return value == self.name
         label = value.removesuffix(self.suffix)

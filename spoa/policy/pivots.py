@@ -12,7 +12,7 @@ from spoa.facts import ABSENT, UNAVAILABLE
 from spoa.policy.conditions import Exact
 from spoa.policy.hosts import HostPattern
 from spoa.policy.sans import AddressPattern, packed_address
-from spoa.policy.text import TextPattern, fold, fold_text, strict_text
+from spoa.policy.text import TextPattern, fold_text, strict_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
@@ -51,7 +51,7 @@ def value_keys(value: object, *, generous: bool, kinds: Kinds = _ALL_KINDS) -> I
         if "text" in kinds:
             yield "text", fold_text(value) if generous else strict_text(value)
         if "host" in kinds or "below" in kinds:
-            host = fold(value).removesuffix(".") if generous else value.lower() if value.isascii() else value
+            host = fold_text(value).removesuffix(".") if generous else value.lower() if value.isascii() else value
             yield "host", host
             yield "below", host[host.find(".") :] if "." in host else ""
     elif "network" in kinds and isinstance(value, bytes):

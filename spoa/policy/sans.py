@@ -14,7 +14,15 @@ from spoa.policy.hosts import HostPattern
 from spoa.policy.path import PathPattern, canonical_path
 from spoa.policy.text import TextPattern, fold, fold_text
 
-__all__ = ["AddressPattern", "DnsPattern", "EmailPattern", "UriPattern", "packed_address"]
+__all__ = [
+    "AddressPattern",
+    "AddressSan",
+    "DnsPattern",
+    "EmailPattern",
+    "UriPattern",
+    "mapped_address",
+    "packed_address",
+]
 
 _URI: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?://([^/?#]*))?([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
 #: No zone and no mask written out: what those mean isn't the same to everybody.
@@ -61,6 +69,9 @@ class UriPattern:
 
     def matches(self, value: str, *, generous: bool) -> bool:
         """Tell whether the certificate's URI *value* matches; one that isn't canonical never matches strictly."""
+        return self._holds(value, generous=generous) or (generous and self._holds(fold_text(value), generous=True))
+
+    def _holds(self, value: str, *, generous: bool) -> bool:
         found = _URI.fullmatch(value)
         if found is None or (not generous and (found[4] or found[5])):
             return False
@@ -148,6 +159,25 @@ class AddressPattern:
 
     def __str__(self) -> str:
         return self.source
+
+
+class AddressSan(AddressPattern):
+    """An IP address or network in a certificate; only restrictions see the IPv4 address in an IPv4-mapped one.
+
+    Raises:
+        ValueError: as for any address.
+    """
+
+    __slots__ = ()
+
+    def matches(self, value: bytes, *, generous: bool) -> bool:
+        """Tell whether the certificate's packed address *value* lies within."""
+        return (generous or packed_address(value) is value) and super().matches(value, generous=generous)
+
+
+def mapped_address(value: bytes) -> bytes:
+    """Return a packed IPv4 address as IPv4-mapped IPv6."""
+    return _MAPPED + value
 
 
 def packed_address(value: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +22,7 @@ from spoa.policy.classes import (
 from spoa.policy.conditions import MethodPattern, PathRegex, SniPattern, TextRegex
 from spoa.policy.hosts import HostPattern, normal_host
 from spoa.policy.path import PathPattern, canonical_path
-from spoa.policy.sans import AddressPattern, DnsPattern, EmailPattern, UriPattern
+from spoa.policy.sans import AddressPattern, AddressSan, DnsPattern, EmailPattern, UriPattern
 from spoa.policy.text import TextPattern, has_unsafe_characters
 
 if TYPE_CHECKING:
@@ -201,6 +202,12 @@ NETWORKS = [AddressPattern(one) for one in ("10.0.0.0/8", "10.128.0.0/9", "10.0.
 )
 def test_addresses(packed: bytes) -> None:
     assert not lacks(once(address_classes, NETWORKS), NETWORKS, packed)
+
+
+def test_a_mapped_address_is_a_class_of_its_own_in_certificates() -> None:
+    mapped = ipaddress.ip_address("::ffff:10.0.0.1").packed
+    assert mapped in address_classes([AddressSan("10.0.0.1")]).values
+    assert mapped not in address_classes([AddressPattern("10.0.0.1")]).values
 
 
 METHODS = [MethodPattern(one) for one in ("GET", "get", "read", "write", "PURGE", "a", "A")]

@@ -103,7 +103,13 @@ def test_a_star_is_exactly_one_label(pattern: str, host: str, expected: bool, ge
 
 def test_only_generous_matching_folds_what_a_client_sent() -> None:
     pattern = HostPattern("api.example.com")
-    for value in ("API.example.com", "api.example.com.", "\uff41pi.example.com"):
+    for value in (
+        "API.example.com",
+        "api.example.com.",
+        "\uff41pi.example.com",
+        " api.example.com",
+        "api.example.com. ",
+    ):
         assert not pattern.matches(value, generous=False)
         assert pattern.matches(value, generous=True)
 

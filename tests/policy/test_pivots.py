@@ -25,7 +25,7 @@ texts = st.text(st.sampled_from("aAbß É\u0301\u2126.-"), min_size=1, max_size=
 addresses = st.ip_addresses().map(lambda address: address.packed) | st.sampled_from(
     [ipaddress.ip_address("::ffff:10.1.2.3").packed, ipaddress.ip_address("10.1.2.3").packed]
 )
-hosts = st.sampled_from(["a.example", "b.a.example", "example", "*.example", "A.Example", "a.example."])
+hosts = st.sampled_from(["a.example", "b.a.example", "example", "*.example", "A.Example", "a.example.", " a.example. "])
 
 
 def is_found(pattern: Pattern, value: object, *, generous: bool) -> bool:

@@ -7,7 +7,7 @@ import ipaddress
 import pytest
 
 from spoa.policy.model import Matcher, Pattern
-from spoa.policy.sans import AddressPattern, DnsPattern, EmailPattern, UriPattern, packed_address
+from spoa.policy.sans import AddressPattern, AddressSan, DnsPattern, EmailPattern, UriPattern, packed_address
 
 
 def holds(pattern: Pattern, value: object, *, generous: bool) -> bool:
@@ -19,6 +19,9 @@ DNS = [
     ("api.example.com", "API.example.com", True, True),  # RFC 4343: ASCII case
     ("API.example.com", "api.example.com", True, True),
     ("api.example.com", "api.example.com.", False, True),
+    ("api.example.com", "api.example.com ", False, True),  # blanks don't help out of a restriction
+    ("api.example.com", " api.example.com.", False, True),
+    ("*.example.com", "api.example.com ", False, True),
     ("*.example.com", "api.example.com", True, True),
     ("*.example.com", "a.b.example.com", False, False),
     ("*.example.com", "example.com", False, False),
@@ -60,6 +63,10 @@ URIS = [
     ("spiffe://prod.example/a", "spiffe://prod.example/x/../a", False, True),
     ("spiffe://prod.example/a", "spiffe://prod.example//a", False, True),
     ("spiffe://prod.example/a", "spiffe://prod.example/%2F", False, True),  # can't be read: a restriction holds
+    ("spiffe://prod.example/a", " spiffe://prod.example/a", False, True),
+    ("spiffe://prod.example/a", "spiffe://prod.example/a ", False, True),
+    ("spiffe://prod.example/a", "\uff53piffe://prod.example/a", False, True),
+    ("spiffe://prod.example/a", "spiffe://prod.example/a\uff0fb", False, True),  # can't be read as it stands
     ("spiffe://prod.example", "spiffe://prod.example", True, True),
     ("spiffe://prod.example", "spiffe://prod.example/", False, True),
     ("spiffe://prod.example", "spiffe://prod.example/a", False, False),
@@ -159,6 +166,24 @@ def test_addresses_are_compared_binary_and_mapped_ones_are_ipv4(
     pattern: str, value: str, expected: bool, generous: bool
 ) -> None:
     assert AddressPattern(pattern).matches(packed(value), generous=generous) is expected
+
+
+SANS = [
+    ("10.0.0.0/8", "10.1.1.1", True, True),
+    ("10.0.0.0/8", "::ffff:10.1.1.1", False, True),
+    ("::ffff:10.0.0.1", "::ffff:10.0.0.1", False, True),
+    ("2001:db8::/32", "2001:db8::1", True, True),
+    ("10.0.0.0/8", "11.0.0.1", False, False),
+    ("10.0.0.0/8", "::ffff:11.0.0.1", False, False),
+]
+
+
+@pytest.mark.parametrize(("pattern", "value", "strict", "generous"), SANS)
+def test_a_mapped_address_in_a_certificate_grants_nothing_and_is_restricted_as_ipv4(
+    pattern: str, value: str, strict: bool, generous: bool
+) -> None:
+    assert holds(AddressSan(pattern), packed(value), generous=False) is strict
+    assert holds(AddressSan(pattern), packed(value), generous=True) is generous
 
 
 @pytest.mark.parametrize("value", [b"", b"123", bytes(5), bytes(17)])
