@@ -142,7 +142,12 @@ class Crew:
 
     @property
     def content(self) -> dict[str, Any]:
-        """What the workers judge by: the bundle, what is imposed, and the evidence."""
+        """What the workers judge by: the bundle, the blocks and openings that are imposed, and the evidence."""
+        judged_by = {verb: text for verb, text in self._imposed.items() if verb != "secure"}
+        return {**self._content, "imposed": judged_by}
+
+    @property
+    def _content(self) -> dict[str, Any]:
         return {"bundle": str(self._bundle), "imposed": self._imposed, "evidence": self._evidence}
 
     async def start(self, patience: float) -> None:
@@ -199,7 +204,7 @@ class Crew:
             self._candidate = str(bundle)
 
     async def impose(self, verb: str, text: str) -> None:
-        """Put a text that was read before, blocks or openings, in force in every worker, also those to come.
+        """Put a text that was read before (blocks, openings, credentials) in force in every worker, also those to come.
 
         Doesn't wait for a swap that is under way, nor for a worker that hangs: that one is replaced.
         """
@@ -283,7 +288,7 @@ class Crew:
         """Let a new worker serve what is active now."""
         try:
             async with self._swapping:
-                await worker.link.ask("prepare", _PREPARE_TIMEOUT, **self.content)
+                await worker.link.ask("prepare", _PREPARE_TIMEOUT, **self._content)
                 await worker.link.ask("activate", _ACTIVATE_TIMEOUT)
                 worker.is_serving = True
                 if self._candidate:
