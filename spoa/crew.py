@@ -20,6 +20,7 @@ import structlog
 from spoa.control import Channel, Link, WorkerError
 from spoa.jobs import child_environment
 from spoa.metrics import Totals, samples_from_json
+from spoa.starvation import Waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,7 +40,7 @@ _DRAIN_TIMEOUT: Final = 8.5
 _EXIT_TIMEOUT: Final = 1.0
 _ROUND: Final = 1.0  # seconds between two rounds of reports
 _PATIENCE: Final = 2.0  # seconds that a worker has for its report
-_MISSED_ROUNDS: Final = 2  # rounds without an answer after which a worker is taken for hung
+_HUNG: Final = 3.6  # seconds of its own after which a worker that does not answer is taken for hung
 _IMPOSE_TIMEOUT: Final = 1.0  # seconds after which a worker that has not taken blocks or openings is replaced
 _QUICK_DEATH: Final = 10.0  # seconds of life below which a successor waits before it starts
 _MAX_DELAY: Final = 2.0  # seconds that it waits at most
@@ -56,6 +57,8 @@ class _Worker:
         self.began = time.time()
         self.is_serving = False
         self.missed = 0
+        self.silent = 0.0
+        self.waits = Waits(process.pid)
         self.policy: dict[str, Any] = {}
         self.connections = 0
 
@@ -304,12 +307,28 @@ class Crew:
         """Keep the numbers fresh, so that a death loses few of them, and replace a worker that hangs."""
         while True:
             await asyncio.sleep(_ROUND)
-            silent = await self._collect(_PATIENCE)
             for worker in self._workers:
-                worker.missed = worker.missed + 1 if worker in silent and worker.is_serving else 0
-                if worker.missed >= _MISSED_ROUNDS:
-                    _log.error("a worker hangs and is replaced", worker=worker.pid)
-                    worker.kill()
+                worker.waits.since_last()
+            began = time.monotonic()
+            silent = await self._collect(_PATIENCE)
+            late = time.monotonic() - began - _PATIENCE
+            for worker in self._workers:
+                self._judge_silence(worker, late, is_silent=worker in silent and worker.is_serving)
+
+    def _judge_silence(self, worker: _Worker, late: float, *, is_silent: bool) -> None:
+        """Replace a worker that has had the time to answer, and has not.
+
+        On a machine that does much else a worker may be kept from running for seconds, and so may the supervisor, whose
+        patience then ends late: neither is the worker's fault, nor would another one in its place answer sooner.
+        """
+        if not is_silent:
+            worker.missed, worker.silent = 0, 0.0
+            return
+        worker.missed += 1
+        worker.silent += max(0.0, _PATIENCE - max(worker.waits.since_last(), late))
+        if worker.silent >= _HUNG:
+            _log.error("a worker hangs and is replaced", worker=worker.pid)
+            worker.kill()
 
     async def _collect(self, patience: float) -> set[_Worker]:
         silent = set()

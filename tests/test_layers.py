@@ -38,7 +38,7 @@ LAYERS: Mapping[int, str] = {
         "control credentials credentials_keeper crew crl_builder crl_fetcher decision_log diagnostics download "
         "enquiries evidence_keeper evidence_store expiries fetch followed gate glass history jobs listeners "
         "liststore loading logline logsinks. lookup metrics monitoring. ocsp_keeper ocsp_records ocsp_store peer "
-        "pki_directory promotion reenactment reload revisions selfprobe state statefile supervisor tracing "
+        "pki_directory promotion reenactment reload revisions selfprobe starvation state statefile supervisor tracing "
         "watcher worker"
     ),
     5: "settings optiontexts cli. explainer __main__",
@@ -99,7 +99,7 @@ ARROWS: Mapping[str, str] = {
     "bundle": "evidence_store loading ocsp_store",
     "candidate": "metrics promotion reload state watcher",
     "credentials_keeper": "credentials metrics",
-    "crew": "control jobs metrics worker",
+    "crew": "control jobs metrics starvation worker",
     "crl_builder": "download evidence_store state",
     "crl_fetcher": "download evidence_store fetch metrics",
     "download": "state",
