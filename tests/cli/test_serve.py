@@ -155,9 +155,7 @@ class TestReload:
         with running_agent(tmp_path, "--workers", "2") as agent, agent.connect() as haproxy:
             for text, verdict in ((SHUT, "deny"), (OPEN, "allow"), (SHUT, "deny")):
                 agent.write_policy(text)
-                deadline = time.monotonic() + 5
-                while haproxy.ask()["verdict"] != verdict:
-                    assert time.monotonic() < deadline
+                until(lambda verdict=verdict: haproxy.ask()["verdict"] == verdict)  # type: ignore[misc] # its default is bound
             assert agent.metric('reload_total{result="activated"}') == 4
             assert agent.metric("internal_errors_total") == 0
 
