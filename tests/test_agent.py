@@ -107,17 +107,20 @@ def test_no_more_connections_than_allowed_are_accepted(loops: Loops) -> None:
             haproxy.socket.close()
 
 
+@pytest.mark.parametrize("is_secret", [False, True], ids=["plain", "TLS"])
 def test_a_peer_that_takes_no_answers_is_not_read_any_more_and_then_dropped(
-    loops: Loops, monkeypatch: pytest.MonkeyPatch
+    loops: Loops, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, is_secret: bool
 ) -> None:
     monkeypatch.setattr(spoa.agent, "_MAX_STALL", 0.3)
     # Small, so that the kernel keeps no megabytes of answers that nobody takes, of which the agent knows nothing.
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
-    limits = Limits(hello_timeout=1)
+    limits = Limits(hello_timeout=1 if not is_secret else 60)
+    secrecy, gate = Secrecy.made(tmp_path / "tls"), Gate(is_secret=is_secret)
+    gate.secure(Credentials.from_files(secrecy.folder / "agent.pem", None, secrecy.folder / "ca.pem").context())
     with (
-        serving(policy_of(), limits, loop_factory=loops, listener=listener) as here,
-        here.connect() as haproxy,
+        serving(policy_of(), limits, loop_factory=loops, listener=listener, gate=gate) as here,
+        over_tls(here, secrecy.client()) if is_secret else here.connect() as haproxy,
     ):
         haproxy.socket.settimeout(0.2)
         frames = b"".join(haproxy.notify(authorize()) for _ in range(1000))
@@ -125,7 +128,7 @@ def test_a_peer_that_takes_no_answers_is_not_read_any_more_and_then_dropped(
 
         def is_dropped() -> bool:
             """Send on, as long as anything is taken: how much that is until the agent stops reading is the kernel's."""
-            with contextlib.suppress(TimeoutError, ConnectionError):
+            with contextlib.suppress(TimeoutError, ConnectionError, ssl.SSLError):
                 unsent[0] = unsent[0][haproxy.socket.send(unsent[0]) :]
             return here.sample("connections_closed_total", "slow_peer") == 1
 
