@@ -209,7 +209,8 @@ def test_a_worker_that_hangs_is_noticed_and_replaced(
 @contextlib.contextmanager
 def crowded(pid: int) -> Iterator[None]:
     """Let a process have what three others leave of a processor that they want for themselves, until the block ends."""
-    processor = min(os.sched_getaffinity(0))
+    processors = os.sched_getaffinity(0)
+    processor = min(processors)
     spinning = [
         subprocess.Popen(
             [
@@ -232,6 +233,9 @@ def crowded(pid: int) -> Iterator[None]:
         for one in spinning:
             one.kill()
             one.communicate()
+        os.sched_setaffinity(pid, processors)
+        with contextlib.suppress(PermissionError):  # not everybody may take back that something matters little
+            os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
 
 
 def test_a_worker_that_is_only_kept_from_running_is_not_replaced(
