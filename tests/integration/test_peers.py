@@ -71,7 +71,7 @@ def start(binary: Path, pki: Pki, echoes: Mapping[str, Echo], tmp_path: Path) ->
         assert text.count(SHIPPED) == 1
         # Who may connect is the matter here, and not how soon: a busy machine takes its time for a handshake.
         patient = text.replace("timeout connect 200ms", "timeout connect 10s").replace(
-            "timeout check 500ms", "timeout check 10s"
+            "timeout check 500ms", "timeout check 2s"
         )
         assert patient != text
         shared.write_text(patient.replace(SHIPPED, line))
@@ -118,14 +118,20 @@ def test_over_tls_only_our_haproxy_and_only_our_agent_are_believed(
             with client.http1() as connection:
                 assert [connection.request("GET", "/x").status for _ in range(20)] == [200] * 20
         taken = agent.metric("connections_total")
-        # Strangers to the agent: without TLS, without a certificate, with another CA's.
-        for line in (SHIPPED, documented_server(secrecy, ""), documented_server(secrecy, "stranger.pem")):
+        # Strangers to the agent: without a certificate, with another CA's.
+        for line in (documented_server(secrecy, ""), documented_server(secrecy, "stranger.pem")):
             before = refused(agent, "tls")
             with start(agent, line) as (edge, client):
                 must_deny(edge, client)
             until(lambda before=before: refused(agent, "tls") > before)  # type: ignore[misc] # its default is bound
         # The agent is the stranger: signed by a CA that HAProxy doesn't know.
         with start(agent, documented_server(secrecy, ca="stranger-ca.pem")) as (edge, client):
+            must_deny(edge, client)
+        # It is one that the CA knows, by another name.
+        secrecy.write("agent.pem", secrecy.ca.server("web.example").bundle_pem)
+        agent.process.send_signal(signal.SIGHUP)
+        until(lambda: "TLS is renewed" in agent.log.read_text())
+        with start(agent, documented_server(secrecy)) as (edge, client):
             must_deny(edge, client)
         assert agent.metric("connections_total") == taken
         assert "Traceback" not in agent.log.read_text()
