@@ -42,6 +42,7 @@ _ROUND: Final = 1.0  # seconds between two rounds of reports
 _PATIENCE: Final = 2.0  # seconds that a worker has for its report
 _HUNG: Final = 3.6  # seconds of its own after which a worker that does not answer is taken for hung
 _IMPOSE_TIMEOUT: Final = 1.0  # seconds after which a worker that has not taken blocks or openings is replaced
+_SECURE_TIMEOUT: Final = 10.0  # the same for credentials, which nobody is let in or kept out by sooner
 _QUICK_DEATH: Final = 10.0  # seconds of life below which a successor waits before it starts
 _MAX_DELAY: Final = 2.0  # seconds that it waits at most
 
@@ -218,7 +219,8 @@ class Crew:
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
         serving = [worker for worker in self._workers if worker.is_serving]
-        await self._ask_or_replace(serving, verb, _IMPOSE_TIMEOUT, text=text)
+        patience = _SECURE_TIMEOUT if verb == "secure" else _IMPOSE_TIMEOUT
+        await self._ask_or_replace(serving, verb, patience, text=text)
 
     async def _ask_or_replace(
         self, workers: Iterable[_Worker], verb: str, patience: float, **arguments: object

@@ -309,6 +309,9 @@ def _name(path: Path | None) -> str:
     return "" if path is None else str(path.absolute())
 
 
+#: Options whose variable can't be left empty: a name that was never set must not let everybody in.
+_NEVER_EMPTY: Final = frozenset({"allow-from"})
+
 #: Options that mean something only beside another, given by the name of its value.
 _NEEDS: Final = {
     "decision-log-mask-key-file": "decision_log_mask",
@@ -353,7 +356,7 @@ def _text_of(
     variable = environment_name(option.name)
     if option.name in flags:
         return flags[option.name], ""
-    if environ.get(variable):
+    if environ.get(variable) or (variable in environ and option.name in _NEVER_EMPTY):
         return environ[variable], f" (from {variable})"
     if option.name in from_file:
         text, where = from_file[option.name]

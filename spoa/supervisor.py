@@ -124,6 +124,7 @@ class Supervisor:
             )
             self._watched = self._watched_addresses(activation)
         except BaseException:
+            close_all(self._listeners)
             self._state.unlock()
             raise
         self._announcer = Announcer(activation, self._describe)

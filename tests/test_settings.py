@@ -162,6 +162,11 @@ def test_who_may_connect_is_everybody_or_networks(tmp_path: Path) -> None:
     assert read_settings({}, {}).socket_mode == 0o660
 
 
+def test_who_may_connect_is_not_everybody_because_a_variable_is_empty() -> None:
+    with pytest.raises(SettingsErrors, match=r"--allow-from: name at least one .* \(from SPOA_AUTHZ_ALLOW_FROM\)"):
+        read_settings({}, {"SPOA_AUTHZ_ALLOW_FROM": ""})
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [

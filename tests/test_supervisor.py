@@ -138,6 +138,15 @@ class TestPeers:
             assert rig.run(script, activation, allow_from="192.0.2.1", listen=addresses) == 0
         assert not (rig.directory / "state" / "self.sock").exists()
 
+    def test_where_it_can_not_ask_itself_nothing_is_left_bound(self, rig: Rig) -> None:
+        state, spop = rig.directory / "state", rig.directory / "spop.sock"
+        state.mkdir(mode=0o700)
+        (state / "self.sock").write_text("in the way")
+        activation = Activation(str(rig.directory / "notify"), watchdog=8.0)
+        with pytest.raises(SettingsError, match="is there and is no socket"):
+            rig.run(None, activation, allow_from="192.0.2.1", listen=f"127.0.0.1:0 unix:{spop}")
+        assert not spop.exists()
+
     def test_a_certificate_that_can_not_be_renewed_fails_the_reload_and_is_told(self, rig: Rig) -> None:
         secrecy = Secrecy.made(rig.directory / "tls")
 
