@@ -9,7 +9,7 @@ JOBS ?= 2
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$python; break; fi; done)
 
-.PHONY: help venv demo test lint types unit coverage compiled compiled-test integration interop proofs bench bench-quick bench-revocation docs format clean faults soak monitoring console fuzz differential lock packages check-packages
+.PHONY: help venv demo test lint types unit coverage compiled compiled-test integration interop proofs bench bench-quick bench-revocation docs format clean faults reloads soak soak-day monitoring console fuzz differential lock packages check-packages
 
 help:  ## This list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -73,9 +73,17 @@ faults: venv  ## Whatever can go wrong, each under load: a table of wrong allows
 	@$(BIN)/python tests/haproxy_builds.py 2.8 3.2
 	@SPOA_AUTHZ_FAULTS=full SPOA_AUTHZ_FAULTS_REPORT=.faults.jsonl $(BIN)/python -m pytest -q --timeout 600 tests/integration/faults
 
+RELOADS ?= 1000
+reloads: venv  ## 1,000 policies one after the other under load, or RELOADS=200. A quarter of an hour.
+	@SPOA_AUTHZ_FAULTS=full SPOA_AUTHZ_FAULTS_RELOADS=$(RELOADS) $(BIN)/python -m pytest -q -s --timeout 7200 tests/integration/faults/test_reloads.py
+
 MILLIONS ?= 20
 soak: venv  ## Memory over 20 million decisions on 100,000 certificates and paths, or MILLIONS=2. Some hours.
 	@SPOA_AUTHZ_SOAK_MILLIONS=$(MILLIONS) $(BIN)/python -m pytest -q -s --timeout 0 tests/integration/faults/test_memory.py
+
+HOURS ?= 24
+soak-day: venv  ## Clients that break off and dawdle, for HOURS=24: descriptors, threads and memory stay what they were.
+	@SPOA_AUTHZ_SOAK_HOURS=$(HOURS) $(BIN)/python -m pytest -q -s --timeout 0 tests/conformance/test_soak.py
 
 monitoring: venv  ## Cause each alert on real agents, and have a real Prometheus notice. A minute or two.
 	@$(BIN)/python -m pytest -q -m monitoring

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import structlog
 
 from spoa.answering import Answering
+from spoa.gate import Gate
 from spoa.listindex import NEVER
 from spoa.openings import Openings
 from spoa.peer import Peer
@@ -34,6 +35,7 @@ _MAX_STALL: Final = 10.0  # seconds that a peer may leave our answers untaken
 _DRAIN_QUIET: Final = 0.1  # seconds without a frame after which a draining agent dismisses a connection
 _DRAIN_PATIENCE: Final = 5.0  # seconds after which it dismisses busy ones too
 _DRAIN_SWEEP: Final = 0.02  # seconds between two sweeps while draining
+_TLS_GOODBYE: Final = 1.0  # seconds that a peer has to confirm the end of TLS
 _ACCEPT_PAUSE: Final = 0.5  # seconds without accepting after the system refused to
 
 _log = structlog.get_logger()
@@ -50,6 +52,7 @@ class Agent:
         clock: seconds since the epoch.
         send: passes questions about certificates on, whose answers come to `take`; None where nobody can be asked.
         tracing: is told of requests that waited.
+        gate: says who may connect; everybody without one.
     """
 
     def __init__(
@@ -61,8 +64,10 @@ class Agent:
         clock: Callable[[], float] = time.time,
         send: Callable[[list[dict[str, str]]], None] | None = None,
         tracing: Tracing | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._limits = limits
+        self._gate = gate or Gate()
         self._clock = clock
         self._floor = clock_floor
         self._answering = Answering(policy, limits, clock, decision_log, send, tracing)
@@ -157,6 +162,7 @@ class Agent:
         found["connections", ()] = len(self._peers)
         found["connections_total", ()] = self._accepted
         found.update({("connections_closed_total", (cause,)): count for cause, count in self._ended.items()})
+        found.update(self._gate.samples())
         return found
 
     def _set_circumstances(self) -> None:
@@ -203,7 +209,7 @@ class Agent:
                 self._ignore(each)
             return
         try:
-            accepted, _ = listener.accept()
+            accepted, name = listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return  # another worker was faster, or the peer is gone already
         except OSError as error:
@@ -212,17 +218,30 @@ class Agent:
             self._ignore(listener)
             asyncio.get_running_loop().call_later(_ACCEPT_PAUSE, self._accept_more)
             return
+        if not self._gate.admits(accepted.family, name):
+            accepted.close()
+            return
         accepted.settimeout(0)
         self._arriving += 1
-        task: asyncio.Task[object] = asyncio.get_running_loop().create_task(self._adopt(accepted))
+        task: asyncio.Task[object] = asyncio.get_running_loop().create_task(self._adopt(accepted, name))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _adopt(self, accepted: socket.socket) -> None:
+    async def _adopt(self, accepted: socket.socket, name: object) -> None:
+        context = self._gate.context_for(accepted.family)
+        patience, goodbye = (None, None) if context is None else (self._limits.hello_timeout, _TLS_GOODBYE)
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(self._make_peer, accepted)
-        except OSError:
-            accepted.close()  # the peer left before the transport was there
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._make_peer,
+                accepted,
+                ssl=context,
+                ssl_handshake_timeout=patience,
+                ssl_shutdown_timeout=goodbye,
+            )
+        except OSError as error:
+            accepted.close()  # the peer left before the transport was there, or TLS failed
+            if context is not None:
+                self._gate.refuse("tls", name[0] if isinstance(name, tuple) else "", str(error) or "it took too long")
             self._arriving -= 1
             self._accept_more()
 

@@ -13,6 +13,8 @@ the verb   what the worker does                                   what it answer
 `discard`  forgets the prepared policy                            –
 `block`    refuses the certificates of a block list, `text`       –
 `open`     opens the break-glass switches of `text`               –
+`secure`   speaks TLS by the credentials of `text`, with those    –
+           who connect from now on
 `propose`  judges under the policy of `bundle` too                –
 `learn`    takes in `rows` of answers about certificates          –
 `report`   nothing                                                `counters`, `policy` (its status), `connections`

@@ -20,6 +20,7 @@ import structlog
 from spoa.control import Channel, Link, WorkerError
 from spoa.jobs import child_environment
 from spoa.metrics import Totals, samples_from_json
+from spoa.starvation import Waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,8 +40,9 @@ _DRAIN_TIMEOUT: Final = 8.5
 _EXIT_TIMEOUT: Final = 1.0
 _ROUND: Final = 1.0  # seconds between two rounds of reports
 _PATIENCE: Final = 2.0  # seconds that a worker has for its report
-_MISSED_ROUNDS: Final = 2  # rounds without an answer after which a worker is taken for hung
+_HUNG: Final = 3.6  # seconds of its own after which a worker that does not answer is taken for hung
 _IMPOSE_TIMEOUT: Final = 1.0  # seconds after which a worker that has not taken blocks or openings is replaced
+_SECURE_TIMEOUT: Final = 10.0  # the same for credentials, which nobody is let in or kept out by sooner
 _QUICK_DEATH: Final = 10.0  # seconds of life below which a successor waits before it starts
 _MAX_DELAY: Final = 2.0  # seconds that it waits at most
 
@@ -56,6 +58,8 @@ class _Worker:
         self.began = time.time()
         self.is_serving = False
         self.missed = 0
+        self.silent = 0.0
+        self.waits = Waits(process.pid)
         self.policy: dict[str, Any] = {}
         self.connections = 0
 
@@ -142,7 +146,12 @@ class Crew:
 
     @property
     def content(self) -> dict[str, Any]:
-        """What the workers judge by: the bundle, what is imposed, and the evidence."""
+        """What the workers judge by: the bundle, the blocks and openings that are imposed, and the evidence."""
+        judged_by = {verb: text for verb, text in self._imposed.items() if verb != "secure"}
+        return {**self._content, "imposed": judged_by}
+
+    @property
+    def _content(self) -> dict[str, Any]:
         return {"bundle": str(self._bundle), "imposed": self._imposed, "evidence": self._evidence}
 
     async def start(self, patience: float) -> None:
@@ -199,7 +208,7 @@ class Crew:
             self._candidate = str(bundle)
 
     async def impose(self, verb: str, text: str) -> None:
-        """Put a text that was read before, blocks or openings, in force in every worker, also those to come.
+        """Put a text that was read before (blocks, openings, credentials) in force in every worker, also those to come.
 
         Doesn't wait for a swap that is under way, nor for a worker that hangs: that one is replaced.
         """
@@ -210,7 +219,8 @@ class Crew:
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
         serving = [worker for worker in self._workers if worker.is_serving]
-        await self._ask_or_replace(serving, verb, _IMPOSE_TIMEOUT, text=text)
+        patience = _SECURE_TIMEOUT if verb == "secure" else _IMPOSE_TIMEOUT
+        await self._ask_or_replace(serving, verb, patience, text=text)
 
     async def _ask_or_replace(
         self, workers: Iterable[_Worker], verb: str, patience: float, **arguments: object
@@ -283,7 +293,7 @@ class Crew:
         """Let a new worker serve what is active now."""
         try:
             async with self._swapping:
-                await worker.link.ask("prepare", _PREPARE_TIMEOUT, **self.content)
+                await worker.link.ask("prepare", _PREPARE_TIMEOUT, **self._content)
                 await worker.link.ask("activate", _ACTIVATE_TIMEOUT)
                 worker.is_serving = True
                 if self._candidate:
@@ -299,12 +309,28 @@ class Crew:
         """Keep the numbers fresh, so that a death loses few of them, and replace a worker that hangs."""
         while True:
             await asyncio.sleep(_ROUND)
-            silent = await self._collect(_PATIENCE)
             for worker in self._workers:
-                worker.missed = worker.missed + 1 if worker in silent and worker.is_serving else 0
-                if worker.missed >= _MISSED_ROUNDS:
-                    _log.error("a worker hangs and is replaced", worker=worker.pid)
-                    worker.kill()
+                worker.waits.since_last()
+            began = time.monotonic()
+            silent = await self._collect(_PATIENCE)
+            late = time.monotonic() - began - _PATIENCE
+            for worker in self._workers:
+                self._judge_silence(worker, late, is_silent=worker in silent and worker.is_serving)
+
+    def _judge_silence(self, worker: _Worker, late: float, *, is_silent: bool) -> None:
+        """Replace a worker that has had the time to answer, and has not.
+
+        On a machine that does much else a worker may be kept from running for seconds, and so may the supervisor, whose
+        patience then ends late: neither is the worker's fault, nor would another one in its place answer sooner.
+        """
+        if not is_silent:
+            worker.missed, worker.silent = 0, 0.0
+            return
+        worker.missed += 1
+        worker.silent += max(0.0, _PATIENCE - max(worker.waits.since_last(), late))
+        if worker.silent >= _HUNG:
+            _log.error("a worker hangs and is replaced", worker=worker.pid)
+            worker.kill()
 
     async def _collect(self, patience: float) -> set[_Worker]:
         silent = set()

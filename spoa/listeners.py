@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import grp
 import os
+import pwd
 import socket
 import stat
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,29 +18,44 @@ from spoa.addresses import Address
 from spoa.exceptions import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["BACKLOG", "address_of", "bind", "close_all", "obtain", "removable_address_of", "remove_file"]
+__all__ = ["BACKLOG", "Access", "address_of", "bind", "close_all", "obtain", "removable_address_of", "remove_file"]
 
 #: Connections that the system holds for us; HAProxy re-opens all of its own at once when it is reloaded.
 BACKLOG: Final = 4096
 
-_SOCKET_MODE: Final = 0o660
 _PATIENCE: Final = 3.0  # seconds that the workers of an agent that was killed may still hold an address
 
 
-def bind(address: Address, option: str, patience: float | None = None) -> socket.socket:
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may connect to a unix socket: its mode, and the user and group that own it, by name or number.
+
+    Without a user or group it is the agent's own.
+    """
+
+    mode: int = 0o660
+    user: str = ""
+    group: str = ""
+
+
+_OURS: Final = Access()
+
+
+def bind(address: Address, option: str, patience: float | None = None, access: Access = _OURS) -> socket.socket:
     """Bind an address; connections are refused until the caller listens.
 
-    A unix socket gets mode 0660; one that nobody listens on any more is replaced.
+    The file of a unix socket has the mode and owners of *access*; one that nobody listens on any more is replaced.
 
     Raises:
-        SettingsError: the address can't be used, with the name of the option that gave it.
+        SettingsError: the address can't be used, with the name of the option that gave it; or the file can't be given
+            to whom it shall belong.
     """
     deadline = time.monotonic() + (_PATIENCE if patience is None else patience)
     while True:
         try:
-            return _bind_unix(Path(address.path), option) if address.path else _bind_tcp(address)
+            return _bind_unix(Path(address.path), option, access) if address.path else _bind_tcp(address)
         except OSError as error:
             if error.errno != errno.EADDRINUSE or time.monotonic() >= deadline:
                 raise SettingsError(option, f"{address} can't be used: {error.strerror or error}") from error
@@ -50,6 +68,7 @@ def obtain(
     passed: Mapping[str, tuple[int, ...]],
     *,
     is_admin_remote: bool = False,
+    access: Access = _OURS,
 ) -> tuple[list[socket.socket], socket.socket | None]:
     """Bind every address or take it over, or none.
 
@@ -58,6 +77,7 @@ def obtain(
         admin: the admin address, if there is one.
         passed: name → descriptors of the sockets that the service manager passes.
         is_admin_remote: whether the admin address may be one that other machines reach.
+        access: who may connect to the unix sockets among *listen* that are bound here.
 
     Returns:
         The sockets for HAProxy, several where several are passed under one name; and the admin address's.
@@ -69,7 +89,7 @@ def obtain(
     listeners: list[socket.socket] = []
     try:
         for address in listen:
-            listeners += _obtained(address, left, "listen")
+            listeners += _obtained(address, left, "listen", access)
         admins = _obtained(admin, left, "admin") if admin is not None else []
         listeners += admins
         _check_obtained(admins, left, is_admin_remote=is_admin_remote)
@@ -79,10 +99,12 @@ def obtain(
     return [one for one in listeners if one not in admins], admins[0] if admins else None
 
 
-def _obtained(address: Address, left: dict[str, tuple[int, ...]], option: str) -> list[socket.socket]:
+def _obtained(
+    address: Address, left: dict[str, tuple[int, ...]], option: str, access: Access = _OURS
+) -> list[socket.socket]:
     if address.passed:
         return _take_over(address, left.pop(address.passed, ()), option)
-    return [bind(address, option)]
+    return [bind(address, option, access=access)]
 
 
 def _check_obtained(admins: list[socket.socket], left: Mapping[str, tuple[int, ...]], *, is_admin_remote: bool) -> None:
@@ -167,20 +189,46 @@ def _bind_tcp(address: Address) -> socket.socket:
     return listener
 
 
-def _bind_unix(path: Path, option: str) -> socket.socket:
+def _bind_unix(path: Path, option: str, access: Access) -> socket.socket:
+    user = _number_of(access.user, "socket-user", lambda name: pwd.getpwnam(name).pw_uid)
+    group = _number_of(access.group, "socket-group", lambda name: grp.getgrnam(name).gr_gid)
     _remove_stale(path, option)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listener.settimeout(0)
-        previous = os.umask(0o777 & ~_SOCKET_MODE)
+        previous = os.umask(0o777 & ~access.mode)
         try:
             listener.bind(str(path))
         finally:
             os.umask(previous)
-    except OSError:
+        _give(path, user, group, access)
+    except BaseException:
         listener.close()
         raise
     return listener
+
+
+def _number_of(name: str, option: str, look_up: Callable[[str], int]) -> int:
+    if not name:
+        return -1
+    if name.isascii() and name.isdigit():
+        return int(name)
+    try:
+        return look_up(name)
+    except KeyError:
+        raise SettingsError(option, f"there is no {option.removeprefix('socket-')} {name!r}") from None
+
+
+def _give(path: Path, user: int, group: int, access: Access) -> None:
+    """Hand the file over; nobody can connect yet, so that whom it belonged to before doesn't matter."""
+    if user < 0 and group < 0:
+        return
+    try:
+        os.chown(path, user, group, follow_symlinks=False)
+    except OSError as error:
+        path.unlink()
+        option, name = ("socket-user", access.user) if access.user else ("socket-group", access.group)
+        raise SettingsError(option, f"{path} can't be given to {name}: {error.strerror}") from error
 
 
 def _remove_stale(path: Path, option: str) -> None:

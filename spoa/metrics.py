@@ -94,6 +94,20 @@ METRICS: Final = (
         ("cause",),
         _names("hello_timeout", "idle_timeout", "slow_peer", "drain"),
     ),
+    Metric(
+        "peers_refused_total",
+        "counter",
+        "Connections over TCP that were not let in: the address is not allowed, or TLS failed.",
+        ("cause",),
+        _names("address", "tls"),
+    ),
+    Metric(
+        "tls_credentials_in_force",
+        "gauge",
+        "1 while the agent shows over TLS what its files held at the last reload, 0 where they could not be used.",
+        (),
+        ((),),
+    ),
     Metric("frames_total", "counter", "Frames received and sent.", ("type",), _names("hello", "notify", "ack")),
     Metric(
         "protocol_errors_total",

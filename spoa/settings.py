@@ -8,21 +8,38 @@ command line, the reference page and the error messages all come from `OPTIONS`.
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from spoa.addresses import Address, read_listen_address
 from spoa.exceptions import SettingsError
 from spoa.logsinks.opening import LogSettings, check_target
 from spoa.masking import MASKABLE
+from spoa.optiontexts import (
+    one_of,
+    read_addresses,
+    read_boolean,
+    read_endpoint,
+    read_masked,
+    read_mode,
+    read_networks,
+    read_optional_address,
+    read_optional_path,
+    read_owner,
+    read_path,
+    read_share,
+    read_size,
+    seconds,
+    whole,
+)
 from spoa.policy.document import Mapping as MappingNode
 from spoa.policy.document import Scalar, Sequence, read_document
 from spoa.policy.scalars import Duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from spoa.addresses import Address
 
 __all__ = [
     "OPTIONS",
@@ -33,11 +50,6 @@ __all__ = [
     "environment_name",
     "read_settings",
 ]
-
-_PERCENT: Final = re.compile(r"(\d{1,3}(?:\.\d+)?)%")
-_WHOLE: Final = 100
-_SIZE: Final = re.compile(r"(\d{1,12})([KMG]?)")
-_SHIFTS: Final = {"": 0, "K": 10, "M": 20, "G": 30}
 
 
 class SettingsErrors(SettingsError):  # noqa: N818 -- it is several of them
@@ -53,92 +65,6 @@ class SettingsErrors(SettingsError):  # noqa: N818 -- it is several of them
 
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)
-
-
-def _read_addresses(text: str) -> tuple[Address, ...]:
-    addresses = tuple(read_listen_address(part) for part in text.replace(",", " ").split())
-    if not addresses:
-        raise ValueError("name at least one address, as in 127.0.0.1:9123")
-    return addresses
-
-
-def _read_optional_address(text: str) -> Address | None:
-    return None if text == "none" else read_listen_address(text)
-
-
-def _read_boolean(text: str) -> bool:
-    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-    if text.lower() not in words:
-        raise ValueError(f"write true or false, not {text!r}")
-    return words[text.lower()]
-
-
-def _read_path(text: str) -> Path:
-    if not text or "\0" in text:
-        raise ValueError("name a file or directory")
-    return Path(text)
-
-
-def _read_optional_path(text: str) -> Path | None:
-    return _read_path(text) if text else None
-
-
-def _read_size(text: str) -> int:
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        raise ValueError(f"write bytes, or a size such as 500K, 100M or 2G, not {text!r}")
-    return int(match[1]) << _SHIFTS[match[2]]
-
-
-def _read_masked(text: str) -> tuple[str, ...]:
-    words = tuple(dict.fromkeys(text.replace(",", " ").split()))
-    wrong = [word for word in words if word not in MASKABLE]
-    if wrong:
-        raise ValueError(f"what can be masked is {', '.join(MASKABLE)}, not {wrong[0]!r}")
-    return words
-
-
-def _read_share(text: str) -> float:
-    words = {"always": 1.0, "never": 0.0}
-    if text in words:
-        return words[text]
-    match = _PERCENT.fullmatch(text)
-    if match is None or float(match[1]) > _WHOLE:
-        raise ValueError(f"write always, never or a share such as 5%, not {text!r}")
-    return float(match[1]) / _WHOLE
-
-
-def _read_endpoint(text: str) -> str:
-    if text and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", text):
-        raise ValueError(f"write a URL such as http://127.0.0.1:4318, not {text!r}")
-    return text
-
-
-def _whole(minimum: int, maximum: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or not minimum <= int(text) <= maximum:
-            raise ValueError(f"write a whole number from {minimum} to {maximum}, not {text!r}")
-        return int(text)
-
-    return read
-
-
-def _seconds(minimum: float, maximum: float) -> Callable[[str], float]:
-    def read(text: str) -> float:
-        if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text) or not minimum <= float(text) <= maximum:
-            raise ValueError(f"write a number from {minimum:g} to {maximum:g}, not {text!r}")
-        return float(text)
-
-    return read
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in words:
-            raise ValueError(f"write one of {', '.join(words)}, not {text!r}")
-        return text
-
-    return read
 
 
 def default_state_dir(environ: Mapping[str, str], uid: int) -> str:
@@ -174,13 +100,39 @@ class Option:
 
 
 OPTIONS: Final = (
-    Option("policies", _read_path, "policies", "directory", "The policy directory."),
-    Option("listen", _read_addresses, "127.0.0.1:9123", "address", "Where HAProxy connects.", is_repeatable=True),
+    Option("policies", read_path, "policies", "directory", "The policy directory."),
+    Option("listen", read_addresses, "127.0.0.1:9123", "address", "Where HAProxy connects.", is_repeatable=True),
     Option(
-        "admin", _read_optional_address, "127.0.0.1:9124", "address or none", "Where metrics, health and status are."
+        "admin", read_optional_address, "127.0.0.1:9124", "address or none", "Where metrics, health and status are."
     ),
-    Option("workers", _whole(1, 256), "1", "processes", "How many processes answer."),
-    Option("state-dir", _read_path, "", "directory", "Where blocks, built policies and the process id are kept."),
+    Option(
+        "allow-from",
+        read_networks,
+        "any",
+        "network or any",
+        "Who may connect over TCP; others are closed before anything is read of them.",
+        is_repeatable=True,
+    ),
+    Option(
+        "tls-cert",
+        read_optional_path,
+        "",
+        "file",
+        "Speak TLS over TCP, and show this certificate (PEM, with its chain); read again by `reload` and SIGHUP.",
+    ),
+    Option("tls-key", read_optional_path, "", "file", "Its key, where that is not in the same file."),
+    Option(
+        "tls-client-ca",
+        read_optional_path,
+        "",
+        "file",
+        "The CAs, one of which must have signed the certificate that whoever connects has to show.",
+    ),
+    Option("socket-mode", read_mode, "660", "octal digits", "The permissions of unix sockets for HAProxy."),
+    Option("socket-user", read_owner, "", "user", "Whom they belong to; the agent's own user unless given."),
+    Option("socket-group", read_owner, "", "group", "The group they belong to; the agent's own unless given."),
+    Option("workers", whole(1, 256), "1", "processes", "How many processes answer."),
+    Option("state-dir", read_path, "", "directory", "Where blocks, built policies and the process id are kept."),
     Option(
         "decision-log",
         check_target,
@@ -189,26 +141,26 @@ OPTIONS: Final = (
         "Where decisions are written: a file, - for the standard output, syslog+unix:///dev/log, "
         "syslog+udp://HOST:PORT, syslog+tcp://HOST:PORT or journald:. Nowhere unless given.",
     ),
-    Option("decision-log-max-size", _read_size, "0", "bytes, K, M or G", "Begin a new file at this size; 0 for never."),
+    Option("decision-log-max-size", read_size, "0", "bytes, K, M or G", "Begin a new file at this size; 0 for never."),
     Option("decision-log-max-age", Duration().parse, "0", "duration", "Begin a new file after this time, such as 1d."),
-    Option("decision-log-keep", _whole(0, 10_000), "10", "files", "How many older files are left after a rotation."),
+    Option("decision-log-keep", whole(0, 10_000), "10", "files", "How many older files are left after a rotation."),
     Option(
         "decision-log-mask",
-        _read_masked,
+        read_masked,
         "",
         "words",
         f"What is masked in decisions: any of {', '.join(MASKABLE)}.",
     ),
     Option(
         "decision-log-mask-key-file",
-        _read_optional_path,
+        read_optional_path,
         "",
         "file",
         "Holds the key by which masked values have pseudonyms; without it they are all alike.",
     ),
     Option(
         "decision-log-chain",
-        _read_boolean,
+        read_boolean,
         "false",
         "",
         "Chain decisions by hashes, so that `audit verify` finds what was changed.",
@@ -216,30 +168,30 @@ OPTIONS: Final = (
     ),
     Option(
         "decision-log-key-file",
-        _read_optional_path,
+        read_optional_path,
         "",
         "file",
         "Holds the key of the chain, without which nobody can compute it anew.",
     ),
     Option(
         "log-allows",
-        _read_share,
+        read_share,
         "always",
         "always, never or N%",
         "Which allows the decision log has beside all denies.",
     ),
-    Option("max-frame-size", _whole(256, 1 << 24), "65532", "bytes", "The largest frame announced to HAProxy."),
+    Option("max-frame-size", whole(256, 1 << 24), "65532", "bytes", "The largest frame announced to HAProxy."),
     Option(
         "deadline",
-        _whole(1, 60_000),
+        whole(1, 60_000),
         "80",
         "milliseconds",
         "Within this time a request is answered, if need be with a deny.",
     ),
-    Option("candidate", _read_optional_path, "", "directory", "A second policy, judged beside the active one."),
+    Option("candidate", read_optional_path, "", "directory", "A second policy, judged beside the active one."),
     Option(
         "last-good",
-        _read_boolean,
+        read_boolean,
         "false",
         "",
         "Start with the last good policy when the directory has a bad one.",
@@ -247,14 +199,14 @@ OPTIONS: Final = (
     ),
     Option(
         "admin-token-file",
-        _read_optional_path,
+        read_optional_path,
         "",
         "file",
         "Holds the bearer token for changes over a TCP admin address.",
     ),
     Option(
         "admin-remote",
-        _read_boolean,
+        read_boolean,
         "false",
         "",
         "Let the admin address be one that other machines reach.",
@@ -262,36 +214,36 @@ OPTIONS: Final = (
     ),
     Option(
         "console",
-        _read_boolean,
+        read_boolean,
         "false",
         "",
         "Show what happens, and why, on a page below `/console` of the admin address.",
         is_switch=True,
     ),
     Option(
-        "max-connections", _whole(1, 1_000_000), "4096", "connections per worker", "More than this wait to be accepted."
+        "max-connections", whole(1, 1_000_000), "4096", "connections per worker", "More than this wait to be accepted."
     ),
     Option(
-        "hello-timeout", _seconds(0.1, 3600), "10", "seconds", "A connection without a HELLO is closed after this time."
+        "hello-timeout", seconds(0.1, 3600), "10", "seconds", "A connection without a HELLO is closed after this time."
     ),
     Option(
         "idle-timeout",
-        _seconds(0.1, 86_400),
+        seconds(0.1, 86_400),
         "300",
         "seconds",
         "A connection without a frame is closed after this time.",
     ),
     Option(
         "otlp-endpoint",
-        _read_endpoint,
+        read_endpoint,
         "",
         "URL",
         "Send traces of what is slow to this OpenTelemetry collector, by OTLP over HTTP; nothing is traced otherwise.",
     ),
-    Option("log-format", _one_of("text", "json"), "text", "text or json", "How the agent's own log looks."),
+    Option("log-format", one_of("text", "json"), "text", "text or json", "How the agent's own log looks."),
     Option(
         "log-level",
-        _one_of("debug", "info", "warning", "error"),
+        one_of("debug", "info", "warning", "error"),
         "info",
         "level",
         "The least important lines that are logged.",
@@ -306,6 +258,13 @@ class Settings:
     policies: Path
     listen: tuple[Address, ...]
     admin: Address | None
+    allow_from: tuple[str, ...]
+    tls_cert: Path | None
+    tls_key: Path | None
+    tls_client_ca: Path | None
+    socket_mode: int
+    socket_user: str
+    socket_group: str
     workers: int
     state_dir: Path
     decision_log: str
@@ -350,11 +309,17 @@ def _name(path: Path | None) -> str:
     return "" if path is None else str(path.absolute())
 
 
+#: Options whose variable can't be left empty: a name that was never set must not let everybody in.
+_NEVER_EMPTY: Final = frozenset({"allow-from"})
+
 #: Options that mean something only beside another, given by the name of its value.
 _NEEDS: Final = {
     "decision-log-mask-key-file": "decision_log_mask",
     "decision-log-key-file": "decision_log_chain",
     "decision-log-chain": "decision_log",
+    "tls-cert": "tls_client_ca",
+    "tls-key": "tls_cert",
+    "tls-client-ca": "tls_cert",
 }
 
 
@@ -391,7 +356,7 @@ def _text_of(
     variable = environment_name(option.name)
     if option.name in flags:
         return flags[option.name], ""
-    if environ.get(variable):
+    if environ.get(variable) or (variable in environ and option.name in _NEVER_EMPTY):
         return environ[variable], f" (from {variable})"
     if option.name in from_file:
         text, where = from_file[option.name]

@@ -18,6 +18,7 @@ import structlog
 
 from spoa._version import __version__
 from spoa.accounts import checked, first_soft_fails, policy_samples, soft_fails
+from spoa.addresses import Address
 from spoa.admin import Admin, Sources
 from spoa.announcer import Announcer
 from spoa.answering import Limits
@@ -30,13 +31,14 @@ from spoa.console.changing import Changing
 from spoa.console.chronicle import Chronicle
 from spoa.console.explaining import Explaining
 from spoa.control import WorkerError
+from spoa.credentials_keeper import CredentialsKeeper
 from spoa.crew import Crew
 from spoa.evidence_keeper import EvidenceKeeper
 from spoa.exceptions import SettingsError, StateError
 from spoa.fetch import Fetcher
 from spoa.glass import Glass
 from spoa.history import History
-from spoa.listeners import BACKLOG, address_of, close_all, obtain, removable_address_of, remove_file
+from spoa.listeners import BACKLOG, Access, address_of, bind, close_all, obtain, removable_address_of, remove_file
 from spoa.logsinks.opening import try_sink
 from spoa.metrics import exposition
 from spoa.ocsp_keeper import OcspKeeper
@@ -68,6 +70,9 @@ _MAX_JUMP: Final = 5.0  # seconds by which the clock may differ from a steady on
 #: Exit status: the policy is invalid; anything else that keeps the agent from starting.
 _POLICY_INVALID: Final = 3
 _FAILED: Final = 1
+
+#: Why somebody asks for a reload who wants files to be read that nobody watches.
+_ASKED: Final = frozenset({"request", "signal"})
 
 #: What is said of a reload that changed nothing.
 _ENDED: Final = {"rejected": "was rejected", "failed": "failed"}
@@ -104,10 +109,22 @@ class Supervisor:
             self._tracing = Tracing(settings.otlp_endpoint)
             try_sink(settings.log)
             _try_token_file(settings.admin_token_file)
-            self._listeners, self._admin_listener = obtain(
-                settings.listen, settings.admin, activation.sockets, is_admin_remote=settings.admin_remote
+            self._credentials = CredentialsKeeper(
+                settings.tls_cert,
+                settings.tls_key,
+                settings.tls_client_ca,
+                lambda text: self._crew.impose("secure", text),
             )
+            self._listeners, self._admin_listener = obtain(
+                settings.listen,
+                settings.admin,
+                activation.sockets,
+                is_admin_remote=settings.admin_remote,
+                access=Access(settings.socket_mode, settings.socket_user, settings.socket_group),
+            )
+            self._watched = self._watched_addresses(activation)
         except BaseException:
+            close_all(self._listeners)
             self._state.unlock()
             raise
         self._announcer = Announcer(activation, self._describe)
@@ -186,7 +203,7 @@ class Supervisor:
             "revision": self._revision,
             "since": self._reloader.since,
             "policies": str(self._settings.policies.absolute()),
-            "listen": [str(address_of(listener)) for listener in self._listeners],
+            "listen": self._listening(),
             "decision_log": self._settings.log.place,
             "decision_log_head": self._settings.log.head(),
             "workers": self._crew.describe(),
@@ -256,7 +273,24 @@ class Supervisor:
             log_level=settings.log_level,
             evidence=str(self._state.evidence),
             otlp_endpoint=settings.otlp_endpoint,
+            allow_from=settings.allow_from,
+            is_secret=self._credentials.is_needed,
         )
+
+    def _watched_addresses(self, activation: Activation) -> list[Address]:
+        """Say where the agent asks itself whether it is well: a socket of its own where TCP is not open to it."""
+        addresses = [address for listener in self._listeners if (address := address_of(listener)) is not None]
+        is_shut = self._credentials.is_needed or bool(self._settings.allow_from)
+        if not activation.watchdog or not is_shut or all(address.path for address in addresses):
+            return addresses
+        own = Address("", 0, str(self._state.path / "self.sock"))
+        self._listeners.append(bind(own, "state-dir", access=Access(0o600)))
+        return [own, *(address for address in addresses if address.path)]
+
+    def _listening(self) -> list[str]:
+        """Say where HAProxy can connect."""
+        own = str(Address("", 0, str(self._state.path / "self.sock")))
+        return [name for listener in self._listeners if (name := str(address_of(listener))) != own]
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -270,6 +304,7 @@ class Supervisor:
         if not await self._blocker.update():
             self._show(f"the block list can't be used: {self._blocker.problem}")
             return _FAILED
+        await self._credentials.begin()
         await self._glass.update()  # a file that can't be read opens nothing, which keeps nobody from starting
         outcome = await self._reloader.reload("start")
         await self._remember(outcome)
@@ -296,10 +331,9 @@ class Supervisor:
         self._spawn(self._evidence.watch())
         self._spawn(self._evidence.retry())
         self._spawn(self._look_at_clock())
-        addresses = [address for listener in self._listeners if (address := address_of(listener)) is not None]
-        self._spawn(self._announcer.watch(addresses))
+        self._spawn(self._announcer.watch(self._watched))
         await self._announcer.ready()
-        names = [str(address) for address in addresses]
+        names = self._listening()
         _log.info("ready", listen=names, revision=self._revision, workers=self._settings.workers)
         return 0
 
@@ -343,6 +377,9 @@ class Supervisor:
     async def _reload(self, cause: str) -> Outcome:
         async with self._announcer.reloading():
             outcome = await self._reloader.reload(cause)
+            problem = await self._credentials.renew() if cause in _ASKED else ""
+            if problem and outcome.is_fine:
+                outcome = self._reloader.failed(cause, problem)
             tell(outcome)
         await self._remember(outcome)
         self._watcher.watch(self._reloader.watched)
@@ -437,6 +474,7 @@ class Supervisor:
         found["build_info", (__version__,)] = 1
         found["rolled_back", ()] = self._reloader.rollback is not None
         found["clock_usable", ()] = self._is_clock_usable()
+        found.update(self._credentials.samples())
         found["blocks", ()] = len(self._blocker.blocks)
         found["request_deadline_seconds", ()] = self._settings.deadline / 1000
         found["workers_wanted", ()] = self._settings.workers

@@ -27,10 +27,12 @@ from spoa.answering import Limits
 from spoa.blocks import BlockList
 from spoa.bundle import open_bundle
 from spoa.control import Channel
+from spoa.credentials import Credentials
 from spoa.decision_log import DecisionLog
 from spoa.evidence_store import evidence_from_text, open_crls
 from spoa.exceptions import SpoaError
 from spoa.expiries import census
+from spoa.gate import Gate
 from spoa.logsinks.opening import LogSettings, mask_of, open_sink
 from spoa.metrics import samples_to_json
 from spoa.openings import Openings
@@ -66,6 +68,8 @@ class Orders:
     log_level: str
     evidence: str = ""
     otlp_endpoint: str = ""
+    allow_from: tuple[str, ...] = ()
+    is_secret: bool = False
 
     def to_json(self) -> str:
         """Write the orders as one argument of a command line."""
@@ -76,6 +80,7 @@ class Orders:
         """Read what `to_json` wrote."""
         values = json.loads(text)
         values["listeners"] = tuple(values["listeners"])
+        values["allow_from"] = tuple(values["allow_from"])
         values["limits"] = Limits(**values["limits"])
         log = values["decision_log"]
         values["decision_log"] = LogSettings(**{**log, "masked": tuple(log["masked"])})
@@ -95,6 +100,7 @@ class Worker:
         self._prepared: Policy | None = None
         self._blocks: BlockList | None = None
         self._openings = Openings()
+        self._gate = Gate(orders.allow_from, is_secret=orders.is_secret)
         self._opening = self._active = ""
         self._crls: dict[str, dict[str, Crl]] = {}
         self._memory = OcspMemory()
@@ -107,6 +113,7 @@ class Worker:
             "prepare": self._prepare,
             "activate": self._activate,
             "block": self._block,
+            "secure": self._secure,
             "learn": self._learn,
             "open": self._open_switches,
             "propose": self._propose,
@@ -160,6 +167,8 @@ class Worker:
             imposed = message["imposed"]
             self._blocks = BlockList.from_text(imposed.get("block", "").encode())
             self._openings = Openings.from_text(imposed.get("open", "").encode())
+            if "secure" in imposed:
+                self._gate.secure(Credentials.from_json(imposed["secure"]).context())
         policy = await self._open(message["bundle"])
         if policy is None:
             gc.enable()
@@ -198,7 +207,13 @@ class Worker:
         gc.enable()
         if self._agent is None:
             self._agent = Agent(
-                policy, self._orders.limits, self._floor, self._decision_log, send=self._ask, tracing=self.tracing
+                policy,
+                self._orders.limits,
+                self._floor,
+                self._decision_log,
+                send=self._ask,
+                tracing=self.tracing,
+                gate=self._gate,
             )
             self._agent.set_openings(self._openings)
             if self._draining is None:
@@ -211,6 +226,10 @@ class Worker:
         self._blocks = BlockList.from_text(message["text"].encode())
         if self._agent is not None:
             self._agent.swap(self._agent.policy.with_blocks(self._blocks))
+        return {}
+
+    async def _secure(self, message: dict[str, Any]) -> dict[str, Any]:
+        self._gate.secure(Credentials.from_json(message["text"]).context())
         return {}
 
     def _ask(self, questions: list[dict[str, str]]) -> None:

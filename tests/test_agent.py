@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+import ssl
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,17 @@ import uvloop
 
 import spoa.agent
 from spoa.answering import Limits
+from spoa.credentials import Credentials
 from spoa.exceptions import ProtocolError
-from tests.agents import SHUT, authorize, policy_of, serving, until
+from spoa.gate import Gate
+from spoa.spop import Connection, Role
+from tests.agents import PATIENCE, SHUT, Haproxy, Serving, authorize, policy_of, serving, until
+from tests.pki import CA
+from tests.secrecy import NAME, Secrecy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     Loops = Callable[[], asyncio.AbstractEventLoop]
 
@@ -100,17 +107,20 @@ def test_no_more_connections_than_allowed_are_accepted(loops: Loops) -> None:
             haproxy.socket.close()
 
 
+@pytest.mark.parametrize("is_secret", [False, True], ids=["plain", "TLS"])
 def test_a_peer_that_takes_no_answers_is_not_read_any_more_and_then_dropped(
-    loops: Loops, monkeypatch: pytest.MonkeyPatch
+    loops: Loops, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, is_secret: bool
 ) -> None:
     monkeypatch.setattr(spoa.agent, "_MAX_STALL", 0.3)
     # Small, so that the kernel keeps no megabytes of answers that nobody takes, of which the agent knows nothing.
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
-    limits = Limits(hello_timeout=1)
+    limits = Limits(hello_timeout=1 if not is_secret else 60)
+    secrecy, gate = Secrecy.made(tmp_path / "tls"), Gate(is_secret=is_secret)
+    gate.secure(Credentials.from_files(secrecy.folder / "agent.pem", None, secrecy.folder / "ca.pem").context())
     with (
-        serving(policy_of(), limits, loop_factory=loops, listener=listener) as here,
-        here.connect() as haproxy,
+        serving(policy_of(), limits, loop_factory=loops, listener=listener, gate=gate) as here,
+        over_tls(here, secrecy.client()) if is_secret else here.connect() as haproxy,
     ):
         haproxy.socket.settimeout(0.2)
         frames = b"".join(haproxy.notify(authorize()) for _ in range(1000))
@@ -118,7 +128,7 @@ def test_a_peer_that_takes_no_answers_is_not_read_any_more_and_then_dropped(
 
         def is_dropped() -> bool:
             """Send on, as long as anything is taken: how much that is until the agent stops reading is the kernel's."""
-            with contextlib.suppress(TimeoutError, ConnectionError):
+            with contextlib.suppress(TimeoutError, ConnectionError, ssl.SSLError):
                 unsent[0] = unsent[0][haproxy.socket.send(unsent[0]) :]
             return here.sample("connections_closed_total", "slow_peer") == 1
 
@@ -236,7 +246,7 @@ def test_accepting_goes_on_when_the_system_has_descriptors_again(monkeypatch: py
 
 
 def test_a_connection_that_breaks_while_it_is_taken_over_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fail(*_: object) -> None:
+    async def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ENOTCONN, "gone")
 
     with serving(policy_of(), Limits(max_connections=1)) as here:
@@ -245,7 +255,7 @@ def test_a_connection_that_breaks_while_it_is_taken_over_is_forgotten(monkeypatc
             here.call(setattr, here.agent, "_arriving", 1)
             with monkeypatch.context() as patch:
                 patch.setattr(here.loop, "connect_accepted_socket", fail)
-                asyncio.run_coroutine_threadsafe(here.agent._adopt(broken), here.loop).result(5)
+                asyncio.run_coroutine_threadsafe(here.agent._adopt(broken, ()), here.loop).result(5)
             assert broken.fileno() == -1
         with here.connect() as haproxy:
             assert haproxy.ask()["verdict"] == "allow"
@@ -257,7 +267,7 @@ def test_a_connection_that_arrives_during_the_drain_is_cut() -> None:
         with theirs:
             here.drain().result(5)
             here.call(here.agent._accept_more)
-            asyncio.run_coroutine_threadsafe(here.agent._adopt(ours), here.loop).result(5)
+            asyncio.run_coroutine_threadsafe(here.agent._adopt(ours, ()), here.loop).result(5)
             theirs.settimeout(5)
             assert theirs.recv(1) == b""
 
@@ -275,3 +285,99 @@ def test_an_agent_that_never_served_closes_too() -> None:
         spoa.agent.Agent(policy_of(), Limits()).close()
 
     asyncio.run(run())
+
+
+def test_whoever_is_not_allowed_is_closed_before_a_word_and_counted(loops: Loops) -> None:
+    with (
+        structlog.testing.capture_logs() as logs,
+        serving(policy_of(), gate=Gate(["127.0.0.2"]), loop_factory=loops) as here,
+    ):
+        for _ in range(3):
+            with here.connect(greet=False) as stranger:
+                assert stranger.is_closed()
+        with contextlib.closing(socket.socket()) as plain:
+            plain.settimeout(PATIENCE)
+            plain.bind(("127.0.0.2", 0))
+            plain.connect((here.address.host, here.address.port))
+            plain.sendall(Connection(Role.HAPROXY).send_hello())
+            assert plain.recv(1)
+        assert here.sample("peers_refused_total", "address") == 3
+        assert here.sample("connections_total") == 1
+    assert [line["peer"] for line in logs if line["event"] == "connections are refused"] == ["127.0.0.1"]
+
+
+def over_tls(here: Serving, context: ssl.SSLContext) -> Haproxy:
+    """Connect over TLS; TLS 1.3 tells a client only later that its certificate is refused."""
+    haproxy = here.connect(greet=False)
+    try:
+        haproxy.socket = context.wrap_socket(haproxy.socket, server_hostname=NAME)
+        haproxy.greet()
+    except BaseException:
+        haproxy.socket.close()
+        raise
+    return haproxy
+
+
+def test_over_tls_only_who_shows_a_certificate_of_the_ca_is_answered(tmp_path: Path, loops: Loops) -> None:
+    secrecy, stranger = Secrecy.made(tmp_path / "tls"), CA("Another CA")
+    secrecy.write("stranger.pem", stranger.issue("haproxy").bundle_pem)
+    secrecy.write("expired.pem", secrecy.ca.issue("haproxy", not_after=secrecy.ca.now - 60).bundle_pem)
+    secrecy.write("server.pem", secrecy.ca.server("web.example").bundle_pem)
+    files = [secrecy.folder / name for name in ("agent.pem", "ca.pem")]
+    gate = Gate(is_secret=True)
+    gate.secure(Credentials.from_files(files[0], None, files[1]).context())
+    with structlog.testing.capture_logs(), serving(policy_of(), gate=gate, loop_factory=loops) as here:
+        with over_tls(here, secrecy.client()) as haproxy:
+            assert haproxy.ask()["verdict"] == "allow"
+            assert haproxy.ask("/shut")["verdict"] == "deny"
+            haproxy.socket.sendall(b"".join(haproxy.notify(authorize()) for _ in range(3000)))
+            assert {haproxy.answer()["verdict"] for _ in range(3000)} == {"allow"}
+        strangers = [
+            *(secrecy.client(name) for name in ("", "stranger.pem", "expired.pem", "server.pem")),
+            secrecy.client(maximum_version=ssl.TLSVersion.TLSv1_2),
+        ]
+        for context in strangers:
+            with pytest.raises((OSError, AssertionError)):
+                over_tls(here, context)
+        with here.connect(greet=False) as plain:
+            plain.socket.sendall(plain.connection.send_hello())
+            with contextlib.suppress(ConnectionResetError):  # nothing, or an alert of TLS
+                assert plain.socket.recv(64)[:1] in (b"", b"\x15")
+        until(lambda: here.sample("peers_refused_total", "tls") == len(strangers) + 1)
+        assert here.sample("connections_total") == 1
+        with over_tls(here, secrecy.client()) as haproxy:
+            here.drain().result(PATIENCE)
+            assert haproxy.disconnected() == 0
+
+
+def test_a_handshake_that_goes_on_for_ever_is_ended_and_keeps_nobody_waiting(tmp_path: Path) -> None:
+    secrecy = Secrecy.made(tmp_path / "tls")
+    gate = Gate(is_secret=True)
+    gate.secure(Credentials.from_files(secrecy.folder / "agent.pem", None, secrecy.folder / "ca.pem").context())
+    limits = Limits(deadline=10.0, hello_timeout=2.0)
+    with structlog.testing.capture_logs(), serving(policy_of(), limits, gate=gate) as here:
+        silent = [here.connect(greet=False) for _ in range(20)]
+        silent[0].socket.sendall(b"\x16\x03\x01\x02\x00")
+        with over_tls(here, secrecy.client()) as haproxy:
+            assert haproxy.ask()["verdict"] == "allow"
+        assert all(one.is_closed() for one in silent)
+        until(lambda: here.sample("peers_refused_total", "tls") == len(silent))
+        for one in silent:
+            one.socket.close()
+
+
+def test_what_is_shown_is_what_is_in_force_when_a_connection_begins_and_open_ones_stay(tmp_path: Path) -> None:
+    secrecy = Secrecy.made(tmp_path / "tls")
+    first = secrecy.renew()
+    files = [secrecy.folder / name for name in ("agent.pem", "ca.pem")]
+    gate = Gate(is_secret=True)
+    gate.secure(Credentials.from_files(files[0], None, files[1]).context())
+    with serving(policy_of(), gate=gate) as here, over_tls(here, secrecy.client()) as older:
+        assert isinstance(older.socket, ssl.SSLSocket)
+        assert older.socket.getpeercert(binary_form=True) == first
+        second = secrecy.renew()
+        gate.secure(Credentials.from_files(files[0], None, files[1]).context())
+        with over_tls(here, secrecy.client()) as newer:
+            assert isinstance(newer.socket, ssl.SSLSocket)
+            assert newer.socket.getpeercert(binary_form=True) == second
+        assert older.ask()["verdict"] == "allow"

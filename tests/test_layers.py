@@ -35,12 +35,13 @@ LAYERS: Mapping[int, str] = {
     ),
     4: (
         "accounts admin agent agentprobe announcer answering blocker builder bundle candidate connector console. "
-        "control crew crl_builder crl_fetcher decision_log diagnostics download enquiries evidence_keeper "
-        "evidence_store expiries fetch followed glass history jobs listeners liststore loading logline logsinks. "
-        "lookup metrics monitoring. ocsp_keeper ocsp_records ocsp_store peer pki_directory promotion reenactment "
-        "reload revisions selfprobe state statefile supervisor tracing watcher worker"
+        "control credentials credentials_keeper crew crl_builder crl_fetcher decision_log diagnostics download "
+        "enquiries evidence_keeper evidence_store expiries fetch followed gate glass history jobs listeners "
+        "liststore loading logline logsinks. lookup metrics monitoring. ocsp_keeper ocsp_records ocsp_store peer "
+        "pki_directory promotion reenactment reload revisions selfprobe starvation state statefile supervisor tracing "
+        "watcher worker"
     ),
-    5: "settings cli. explainer __main__",
+    5: "settings optiontexts cli. explainer __main__",
 }
 #: The arrows inside a layer: who may import whom.
 ARROWS: Mapping[str, str] = {
@@ -81,7 +82,7 @@ ARROWS: Mapping[str, str] = {
     "replay": "authorizer",
     "rehearsal": "authorizer coverage invariants",
     "migration.": "authorizer",
-    "agent": "answering decision_log metrics peer tracing",
+    "agent": "answering decision_log gate metrics peer tracing",
     "answering": "decision_log enquiries metrics tracing",
     "admin": "console. reload",
     "announcer": "selfprobe",
@@ -93,10 +94,12 @@ ARROWS: Mapping[str, str] = {
     "history": "state",
     "monitoring.": "metrics",
     "followed": "control statefile watcher",
+    "gate": "metrics",
     "glass": "followed metrics",
     "bundle": "evidence_store loading ocsp_store",
     "candidate": "metrics promotion reload state watcher",
-    "crew": "control jobs metrics worker",
+    "credentials_keeper": "credentials metrics",
+    "crew": "control jobs metrics starvation worker",
     "crl_builder": "download evidence_store state",
     "crl_fetcher": "download evidence_store fetch metrics",
     "download": "state",
@@ -112,13 +115,16 @@ ARROWS: Mapping[str, str] = {
     "peer": "answering",
     "reload": "bundle control history jobs metrics state watcher",
     "supervisor": (
-        "accounts admin announcer answering blocker bundle candidate console. control crew evidence_keeper fetch "
-        "glass history listeners logsinks. metrics ocsp_keeper ocsp_store reload state tracing watcher worker"
+        "accounts admin announcer answering blocker bundle candidate console. control credentials_keeper crew "
+        "evidence_keeper fetch glass history listeners logsinks. metrics ocsp_keeper ocsp_store reload state tracing "
+        "watcher worker"
     ),
     "worker": (
-        "agent answering bundle control decision_log diagnostics evidence_store expiries logsinks. metrics tracing"
+        "agent answering bundle control credentials decision_log diagnostics evidence_store expiries gate logsinks. "
+        "metrics tracing"
     ),
     "cli.": "settings",
+    "settings": "optiontexts",
     "explainer": "cli.",
     "__main__": "cli.",
 }
@@ -138,8 +144,8 @@ HOMES: Mapping[str, str] = {
     "watchfiles": "watcher",
     "prometheus_client": "metrics admin",
     "structlog": (
-        "admin agent announcer answering candidate console. crew crl_fetcher decision_log diagnostics "
-        "evidence_keeper followed glass ocsp_keeper reload supervisor worker"
+        "admin agent announcer answering candidate console. credentials_keeper crew crl_fetcher decision_log "
+        "diagnostics evidence_keeper followed gate glass ocsp_keeper reload supervisor worker"
     ),
     "click": "cli. explainer",
     "opentelemetry": "tracing",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import pwd
 import socket
 import threading
 from typing import TYPE_CHECKING
@@ -12,7 +14,7 @@ import pytest
 
 from spoa.addresses import Address, read_address
 from spoa.exceptions import SettingsError
-from spoa.listeners import address_of, bind, close_all, obtain, removable_address_of
+from spoa.listeners import Access, address_of, bind, close_all, obtain, removable_address_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +41,50 @@ def test_a_unix_socket_is_for_owner_and_group_and_removed_at_the_end(tmp_path: P
     assert not path.exists()
     assert address_of(listener) is None
     close_all([listener])
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o660, 0o666, 0o770])
+def test_a_unix_socket_is_for_whom_it_is_meant(tmp_path: Path, mode: int) -> None:
+    """Owner and group are those of this process, by name and by number; nobody else can be given here without root."""
+    path = tmp_path / "spop.sock"
+    user, group = pwd.getpwuid(os.geteuid()).pw_name, str(os.getegid())
+    listeners, _ = obtain([Address("", 0, str(path))], None, {}, access=Access(mode, user, group))
+    found = path.stat()
+    assert (found.st_mode & 0o777, found.st_uid, found.st_gid) == (mode, os.geteuid(), os.getegid())
+    close_all(listeners)
+
+
+def test_whom_a_socket_shall_belong_to_must_be_there_and_the_admin_socket_stays_ours(tmp_path: Path) -> None:
+    path = tmp_path / "spop.sock"
+    for access, says in (
+        (Access(user="no-such-user"), "--socket-user: there is no user 'no-such-user'"),
+        (Access(group="no-such-group"), "--socket-group: there is no group 'no-such-group'"),
+    ):
+        with pytest.raises(SettingsError) as caught:
+            bind(Address("", 0, str(path)), "listen", access=access)
+        assert str(caught.value) == says
+        assert not path.exists()
+    _, admin = obtain([], Address("", 0, str(path)), {}, access=Access(0o666, "no-such-user"))
+    assert admin is not None
+    assert path.stat().st_mode & 0o777 == 0o660
+    close_all([admin])
+
+
+def test_a_socket_that_can_not_be_given_away_is_not_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is for everybody but root."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "chown", refuse)
+    path = tmp_path / "spop.sock"
+    for access, option in ((Access(user="0"), "socket-user"), (Access(group="0"), "socket-group")):
+        with pytest.raises(SettingsError, match="can't be given to 0: Operation not permitted") as caught:
+            bind(Address("", 0, str(path)), "listen", access=access)
+        assert caught.value.option == option
+        assert not path.exists()
 
 
 def test_a_socket_that_nobody_listens_on_is_replaced(tmp_path: Path) -> None:

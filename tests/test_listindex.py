@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import mmap
+import sys
 import tempfile
 from typing import Any
 
@@ -144,6 +145,36 @@ def test_thousands_of_entries_of_all_kinds_are_found_in_a_mapped_file_too() -> N
     assert {index.lookup(Kind.SHA256, digest) for digest in digests} == {5}
     assert {index.lookup(Kind.SHA1, digest[:20]) for digest in digests} == {6}
     assert {index.lookup(Kind.SHA256, digest[::-1]) for digest in digests} == {None}
+
+
+def steps(index: ListIndex, digest: bytes) -> int:
+    """Count the calls that a look-up makes."""
+    count = 0
+
+    def watch(_frame: object, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event in {"call", "c_call"}
+
+    sys.setprofile(watch)
+    try:
+        index.lookup(Kind.SHA256, digest)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_a_look_up_takes_as_many_steps_however_much_of_an_entry_is_shared() -> None:
+    """So that nobody learns an entry byte by byte; and a hit takes a step or two more at most."""
+    digests = [hashlib.sha256(b"%d" % number).digest() for number in range(10_000)]
+    index = ListIndex(write_index({Kind.SHA256: dict.fromkeys(digests, NEVER)}))
+    for digest in digests[:50]:
+        found = set()
+        for shared in range(8, 32):
+            below = bytes([digest[shared] - 1]) if digest[shared] else b""
+            if below:
+                found.add(steps(index, digest[:shared] + below + digest[shared + 1 :]))
+        assert len(found) == 1
+        assert abs(steps(index, digest) - found.pop()) <= 2
 
 
 @pytest.mark.parametrize("change", ["short", "cut", "long", "magic", "fan"])

@@ -146,6 +146,48 @@ def test_state_lives_where_the_user_keeps_state() -> None:
     assert str(read_settings({}, dict(os.environ, SPOA_AUTHZ_STATE_DIR="")).state_dir) == expected
 
 
+# -- who may connect --------------------------------------------------------------------------------------------
+
+
+def test_who_may_connect_is_everybody_or_networks(tmp_path: Path) -> None:
+    assert read_settings({}, {}).allow_from == ()
+    assert read_settings({"allow-from": "any"}, {}).allow_from == ()
+    config = tmp_path / "serve.yaml"
+    config.write_text(
+        "allow_from: [10.0.0.1, 10.1.0.0/16, '2001:DB8::/32', 10.0.0.1]\nsocket-mode: 0600\nsocket_group: haproxy\n"
+    )
+    settings = read_settings({"config": str(config)}, {})
+    assert settings.allow_from == ("10.0.0.1/32", "10.1.0.0/16", "2001:db8::/32")
+    assert (settings.socket_mode, settings.socket_user, settings.socket_group) == (0o600, "", "haproxy")
+    assert read_settings({}, {}).socket_mode == 0o660
+
+
+def test_who_may_connect_is_not_everybody_because_a_variable_is_empty() -> None:
+    with pytest.raises(SettingsErrors, match=r"--allow-from: name at least one .* \(from SPOA_AUTHZ_ALLOW_FROM\)"):
+        read_settings({}, {"SPOA_AUTHZ_ALLOW_FROM": ""})
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ({"allow-from": " "}, "--allow-from: name at least one address or network"),
+        ({"allow-from": "any 10.0.0.1"}, "--allow-from: write addresses and networks"),
+        ({"allow-from": "10.0.0.1/8"}, "--allow-from: .*host bits set"),
+        ({"allow-from": "haproxy.example"}, "--allow-from: write addresses and networks"),
+        ({"socket-mode": "rw-rw----"}, "--socket-mode: write three octal digits"),
+        ({"socket-mode": "4660"}, "--socket-mode: write three octal digits"),
+        ({"socket-user": "a b"}, "--socket-user: write the name or number"),
+        ({"socket-group": "../x"}, "--socket-group: write the name or number"),
+        ({"tls-cert": "c"}, "--tls-cert: means nothing without --tls-client-ca"),
+        ({"tls-client-ca": "c"}, "--tls-client-ca: means nothing without --tls-cert"),
+        ({"tls-key": "c"}, "--tls-key: means nothing without --tls-cert"),
+    ],
+)
+def test_a_gate_that_would_not_shut_is_an_error(flags: dict[str, str], says: str) -> None:
+    with pytest.raises(SettingsErrors, match=says):
+        read_settings(flags, {})
+
+
 # -- the decision log -------------------------------------------------------------------------------------------
 
 

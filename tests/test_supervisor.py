@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import threading
 import time
 import urllib.error
@@ -20,10 +21,12 @@ import spoa.supervisor
 from spoa._version import BUILD_TIME
 from spoa.addresses import read_address
 from spoa.exceptions import SettingsError, StateError
+from spoa.sdprotocol import WATCHDOG, Activation
 from spoa.settings import read_settings
 from spoa.state import StateDirectory
 from spoa.supervisor import Supervisor
-from tests.agents import OPEN, SHUT, Haproxy, until
+from tests.agents import OPEN, PATIENCE, SHUT, Haproxy, until
+from tests.secrecy import Secrecy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +79,12 @@ class Rig:
         self.shown: list[str] = []
         self.logs: list[Any] = []
 
-    def run(self, script: Callable[[Running], None] | None = None, **flags: str) -> int:
+    def run(
+        self,
+        script: Callable[[Running], None] | None = None,
+        activation: Activation | None = None,
+        **flags: str,
+    ) -> int:
         """Run a supervisor; a script tries it from a thread, and at its end the supervisor is told to stop."""
         given = {name.replace("_", "-"): value for name, value in flags.items()}
         state = str(self.directory / "state")
@@ -84,7 +92,7 @@ class Rig:
         settings = read_settings({"log-level": "error", **defaults, **given}, {})
 
         async def serve() -> int:
-            supervisor = Supervisor(settings, self.shown.append)
+            supervisor = Supervisor(settings, self.shown.append, activation)
             trial: asyncio.Task[None] | None = None
             if script is not None:
                 trial = asyncio.create_task(asyncio.to_thread(self.trial, script, Running(supervisor, self.policies)))
@@ -107,6 +115,54 @@ class Rig:
 @pytest.fixture
 def rig(tmp_path: Path) -> Rig:
     return Rig(tmp_path)
+
+
+class TestPeers:
+    def test_an_agent_that_is_shut_to_itself_still_asks_itself_whether_it_is_well(self, rig: Rig) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(str(rig.directory / "notify"))
+            manager.settimeout(PATIENCE)
+
+            def script(running: Running) -> None:
+                while manager.recv(4096) != WATCHDOG:
+                    pass
+                tcp, unix = running.status()["listen"]
+                assert unix == f"unix:{rig.directory}/spop.sock"
+                with Haproxy(read_address(tcp), greet=False) as stranger:
+                    assert stranger.is_closed()
+                own = rig.directory / "state" / "self.sock"
+                assert own.stat().st_mode & 0o777 == 0o600
+
+            addresses = f"127.0.0.1:0 unix:{rig.directory}/spop.sock"
+            activation = Activation(str(rig.directory / "notify"), watchdog=8.0)
+            assert rig.run(script, activation, allow_from="192.0.2.1", listen=addresses) == 0
+        assert not (rig.directory / "state" / "self.sock").exists()
+
+    def test_where_it_can_not_ask_itself_nothing_is_left_bound(self, rig: Rig) -> None:
+        state, spop = rig.directory / "state", rig.directory / "spop.sock"
+        state.mkdir(mode=0o700)
+        (state / "self.sock").write_text("in the way")
+        activation = Activation(str(rig.directory / "notify"), watchdog=8.0)
+        with pytest.raises(SettingsError, match="is there and is no socket"):
+            rig.run(None, activation, allow_from="192.0.2.1", listen=f"127.0.0.1:0 unix:{spop}")
+        assert not spop.exists()
+
+    def test_a_certificate_that_can_not_be_renewed_fails_the_reload_and_is_told(self, rig: Rig) -> None:
+        secrecy = Secrecy.made(rig.directory / "tls")
+
+        def script(running: Running) -> None:
+            in_force = "spoa_authz_tls_credentials_in_force {}"
+            assert in_force.format("1.0") in running.get("/metrics")
+            secrecy.write("agent.pem", b"")
+            os.kill(os.getpid(), signal.SIGHUP)
+            until(lambda: in_force.format("0.0") in running.get("/metrics"))
+            secrecy.renew()
+            os.kill(os.getpid(), signal.SIGHUP)
+            until(lambda: in_force.format("1.0") in running.get("/metrics"))
+
+        assert rig.run(script, tls_cert=secrecy.options[1], tls_client_ca=secrecy.options[3]) == 0
+        assert any(line["event"] == "TLS is renewed" for line in rig.logs)
+        assert any("--tls-cert" in str(line) and line["log_level"] == "error" for line in rig.logs)
 
 
 class TestStart:

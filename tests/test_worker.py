@@ -23,12 +23,14 @@ from spoa.addresses import Address
 from spoa.answering import Limits
 from spoa.bundle import build_bundle
 from spoa.control import Channel, Link, WorkerError
+from spoa.credentials import Credentials
 from spoa.decision_log import DecisionLog
 from spoa.enquiries import answer_row
 from spoa.logsinks.file import FileSink
 from spoa.logsinks.opening import LogSettings
 from spoa.worker import Orders, Worker, main
-from tests.agents import OPEN, ROOT, SHUT, Haproxy, until
+from tests.agents import OPEN, PATIENCE, ROOT, SHUT, Haproxy, until
+from tests.secrecy import NAME, Secrecy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -67,13 +69,16 @@ def command(link: Link, listener: socket.socket) -> Callable[..., Awaitable[dict
 
 
 def supervise(
-    listener: socket.socket, script: Callable[[Worker, Link], Awaitable[None]], log: DecisionLog | None = None
+    listener: socket.socket,
+    script: Callable[[Worker, Link], Awaitable[None]],
+    log: DecisionLog | None = None,
+    **ordered: Any,
 ) -> None:
     """Run a worker in this process under a script."""
 
     async def run() -> None:
         ours, theirs = socket.socketpair()
-        orders = replace(ORDERS, listeners=(os.dup(listener.fileno()),))
+        orders = replace(ORDERS, listeners=(os.dup(listener.fileno()),), **ordered)
         worker = Worker(orders, await Channel.open(theirs), log)
         running = asyncio.create_task(worker.run())
         link = Link(await Channel.open(ours), ASKED.append)
@@ -104,6 +109,34 @@ def test_a_block_list_is_part_of_every_policy_from_then_on(bundles: tuple[Path, 
         assert (await link.ask("activate", 5))["revision"] != prepared["revision"]
 
     supervise(listener, script)
+
+
+def test_tls_is_spoken_by_what_came_before_the_first_connection_or_later(
+    bundles: tuple[Path, Path], listener: socket.socket, tmp_path: Path
+) -> None:
+    secrecy = Secrecy.made(tmp_path / "tls")
+
+    def imposed() -> str:
+        return Credentials.from_files(secrecy.folder / "agent.pem", None, secrecy.folder / "ca.pem").to_json()
+
+    def shown() -> bytes | None:
+        with (
+            socket.create_connection(listener.getsockname(), timeout=PATIENCE) as plain,
+            secrecy.client().wrap_socket(plain, server_hostname=NAME) as secret,
+        ):
+            return secret.getpeercert(binary_form=True)
+
+    async def script(_: Worker, link: Link) -> None:
+        first = secrecy.renew()
+        await link.ask("prepare", 5, bundle=str(bundles[0]), imposed={"secure": imposed()}, evidence="{}")
+        await link.ask("activate", 5)
+        assert await asyncio.to_thread(shown) == first
+        second = secrecy.renew()
+        assert await asyncio.to_thread(shown) == first
+        await link.ask("secure", 5, text=imposed())
+        assert await asyncio.to_thread(shown) == second
+
+    supervise(listener, script, is_secret=True, allow_from=("127.0.0.0/8",))
 
 
 def test_it_serves_from_the_first_activation_on_and_swaps_later(

@@ -85,6 +85,8 @@ def _needs(policies: str | None) -> Needs | None:
 def _unreachable(examination: Examination) -> list[Finding]:
     found = []
     for agent in examination.agents:
+        if "ssl" in agent.line.texts:
+            continue  # it wants a certificate that is HAProxy's alone
         try:
             why = probe(server_address(agent.address), _SECONDS_TO_ANSWER)
         except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from spoa.doctor.findings import Finding, found
@@ -166,8 +167,11 @@ def _legacy(engine: Engine) -> Iterator[Finding]:
         yield found("events-skipped", line, str(line))
 
 
-def agent_findings(engine: Engine, proxies: Proxies, version: str) -> Iterator[Finding]:
-    """Yield what is wrong with the backend that an engine's agents are in."""
+def agent_findings(engine: Engine, proxies: Proxies, version: str, *, is_unverified: bool = False) -> Iterator[Finding]:
+    """Yield what is wrong with the backend that an engine's agents are in.
+
+    `is_unverified` says that the global section has HAProxy verify no server unless told.
+    """
     assert engine.line is not None
     line = engine.setting("use-backend")
     name = "".join(line.texts[1:2]) if line is not None else ""
@@ -192,3 +196,17 @@ def agent_findings(engine: Engine, proxies: Proxies, version: str) -> Iterator[F
     for server in servers if not is_legacy else []:
         if "maxconn" in server.texts:
             yield found("agents-maxconn", server, str(server))
+    for server in servers:
+        yield from _secrecy_findings(server, backend, is_unverified=is_unverified)
+
+
+def _secrecy_findings(server: Line, backend: Proxy, *, is_unverified: bool) -> Iterator[Finding]:
+    """Yield what lets another take an agent's place though TLS is spoken with it."""
+    words = [*(word for line in backend.lines("default-server") for word in line.texts), *server.texts]
+    if "ssl" not in words:
+        return
+    said = [after for word, after in pairwise(words) if word == "verify"]
+    if (said[-1] if said else "none" if is_unverified else "required") != "required":
+        yield found("agents-unverified", server, str(server))
+    elif not {"verifyhost", "sni"} & set(words):
+        yield found("agents-nameless", server, str(server))

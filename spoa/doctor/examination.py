@@ -183,7 +183,9 @@ class _Examiner:
                 what = f"{frontend.name} reads txn.{min(wrong)}.verdict; the engine sets txn.{engine.prefix}.verdict"
                 self._add([found("prefix-mismatch", passage.guard.line, what)])
             self._add(engine_findings(engine, frontend, self._configuration, self._version))
-            self._add(agent_findings(engine, self._proxies, self._version))
+            said = [line.texts for line in self._configuration.settings("ssl-server-verify")]
+            is_unverified = bool(said) and said[-1][1:2] == ("none",)
+            self._add(agent_findings(engine, self._proxies, self._version, is_unverified=is_unverified))
             self._add(self._arguments(engine))
             self._note_agents(engine)
         if not any(map(_asks_for_certificates, frontend.lines("bind"))):

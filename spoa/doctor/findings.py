@@ -322,6 +322,16 @@ FINDINGS: Final[Mapping[str, Kind]] = {
         "Since 3.1 `maxconn` bounds the requests under way, not the connections; the rest queue up and fail.",
         "Remove `maxconn` from the agents' servers.",
     ),
+    "agents-unverified": Kind(
+        Severity.OPEN,
+        "HAProxy believes whoever answers at the agent's address, whatever it shows, and that can allow anything.",
+        "Write `verify required`, `ca-file` and `verifyhost` on the agents' servers.",
+    ),
+    "agents-nameless": Kind(
+        Severity.WARNING,
+        "Any certificate for servers that the CA has signed passes for the agent's.",
+        "Write `verifyhost NAME`, or have a CA for nothing else.",
+    ),
     "agent-unreachable": Kind(
         Severity.WARNING,
         "While no agent answers, everything is denied.",

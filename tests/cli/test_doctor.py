@@ -91,6 +91,9 @@ def test_an_agent_that_is_not_there_is_a_warning(edge: Path) -> None:
         result = run(edge, "--json", AUTHZ_AGENT=address)
         assert (result.exit_code, json.loads(result.stdout)["findings"][0]["code"]) == (0, "agent-unreachable")
         assert run(edge, "--strict", AUTHZ_AGENT=address).exit_code == 5
+        edge.write_text(edge.read_text().replace('"${AUTHZ_AGENT}"', '"${AUTHZ_AGENT}" ssl verifyhost a'))
+        assert json.loads(run(edge, "--json", AUTHZ_AGENT=address).stdout)["findings"] == []  # it wants a certificate
+        edge.write_text(edge.read_text().replace(" ssl verifyhost a", ""))
     unknown = run(edge, "--json", AUTHZ_AGENT="fd@7")
     assert "not asked" in json.loads(unknown.stdout)["findings"][0]["message"]
 

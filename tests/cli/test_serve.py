@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from click.testing import CliRunner
 from spoa.cli import serve
 from spoa.settings import OPTIONS
 from tests.agents import OPEN, SHUT, Agent, authorize, running_agent, start, until
+from tests.secrecy import Secrecy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,9 +157,7 @@ class TestReload:
         with running_agent(tmp_path, "--workers", "2") as agent, agent.connect() as haproxy:
             for text, verdict in ((SHUT, "deny"), (OPEN, "allow"), (SHUT, "deny")):
                 agent.write_policy(text)
-                deadline = time.monotonic() + 5
-                while haproxy.ask()["verdict"] != verdict:
-                    assert time.monotonic() < deadline
+                until(lambda verdict=verdict: haproxy.ask()["verdict"] == verdict)  # type: ignore[misc] # its default is bound
             assert agent.metric('reload_total{result="activated"}') == 4
             assert agent.metric("internal_errors_total") == 0
 
@@ -257,3 +257,22 @@ def test_a_token_file_that_holds_no_token_is_a_usage_error(tmp_path: Path, conte
     )
     assert result.exit_code == 2
     assert "--admin-token-file" in result.stderr
+
+
+def test_the_key_of_tls_is_in_no_command_line_environment_file_or_log(tmp_path: Path) -> None:
+    secrecy = Secrecy.made(tmp_path / "tls")
+    pem = (secrecy.folder / "agent.pem").read_text()
+    secret = pem[pem.index("-----BEGIN PRIVATE KEY") :].splitlines()[1][:40]
+    with running_agent(tmp_path, "--workers", "2", *secrecy.options) as agent:
+        status = json.dumps(agent.status()) + agent.get("/metrics")[1]
+        pid = agent.process.pid
+        found = []
+        for child in [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]:
+            with contextlib.suppress(
+                FileNotFoundError
+            ):  # a child may have ended: the one that builds does after a while
+                found += [Path(f"/proc/{child}/{name}").read_bytes() for name in ("cmdline", "environ")]
+    files = [path.read_bytes() for path in agent.state.rglob("*") if path.is_file()]
+    assert len(found) >= 6
+    assert len(files) > 3
+    assert not [one for one in [*found, *files, status.encode(), agent.log.read_bytes()] if secret.encode() in one]

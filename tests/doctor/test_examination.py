@@ -240,6 +240,16 @@ VARIANTS: Final = (
     Variant("agents are not checked", EDGE, "    option spop-check\n", "", "agents-unchecked"),
     Variant("agents are bounded", EDGE, '"${AUTHZ_AGENT}"', '"${AUTHZ_AGENT}" maxconn 10', "agents-maxconn"),
     Variant(
+        "anybody may be the agent", EDGE, '"${AUTHZ_AGENT}"', '"${AUTHZ_AGENT}" ssl verify none', "agents-unverified"
+    ),
+    Variant(
+        "any server of the CA may be the agent",
+        EDGE,
+        '"${AUTHZ_AGENT}"',
+        '"${AUTHZ_AGENT}" ssl verify required ca-file /ca.pem',
+        "agents-nameless",
+    ),
+    Variant(
         "metrics are served to all",
         EDGE,
         "    # Tests for",
@@ -300,6 +310,28 @@ def test_the_shipped_examples_are_clean(name: str, version: str) -> None:
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
 def test_each_way_to_break_it_is_named(variant: Variant) -> None:
     assert variant.code in {finding.code for finding in broken(variant).findings}
+
+
+@pytest.mark.parametrize(
+    ("settings", "default", "words", "code"),
+    [
+        ("", "", "ssl verify required verifyhost a ca-file /ca.pem crt /c.pem", None),
+        ("", "ssl verify required verifyhost a ca-file /ca.pem", "", None),
+        ("", "ssl verify none", "verify required verifyhost a", None),
+        ("", "", "ssl sni str(a) ca-file /ca.pem", None),
+        ("", "", "verify none", None),
+        ("", "ssl verify none", "", "agents-unverified"),
+        ("", "ssl verify required verifyhost a", "verify none", "agents-unverified"),
+        ("ssl-server-verify none", "", "ssl verifyhost a", "agents-unverified"),
+        ("ssl-server-verify required", "", "ssl verifyhost a", None),
+        ("ssl-server-verify none", "", "ssl verify required verifyhost a", None),
+    ],
+)
+def test_an_agent_is_believed_by_its_certificate(settings: str, default: str, words: str, code: str | None) -> None:
+    text = EDGE.read_text().replace('"${AUTHZ_AGENT}"', f'"${{AUTHZ_AGENT}}" {words}')
+    text = text.replace("rise 1\n", f"rise 1 {default}\n").replace("global\n", f"global\n    {settings}\n", 1)
+    codes = {one.code for one in examined(text, ENGINE.read_text()).findings}
+    assert codes & {"agents-unverified", "agents-nameless"} == ({code} if code else set())
 
 
 def test_a_finding_says_where_it_stands() -> None:

@@ -187,7 +187,7 @@ def test_without_its_supervisor_an_agent_ends_and_its_successor_takes_over(rig: 
 
 def test_a_haproxy_that_reloads_asks_on_and_refuses_nobody(rig: Rig, findings: Findings) -> None:
     rig.start_proxy(MASTER, **PATIENT)
-    recovery = 0.0
+    recovery, told = 0.0, len(rig.agent.log())
     with rig.load() as load:
         for _ in range(5 if FULL else 1):
             old = rig.edge.proxy.worker()
@@ -198,6 +198,10 @@ def test_a_haproxy_that_reloads_asks_on_and_refuses_nobody(rig: Rig, findings: F
             load.wait_for(50)
     # A connection that HAProxy closes to move on is no refusal: a client asks again on a new one.
     assert load.count(Outcome.REFUSED) == 0, load.report()
+    rig.close()
+    # Nothing is left of any of the HAProxies, and none of it was worth a word above info.
+    wait_until(lambda: rig.agent.metric("connections") == 0, PATIENCE, "the agent has no connection left")
+    assert {line for line in rig.agent.log()[told:].splitlines() if "[info" not in line} == set()
     findings.add("HAProxy reloaded", load, recovery, SECONDS_TO_NOTICE + 5)
 
 

@@ -24,7 +24,7 @@ RELOADS: Final = int(os.environ.get("SPOA_AUTHZ_FAULTS_RELOADS", "1000")) if FUL
 GAIN: Final = 1.1
 
 
-@pytest.mark.timeout(3600 if FULL else 120)
+@pytest.mark.timeout(7200 if FULL else 120)
 def test_reload_after_reload_changes_no_right_answer(tmp_path: Path, findings: Findings) -> None:
     with running_agent(tmp_path, "--deadline", "4000", "--workers", "2") as agent:
         address, slowest, early = agent.address(), 0.0, 0
