@@ -282,6 +282,13 @@ OPTIONS: Final = (
         "A connection without a frame is closed after this time.",
     ),
     Option(
+        "stop-notice",
+        _seconds(0, 60),
+        "1.5",
+        "seconds",
+        "Told to stop, serve on for this time and fail HAProxy's health checks; not where none came lately.",
+    ),
+    Option(
         "otlp-endpoint",
         _read_endpoint,
         "",
@@ -327,6 +334,7 @@ class Settings:
     max_connections: int
     hello_timeout: float
     idle_timeout: float
+    stop_notice: float
     otlp_endpoint: str
     log_format: str
     log_level: str

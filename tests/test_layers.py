@@ -35,7 +35,7 @@ LAYERS: Mapping[int, str] = {
     ),
     4: (
         "accounts admin agent agentprobe announcer answering blocker builder bundle candidate connector console. "
-        "control crew crl_builder crl_fetcher decision_log diagnostics download enquiries evidence_keeper "
+        "control crew crl_builder crl_fetcher decision_log departure diagnostics download enquiries evidence_keeper "
         "evidence_store expiries fetch followed glass history jobs listeners liststore loading logsinks. lookup "
         "metrics monitoring. ocsp_keeper ocsp_records ocsp_store peer pki_directory promotion reenactment reload "
         "revisions selfprobe state statefile supervisor tracing watcher worker"
@@ -111,8 +111,8 @@ ARROWS: Mapping[str, str] = {
     "peer": "answering",
     "reload": "bundle control history jobs metrics state watcher",
     "supervisor": (
-        "accounts admin announcer answering blocker bundle candidate console. control crew evidence_keeper fetch "
-        "glass history listeners logsinks. metrics ocsp_keeper ocsp_store reload state tracing watcher worker"
+        "accounts admin announcer answering blocker bundle candidate console. control crew departure evidence_keeper "
+        "fetch glass history listeners logsinks. metrics ocsp_keeper ocsp_store reload state tracing watcher worker"
     ),
     "worker": (
         "agent answering bundle control decision_log diagnostics evidence_store expiries logsinks. metrics tracing"
@@ -137,7 +137,7 @@ HOMES: Mapping[str, str] = {
     "watchfiles": "watcher",
     "prometheus_client": "metrics admin",
     "structlog": (
-        "admin agent announcer answering candidate console. crew crl_fetcher decision_log diagnostics "
+        "admin agent announcer answering candidate console. crew crl_fetcher decision_log departure diagnostics "
         "evidence_keeper followed glass ocsp_keeper reload supervisor worker"
     ),
     "click": "cli. explainer",
