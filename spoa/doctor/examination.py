@@ -177,14 +177,20 @@ class _Examiner:
         has_filter = bool(frontend.lines("filter", "spoe"))
         if passage.guard is not None and not has_filter and passage.prefixes:
             self._add([found("no-filter", frontend.section.line, f"{frontend.name} has no `filter spoe`")])
+        told: set[tuple[str, str]] = set()
         for engine in engines:
             wrong = passage.prefixes - {engine.prefix}
             if passage.guard is not None and wrong:
                 what = f"{frontend.name} reads txn.{min(wrong)}.verdict; the engine sets txn.{engine.prefix}.verdict"
                 self._add([found("prefix-mismatch", passage.guard.line, what)])
-            self._add(engine_findings(engine, frontend, self._configuration, self._version))
-            self._add(agent_findings(engine, self._proxies, self._version))
-            self._add(self._arguments(engine))
+            findings = [
+                *engine_findings(engine, frontend, self._configuration, self._version),
+                *agent_findings(engine, self._proxies, self._version),
+                *self._arguments(engine),
+            ]
+            # An engine that asks again what another lost has the same faults, and they are one.
+            self._add(one for one in findings if (one.code, one.message) not in told)
+            told.update((one.code, one.message) for one in findings)
             self._note_agents(engine)
         if not any(map(_asks_for_certificates, frontend.lines("bind"))):
             what = f"{frontend.name} asks no client for a certificate"
@@ -221,12 +227,15 @@ class _Examiner:
     # -- engines -----------------------------------------------------------------------------------------------
 
     def _engines(self, frontend: Proxy) -> Iterator[Engine]:
+        unreadable: set[str] = set()
         for line in frontend.lines("filter", "spoe"):
             words = line.texts
             name, file = _after(words, "engine"), _after(words, "config")
             content = self._read(file, line.file) if file else None
             if content is None:
-                self._add([found("engine-missing", line, f"the file {file or '(none)'} can't be read")])
+                if file not in unreadable:
+                    self._add([found("engine-missing", line, f"the file {file or '(none)'} can't be read")])
+                unreadable.add(file)
                 continue
             problems: list[Unreadable] = []
             engine = read_engine(*content, name, self._configuration.environment, problems)

@@ -27,6 +27,7 @@ DELETED: Final = (
 )
 OVERRIDES: Final = "    http-request del-header ^x[-_.](http[-_.])?(method|path) -m reg\n"
 FILTER: Final = "    filter spoe engine authz config spoe-authz.conf\n"
+FILTERS: Final = "".join(re.findall(r"(?m)^    filter spoe .*\n|^    # After it, .*\n", EDGE.read_text()))
 
 
 def examined(
@@ -110,7 +111,7 @@ VARIANTS: Final = (
         "    http-request set-var(txn.authz.verdict) str(allow) if authz_failed\n    # Tests for an explicit allow",
         "verdict-overwritten",
     ),
-    Variant("the frontend asks nobody", EDGE, FILTER, "", "no-filter"),
+    Variant("the frontend asks nobody", EDGE, FILTERS, "", "no-filter"),
     Variant(
         "the engine has another name", EDGE, "engine authz config", "engine authorization config", "engine-missing"
     ),
