@@ -35,7 +35,7 @@ Asked: TypeAlias = "Callable[[list[dict[str, str]]], None]"
 
 _PREPARE_TIMEOUT: Final = 60.0
 _ACTIVATE_TIMEOUT: Final = 5.0
-_DRAIN_TIMEOUT: Final = 7.2
+_DRAIN_TIMEOUT: Final = 7.0
 _LEAVE_TIMEOUT: Final = 0.5
 _EXIT_TIMEOUT: Final = 1.0
 _ROUND: Final = 1.0  # seconds between two rounds of reports

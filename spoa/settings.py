@@ -284,7 +284,7 @@ OPTIONS: Final = (
     Option(
         "stop-notice",
         _seconds(0, 60),
-        "1.5",
+        "2",
         "seconds",
         "Told to stop, serve on for this time and fail HAProxy's health checks; not where none came lately.",
     ),

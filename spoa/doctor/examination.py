@@ -227,15 +227,12 @@ class _Examiner:
     # -- engines -----------------------------------------------------------------------------------------------
 
     def _engines(self, frontend: Proxy) -> Iterator[Engine]:
-        unreadable: set[str] = set()
         for line in frontend.lines("filter", "spoe"):
             words = line.texts
             name, file = _after(words, "engine"), _after(words, "config")
             content = self._read(file, line.file) if file else None
             if content is None:
-                if file not in unreadable:
-                    self._add([found("engine-missing", line, f"the file {file or '(none)'} can't be read")])
-                unreadable.add(file)
+                self._add([found("engine-missing", line, f"the file {file or '(none)'} can't be read")])
                 continue
             problems: list[Unreadable] = []
             engine = read_engine(*content, name, self._configuration.environment, problems)

@@ -27,7 +27,6 @@ DELETED: Final = (
 )
 OVERRIDES: Final = "    http-request del-header ^x[-_.](http[-_.])?(method|path) -m reg\n"
 FILTER: Final = "    filter spoe engine authz config spoe-authz.conf\n"
-FILTERS: Final = "".join(re.findall(r"(?m)^    filter spoe .*\n|^    # After it, .*\n", EDGE.read_text()))
 
 
 def examined(
@@ -111,7 +110,7 @@ VARIANTS: Final = (
         "    http-request set-var(txn.authz.verdict) str(allow) if authz_failed\n    # Tests for an explicit allow",
         "verdict-overwritten",
     ),
-    Variant("the frontend asks nobody", EDGE, FILTERS, "", "no-filter"),
+    Variant("the frontend asks nobody", EDGE, FILTER, "", "no-filter"),
     Variant(
         "the engine has another name", EDGE, "engine authz config", "engine authorization config", "engine-missing"
     ),
@@ -381,6 +380,17 @@ def test_a_normalised_path_must_be_applied() -> None:
     edge = re.sub(r"    http-request set-path .*\n", "", EDGE.read_text())
     assert [one.code for one in examined(edge, ENGINE.read_text(), needs=needs).findings] == ["normalised-path-ignored"]
     assert examined(edge, ENGINE.read_text()).findings == []
+
+
+def test_an_engine_that_asks_again_is_examined_too_and_what_both_lack_is_said_once() -> None:
+    edge, engine = EDGE.read_text(), ENGINE.read_text()
+    assert examined(edge, engine, AUTHZ_SPOE="/etc/haproxy/spoe-authz.conf").findings == []
+    both = examined(edge, engine.replace(" cert=ssl_c_der", ""), AUTHZ_SPOE="/etc/haproxy/spoe-authz.conf")
+    assert [finding.code for finding in both.findings] == ["argument-missing"]
+    first, _, second = engine.rpartition(" cert=ssl_c_der")
+    other = examined(edge, f"{first} cert=req.hdr(x){second}", AUTHZ_SPOE="/etc/haproxy/spoe-authz.conf")
+    assert [finding.code for finding in other.findings] == ["argument-sample"]
+    assert examined(edge, f"{first} cert=req.hdr(x){second}").findings == []
 
 
 def test_the_environment_is_that_of_haproxy() -> None:
