@@ -33,6 +33,7 @@ __all__ = ["Agent"]
 
 _MAX_STALL: Final = 10.0  # seconds that a peer may leave our answers untaken
 _DRAIN_QUIET: Final = 0.1  # seconds without a frame after which a draining agent dismisses a connection
+_DRAIN_HOPE: Final = 1.0  # seconds after which it says goodbye along with the next answer, where none is owed then
 _DRAIN_PATIENCE: Final = 5.0  # seconds after which it dismisses busy ones too
 _DRAIN_SWEEP: Final = 0.02  # seconds between two sweeps while draining
 _TLS_GOODBYE: Final = 1.0  # seconds that a peer has to confirm the end of TLS
@@ -129,6 +130,15 @@ class Agent:
         self._listeners = listeners
         self._accept_more()
         self._sweep()
+
+    @property
+    def since_check(self) -> float | None:
+        """Seconds since HAProxy's last health check; None where there was none."""
+        return self._answering.since_check
+
+    def fail_checks(self) -> None:
+        """Serve as before, but fail HAProxy's health checks from now on, so that it asks another agent."""
+        self._answering.fail_checks()
 
     def stop_accepting(self) -> None:
         """Let go of the listening sockets, for good; they can then be closed."""
@@ -295,6 +305,10 @@ class Agent:
             is_quiet = not peer.is_busy and now - peer.heard > _DRAIN_QUIET
             if is_quiet or not peer.has_greeted or now - self._drain_started > _DRAIN_PATIENCE:
                 self._end(peer, "drain")
+            elif now - self._drain_started > _DRAIN_HOPE and not peer.is_parting:
+                # HAProxy up to 3.0 uses a connection as long as it has it, whatever its health checks say.
+                self._ended["drain"] = self._ended.get("drain", 0) + 1
+                peer.part(Status.NORMAL)
 
     def _end(self, peer: Peer, cause: str) -> None:
         self._ended[cause] = self._ended.get(cause, 0) + 1

@@ -92,6 +92,8 @@ class Answering:
         self._decision_log = decision_log
         self._tracing = tracing or Tracing()
         self._hellos = 0
+        self._is_leaving = False
+        self._checked: float | None = None
         self._notifies = 0
         self._without_verdict = 0
         self._unlogged = 0
@@ -115,6 +117,15 @@ class Answering:
     def policy(self) -> Policy:
         """The policy in use."""
         return self._policy
+
+    @property
+    def since_check(self) -> float | None:
+        """Seconds since the last health check; None where there was none."""
+        return None if self._checked is None else perf_counter() - self._checked
+
+    def fail_checks(self) -> None:
+        """Say DISCONNECT to health checks from now on, so that HAProxy takes this agent for one that is down."""
+        self._is_leaving = True
 
     def swap(self, policy: Policy) -> None:
         """Judge by another policy from the next read on; what the old one counted is kept."""
@@ -249,7 +260,7 @@ class Answering:
         self._recall.look_around(seconds)
         for event in events:
             if type(event) is not tuple:
-                answers.append(self._other(event))
+                answers.append(self._other(connection, event))
                 if not isinstance(event, HelloReceived):
                     return True
                 continue
@@ -406,15 +417,19 @@ class Answering:
             if type(event) is tuple:
                 answers.append(self._refuse(connection, event[0], _UNREAD, judged, "deadline"))
             else:
-                answers.append(self._other(event))
+                answers.append(self._other(connection, event))
                 if not isinstance(event, HelloReceived):
                     return True
         return False
 
-    def _other(self, event: Event) -> bytes:
+    def _other(self, connection: Connection, event: Event) -> bytes:
         """Take note of what is no NOTIFY, and return what is to be said to it."""
         if isinstance(event, HelloReceived | HealthCheckReceived):
             self._hellos += 1
+            if isinstance(event, HealthCheckReceived):
+                self._checked = perf_counter()
+                if self._is_leaving:
+                    return connection.send_disconnect()
         elif isinstance(event, ConnectionBroken):
             self._count_broken(event.error)
         return event.reply if not isinstance(event, tuple) else b""

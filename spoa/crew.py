@@ -36,7 +36,8 @@ Asked: TypeAlias = "Callable[[list[dict[str, str]]], None]"
 
 _PREPARE_TIMEOUT: Final = 60.0
 _ACTIVATE_TIMEOUT: Final = 5.0
-_DRAIN_TIMEOUT: Final = 8.5
+_DRAIN_TIMEOUT: Final = 7.0
+_LEAVE_TIMEOUT: Final = 0.5
 _EXIT_TIMEOUT: Final = 1.0
 _ROUND: Final = 1.0  # seconds between two rounds of reports
 _PATIENCE: Final = 2.0  # seconds that a worker has for its report
@@ -119,13 +120,15 @@ class Crew:
         self._failure: WorkerError | None = None
         self._rounds: asyncio.Task[None] | None = None
         self._ending = asyncio.Event()
+        self._is_leaving = False
         self._swapping = asyncio.Lock()
         self._changed = asyncio.Event()
 
     @property
     def is_complete(self) -> bool:
-        """Every worker serves, and answers when asked."""
-        return not self._ending.is_set() and len([worker for worker in self._workers if worker.serves]) == self._size
+        """Every worker serves, answers when asked, and is not about to leave."""
+        is_staying = not self._is_leaving and not self._ending.is_set()
+        return is_staying and len([worker for worker in self._workers if worker.serves]) == self._size
 
     def describe(self) -> list[dict[str, Any]]:
         """Return what `status` shows of each worker."""
@@ -248,6 +251,17 @@ class Crew:
         found["worker_restarts_total", ()] = self._restarts
         return found
 
+    async def leave(self) -> float | None:
+        """Let every worker, also those to come, serve on but fail HAProxy's health checks.
+
+        Returns:
+            Seconds since the last health check that any of them had; None where none says that it had one.
+        """
+        self._is_leaving = True
+        answers = [answer for _, answer in await _ask_all(self._workers, "leave", _LEAVE_TIMEOUT)]
+        checks = [answer["since_check"] for answer in answers if not isinstance(answer, WorkerError)]
+        return min((seconds for seconds in checks if seconds is not None), default=None)
+
     async def drain(self) -> None:
         """Let every worker finish, then end it; whoever is not done in time is killed."""
         self._ending.set()
@@ -296,6 +310,8 @@ class Crew:
                 await worker.link.ask("prepare", _PREPARE_TIMEOUT, **self._content)
                 await worker.link.ask("activate", _ACTIVATE_TIMEOUT)
                 worker.is_serving = True
+                if self._is_leaving:
+                    await worker.link.ask("leave", _LEAVE_TIMEOUT)
                 if self._candidate:
                     await worker.link.ask("propose", _PREPARE_TIMEOUT, bundle=self._candidate)
         except WorkerError as error:

@@ -41,11 +41,12 @@ class Peer:
         heard: when the last whole frame came.
         stalled: since when the peer takes no answers; 0 while it does.
         is_leaving: our last word is said.
+        is_parting: it is said along with the next answer after which none is owed.
     """
 
     __slots__ = (
         "_answering", "_at", "_connection", "_data", "_events", "_is_paused", "_on_lost", "_on_made", "_owed",
-        "_started", "_transport", "heard", "is_leaving", "opened", "stalled",
+        "_parting", "_started", "_transport", "heard", "is_leaving", "opened", "stalled",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +67,7 @@ class Peer:
         self._at = 0
         self._owed = 0
         self._is_paused = False
+        self._parting: int | None = None
         self.is_leaving = False
         self.opened = self.heard = perf_counter()
         self.stalled = 0.0
@@ -79,6 +81,11 @@ class Peer:
     def is_busy(self) -> bool:
         """Frames wait to be judged, or answers to be given or taken."""
         return bool(self._data or self._events or self._owed or self.stalled)
+
+    @property
+    def is_parting(self) -> bool:
+        """Our last word goes out with the next answer after which none is owed."""
+        return self._parting is not None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; nothing is said before the peer's HELLO."""
@@ -129,7 +136,7 @@ class Peer:
         """Write answers that came later; nobody takes them where the connection is gone or has had its last word."""
         self._owed -= count
         if self._transport is not None and not self.is_leaving:
-            self._transport.write(answer)
+            self._write(answer)
 
     def leave(self, status: int) -> None:
         """Say DISCONNECT, and close when the peer has or a second has passed; what was read is answered before."""
@@ -138,6 +145,14 @@ class Peer:
         answers = self._answering.refuse_rest(self._connection, self._events, self._at)
         self._transport.write(answers + self._connection.send_disconnect(status))
         self._linger()
+
+    def part(self, status: int) -> None:
+        """Say DISCONNECT in one write with the next answer after which none is owed.
+
+        HAProxy reads both at once, before it can send anything more: nothing crosses our last word but what is on its
+        way already.
+        """
+        self._parting = status
 
     def cut(self) -> None:
         """Drop the connection at once, and count as gone until its transport says so."""
@@ -187,18 +202,29 @@ class Peer:
 
     def _judge(self) -> None:
         assert self._transport is not None
-        self._at, is_last = self._answering.answer(
-            self._connection, self._transport.write, self._events, self._at, self._started, self
-        )
-        if is_last:
-            self._linger()
-        elif self._at < len(self._events):
-            self._later()
-        else:
+        held: list[bytes] = []
+        write = self._transport.write if self._parting is None else held.append
+        self._at, is_last = self._answering.answer(self._connection, write, self._events, self._at, self._started, self)
+        if self._at >= len(self._events):
             self._events = []
             self._at = 0
-            if self._data:
-                self._later()
+        if is_last:
+            self._transport.write(b"".join(held))
+            self._linger()
+            return
+        if held:
+            self._write(held[0])
+        if (self._events or self._data) and not self.is_leaving:
+            self._later()
+
+    def _write(self, answers: bytes) -> None:
+        """Write answers, and our last word with them where we part and owe no more."""
+        assert self._transport is not None
+        if self._parting is None or self._data or self._events or self._owed:
+            self._transport.write(answers)
+        else:
+            self._transport.write(answers + self._connection.send_disconnect(self._parting))
+            self._linger()
 
     def _later(self) -> None:
         self._pause()

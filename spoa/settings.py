@@ -234,6 +234,13 @@ OPTIONS: Final = (
         "A connection without a frame is closed after this time.",
     ),
     Option(
+        "stop-notice",
+        seconds(0, 60),
+        "2",
+        "seconds",
+        "Told to stop, serve on for this time and fail HAProxy's health checks; not where none came lately.",
+    ),
+    Option(
         "otlp-endpoint",
         read_endpoint,
         "",
@@ -286,6 +293,7 @@ class Settings:
     max_connections: int
     hello_timeout: float
     idle_timeout: float
+    stop_notice: float
     otlp_endpoint: str
     log_format: str
     log_level: str

@@ -33,6 +33,7 @@ from spoa.console.explaining import Explaining
 from spoa.control import WorkerError
 from spoa.credentials_keeper import CredentialsKeeper
 from spoa.crew import Crew
+from spoa.departure import Departure
 from spoa.evidence_keeper import EvidenceKeeper
 from spoa.exceptions import SettingsError, StateError
 from spoa.fetch import Fetcher
@@ -100,7 +101,7 @@ class Supervisor:
         self._state.lock()
         self._listeners: list[socket.socket] = []
         self._admin_listener: socket.socket | None = None
-        self._stop = asyncio.Event()
+        self._departure = Departure(settings.stop_notice)
         self._tracing = Tracing()
         self._tasks: set[asyncio.Task[None]] = set()
         try:
@@ -169,7 +170,7 @@ class Supervisor:
             if self._admin_listener is not None:
                 await self._admin.start(self._admin_listener)
                 self._state.write_admin_address(str(address_of(self._admin_listener)))  # whoever finds it may ask
-            stopping = asyncio.create_task(self._stop.wait())
+            stopping = asyncio.create_task(self._departure.told())
             beginning = asyncio.create_task(self._begin())
             await asyncio.wait([stopping, beginning], return_when=asyncio.FIRST_COMPLETED)
             if not beginning.done():
@@ -180,6 +181,7 @@ class Supervisor:
             if status == 0:
                 await stopping
                 await self._announcer.stopping()
+                await self._departure.give_notice(self._crew.leave)
                 _log.info("draining")
             stopping.cancel()
             return status
@@ -202,6 +204,7 @@ class Supervisor:
             "ready": self._crew.is_complete,
             "revision": self._revision,
             "since": self._reloader.since,
+            "leaves_at": self._departure.leaves_at,
             "policies": str(self._settings.policies.absolute()),
             "listen": self._listening(),
             "decision_log": self._settings.log.place,
@@ -294,8 +297,8 @@ class Supervisor:
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
-        loop.add_signal_handler(signal.SIGINT, self._stop.set)
+        loop.add_signal_handler(signal.SIGTERM, self._departure.tell)
+        loop.add_signal_handler(signal.SIGINT, self._departure.tell)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._reload_on_signal()))
         loop.add_signal_handler(signal.SIGUSR1, lambda: self._spawn(self._crew.tell("reopen")))
 
@@ -343,7 +346,8 @@ class Supervisor:
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(self._crew.drain(), *tasks, return_exceptions=True)
+        ending = self._departure.finish(self._crew.drain, self._crew.close)
+        await asyncio.gather(ending, *tasks, return_exceptions=True)
         await self._reloader.close()
         await self._evidence.close()
         if self._candidate is not None:

@@ -121,6 +121,7 @@ class Worker:
             "report": self._report,
             "floor": self._take_floor,
             "reopen": self._reopen,
+            "leave": self._leave,
             "drain": self._drain,
         }
 
@@ -287,6 +288,12 @@ class Worker:
         self.reopen()
         return {}
 
+    async def _leave(self, _: dict[str, Any]) -> dict[str, Any]:
+        if self._agent is None:
+            return {"since_check": None}
+        self._agent.fail_checks()
+        return {"since_check": self._agent.since_check}
+
     async def _drain(self, _: dict[str, Any]) -> dict[str, Any]:
         await self.stop()
         return await self._report({})
@@ -314,11 +321,10 @@ async def _run(orders: Orders) -> None:
         decision_log = DecisionLog(open_sink(orders.decision_log), orders.log_allows, mask=mask)
     worker = Worker(orders, channel, decision_log)
     loop = asyncio.get_running_loop()
-    # A terminal or an init system may signal the whole group: leave as well as when told, and leave reloads to the
-    # supervisor.
-    loop.add_signal_handler(signal.SIGTERM, worker.stop)
-    loop.add_signal_handler(signal.SIGINT, worker.stop)
-    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    # A terminal or an init system may signal the whole group: when to leave and to reload is the supervisor's to say,
+    # who gives HAProxy notice before; when it is gone, we leave.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, lambda: None)
     loop.add_signal_handler(signal.SIGUSR1, worker.reopen)
     try:
         await worker.run()

@@ -55,6 +55,7 @@ __all__ = [
     "Haproxy",
     "Serving",
     "authorize",
+    "is_healthy",
     "policy_of",
     "running_agent",
     "serving",
@@ -174,6 +175,13 @@ class Haproxy:
             return self.socket.recv(65536) == b""
         except ConnectionResetError:
             return True
+
+
+def is_healthy(address: Address) -> bool:
+    """Check an agent's health as HAProxy does: it is well when it says HELLO, and not when it says DISCONNECT."""
+    with Haproxy(address, greet=False) as haproxy:
+        haproxy.socket.sendall(haproxy.connection.send_hello(is_healthcheck=True))
+        return not isinstance(haproxy.receive(object), DisconnectReceived)
 
 
 @dataclass

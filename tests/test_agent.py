@@ -20,7 +20,7 @@ from spoa.credentials import Credentials
 from spoa.exceptions import ProtocolError
 from spoa.gate import Gate
 from spoa.spop import Connection, Role
-from tests.agents import PATIENCE, SHUT, Haproxy, Serving, authorize, policy_of, serving, until
+from tests.agents import PATIENCE, SHUT, Haproxy, Serving, authorize, is_healthy, policy_of, serving, until
 from tests.pki import CA
 from tests.secrecy import NAME, Secrecy
 
@@ -171,6 +171,32 @@ def test_busy_connections_are_dismissed_when_patience_ends(loops: Loops, monkeyp
         assert 0.2 < time.monotonic() - began < 2
         haproxy.socket.close()
         drained.result(5)
+
+
+def test_a_connection_that_never_falls_quiet_is_dismissed_along_with_an_answer(
+    loops: Loops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spoa.agent, "_DRAIN_HOPE", 0.1)
+    with serving(policy_of(), loop_factory=loops) as here, here.connect() as haproxy:
+        drained = here.drain()
+        while not haproxy.events:  # an answer and the goodbye arrive together, so no question is ever lost
+            assert haproxy.ask()["verdict"] == "allow"
+        assert haproxy.disconnected() == 0
+        haproxy.socket.close()
+        drained.result(5)
+        assert here.sample("connections_closed_total", "drain") == 1
+
+
+def test_an_agent_about_to_leave_fails_health_checks_and_serves_on(loops: Loops) -> None:
+    with serving(policy_of(), loop_factory=loops) as here, here.connect() as before:
+        assert here.call(lambda: here.agent.since_check) is None
+        assert is_healthy(here.address)
+        assert 0 <= here.call(lambda: here.agent.since_check) < PATIENCE
+        here.call(here.agent.fail_checks)
+        assert not is_healthy(here.address)
+        assert before.ask()["verdict"] == "allow"
+        with here.connect() as after:
+            assert after.ask()["verdict"] == "allow"
 
 
 def test_a_peer_that_never_closes_does_not_hold_up_the_end(loops: Loops) -> None:

@@ -25,7 +25,7 @@ from spoa.control import WorkerError
 from spoa.crew import Crew
 from spoa.logsinks.opening import LogSettings
 from spoa.worker import Orders
-from tests.agents import OPEN, SHUT, Haproxy, until
+from tests.agents import OPEN, SHUT, Haproxy, is_healthy, until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -303,6 +303,34 @@ def test_what_everybody_must_know_is_told_to_successors_too(
         await crew.set_clock_floor(5.0)
         await crew.tell("reopen")
         assert crew._orders == replace(crew._orders, clock_floor=5.0)
+
+    lead(listener, bundles[0], script, size=1)
+
+
+def test_all_workers_fail_health_checks_before_they_leave_also_those_to_come(
+    listener: socket.socket, bundles: tuple[Path, Path]
+) -> None:
+    async def script(crew: Crew) -> None:
+        address = Address(*listener.getsockname())
+        assert await asyncio.to_thread(is_healthy, address)
+        since_check = await crew.leave()
+        assert since_check is not None
+        assert since_check >= 0
+        assert not crew.is_complete  # whoever balances by /readyz looks for another one
+        assert not await asyncio.to_thread(is_healthy, address)
+        (before,) = pids_of(crew)
+        os.kill(before, signal.SIGKILL)
+        await eventually(lambda: [one["pid"] for one in crew.describe() if one["serving"]] not in ([], [before]))
+        await eventually(lambda: not is_healthy(address))
+        assert await asyncio.to_thread(verdicts, listener) == {"allow"}
+        assert await crew.leave() is not None
+
+    lead(listener, bundles[0], script, size=1)
+
+
+def test_a_crew_whose_health_nobody_checked_says_so(listener: socket.socket, bundles: tuple[Path, Path]) -> None:
+    async def script(crew: Crew) -> None:
+        assert await crew.leave() is None
 
     lead(listener, bundles[0], script, size=1)
 

@@ -35,8 +35,8 @@ LAYERS: Mapping[int, str] = {
     ),
     4: (
         "accounts admin agent agentprobe announcer answering blocker builder bundle candidate connector console. "
-        "control credentials credentials_keeper crew crl_builder crl_fetcher decision_log diagnostics download "
-        "enquiries evidence_keeper evidence_store expiries fetch followed gate glass history jobs listeners "
+        "control credentials credentials_keeper crew crl_builder crl_fetcher decision_log departure diagnostics "
+        "download enquiries evidence_keeper evidence_store expiries fetch followed gate glass history jobs listeners "
         "liststore loading logline logsinks. lookup metrics monitoring. ocsp_keeper ocsp_records ocsp_store peer "
         "pki_directory promotion reenactment reload revisions selfprobe starvation state statefile supervisor tracing "
         "watcher worker"
@@ -116,8 +116,8 @@ ARROWS: Mapping[str, str] = {
     "reload": "bundle control history jobs metrics state watcher",
     "supervisor": (
         "accounts admin announcer answering blocker bundle candidate console. control credentials_keeper crew "
-        "evidence_keeper fetch glass history listeners logsinks. metrics ocsp_keeper ocsp_store reload state tracing "
-        "watcher worker"
+        "departure evidence_keeper fetch glass history listeners logsinks. metrics ocsp_keeper ocsp_store reload "
+        "state tracing watcher worker"
     ),
     "worker": (
         "agent answering bundle control credentials decision_log diagnostics evidence_store expiries gate logsinks. "
@@ -145,7 +145,7 @@ HOMES: Mapping[str, str] = {
     "prometheus_client": "metrics admin",
     "structlog": (
         "admin agent announcer answering candidate console. credentials_keeper crew crl_fetcher decision_log "
-        "diagnostics evidence_keeper followed gate glass ocsp_keeper reload supervisor worker"
+        "departure diagnostics evidence_keeper followed gate glass ocsp_keeper reload supervisor worker"
     ),
     "click": "cli. explainer",
     "opentelemetry": "tracing",

@@ -71,6 +71,14 @@ class Line:
         self.transport.writes.clear()
         return self.haproxy.receive_data(data)
 
+    def answering_to(self, data: bytes) -> bytes:
+        """Return the ACK of one NOTIFY without writing it, as an answer that comes later."""
+        agent = Connection(Role.AGENT)
+        agent.receive_data(Connection(Role.HAPROXY).send_hello())
+        written: list[bytes] = []
+        self.answering.answer(agent, written.append, agent.receive_data(data), 0, perf_counter())
+        return b"".join(written)
+
     def burst(self, count: int, payload: bytes = b"") -> bytes:
         return b"".join(self.haproxy.send_notify(n, 1, payload or authorize()) for n in range(1, count + 1))
 
@@ -192,6 +200,51 @@ def test_a_peer_that_leaves_gets_our_goodbye(line: Line) -> None:
     line.peer.data_received(line.haproxy.send_disconnect())
     (event,) = line.received()
     assert event.disconnect.status == 0  # type: ignore[union-attr] # that is what it must be
+
+
+def test_who_parts_says_so_in_one_write_with_the_next_answers(line: Line) -> None:
+    line.peer.part(0)
+    assert line.peer.is_parting
+    assert not line.transport.writes
+    line.peer.data_received(line.burst(3))
+    assert len(line.transport.writes) == 1
+    *answers, goodbye = line.received()
+    assert verdicts(answers) == ["allow"] * 3
+    assert goodbye.disconnect.status == 0  # type: ignore[union-attr] # that is what it must be
+    assert line.peer.is_leaving
+
+
+def test_who_parts_in_a_burst_answers_all_of_it_before(line: Line) -> None:
+    line.peer.part(0)
+    line.peer.data_received(line.burst(3000))
+    events = line.received()
+    while not line.peer.is_leaving:
+        turn()
+        events += line.received()
+    assert len(verdicts(events[:-1])) == 3000
+    assert type(events[-1]).__name__ == "DisconnectReceived"
+    assert line.transport.reads
+
+
+def test_who_parts_waits_for_answers_that_are_owed(line: Line) -> None:
+    owed = [line.answering_to(line.haproxy.send_notify(n, 1, authorize())) for n in (7, 8)]
+    line.peer.owe()
+    line.peer.owe()
+    line.peer.part(0)
+    line.peer.data_received(line.burst(1))
+    line.peer.pay(owed[0], 1)
+    assert verdicts(line.received()) == ["allow"] * 2
+    line.peer.pay(owed[1], 1)
+    assert len(line.transport.writes) == 1
+    assert [type(event).__name__ for event in line.received()] == ["AckReceived", "DisconnectReceived"]
+
+
+def test_a_peer_that_leaves_while_we_part_gets_one_goodbye(line: Line) -> None:
+    line.peer.part(0)
+    line.peer.data_received(line.burst(1) + line.haproxy.send_disconnect())
+    assert len(line.transport.writes) == 1
+    assert line.transport.writes[0].count(b"status-code") == 1
+    assert line.peer.is_leaving
 
 
 def test_leaving_in_the_middle_of_a_burst_denies_the_rest_before_the_goodbye(line: Line) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog.testing
 
+import spoa.departure
 import spoa.supervisor
 from spoa._version import BUILD_TIME
 from spoa.addresses import read_address
@@ -25,7 +26,7 @@ from spoa.sdprotocol import WATCHDOG, Activation
 from spoa.settings import read_settings
 from spoa.state import StateDirectory
 from spoa.supervisor import Supervisor
-from tests.agents import OPEN, PATIENCE, SHUT, Haproxy, until
+from tests.agents import OPEN, PATIENCE, SHUT, Haproxy, is_healthy, until
 from tests.secrecy import Secrecy
 
 if TYPE_CHECKING:
@@ -241,6 +242,24 @@ class TestStart:
     def test_a_decision_log_that_can_not_be_written_is_an_error(self, rig: Rig) -> None:
         with pytest.raises(SettingsError, match="decision-log"):
             rig.run(decision_log=str(rig.directory / "missing" / "log"))
+
+    def test_before_it_stops_it_serves_on_and_fails_health_checks(
+        self, rig: Rig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(spoa.departure, "_ECHO", -1.0)
+
+        def script(running: Running) -> None:
+            address = read_address(running.status()["listen"][0])
+            assert is_healthy(address)
+            assert running.status()["leaves_at"] is None
+            os.kill(os.getpid(), signal.SIGTERM)
+            until(lambda: running.status()["leaves_at"] is not None)
+            assert running.status()["leaves_at"] > time.time()
+            assert not is_healthy(address)
+            assert not running.is_ready()
+            assert running.verdict() == "allow"
+
+        assert rig.run(script, stop_notice="60") == 0  # a second signal, at the end of the script, ends the notice
 
     def test_a_signal_to_stop_ends_a_start_that_takes_long(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("spoa.reload._BUILDER", ("-c", "import time; time.sleep(60)"))

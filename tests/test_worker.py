@@ -326,7 +326,7 @@ class TestProcess:
         assert process.returncode == 0
         assert '"allow"' in log.read_text()
 
-    def test_a_signal_to_the_whole_group_makes_it_drain(
+    def test_a_signal_to_the_whole_group_leaves_it_to_the_supervisor_when_to_drain(
         self, listener: socket.socket, bundles: tuple[Path, Path]
     ) -> None:
         process, end = self.start(listener)
@@ -334,8 +334,11 @@ class TestProcess:
         self.ask(end, "activate")
         with Haproxy(Address(*listener.getsockname())) as haproxy:
             process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGINT)
+            self.ask(end, "report")
+            assert haproxy.ask()["verdict"] == "allow"
+            end.close()
             assert haproxy.disconnected() == 0
-        end.close()
         process.communicate(timeout=5)
         assert process.returncode == 0
 

@@ -86,11 +86,17 @@ def _url_text(entry: dict[str, Any]) -> str:
     return f"{entry['url']}: {entry['problem']} ({entry['detail']}){circuit}, {fetched}"
 
 
+def _readiness(status: dict[str, Any]) -> str:
+    if status.get("leaves_at"):
+        return f"no: it stops, and fails health checks until {_time(status['leaves_at'])}"
+    return "yes" if status["ready"] else "no"
+
+
 def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
     workers = status["workers"]
     serving = sum(1 for worker in workers if worker["serving"])
     rows = [
-        ("ready", "yes" if status["ready"] else "no"),
+        ("ready", _readiness(status)),
         ("revision", status["revision"] or "none"),
         ("since", _time(status["since"])),
         ("policies", status["policies"]),

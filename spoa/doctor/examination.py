@@ -177,16 +177,22 @@ class _Examiner:
         has_filter = bool(frontend.lines("filter", "spoe"))
         if passage.guard is not None and not has_filter and passage.prefixes:
             self._add([found("no-filter", frontend.section.line, f"{frontend.name} has no `filter spoe`")])
+        told: set[tuple[str, str]] = set()
         for engine in engines:
             wrong = passage.prefixes - {engine.prefix}
             if passage.guard is not None and wrong:
                 what = f"{frontend.name} reads txn.{min(wrong)}.verdict; the engine sets txn.{engine.prefix}.verdict"
                 self._add([found("prefix-mismatch", passage.guard.line, what)])
-            self._add(engine_findings(engine, frontend, self._configuration, self._version))
             said = [line.texts for line in self._configuration.settings("ssl-server-verify")]
             is_unverified = bool(said) and said[-1][1:2] == ("none",)
-            self._add(agent_findings(engine, self._proxies, self._version, is_unverified=is_unverified))
-            self._add(self._arguments(engine))
+            findings = [
+                *engine_findings(engine, frontend, self._configuration, self._version),
+                *agent_findings(engine, self._proxies, self._version, is_unverified=is_unverified),
+                *self._arguments(engine),
+            ]
+            # An engine that asks again what another lost has the same faults, and they are one.
+            self._add(one for one in findings if (one.code, one.message) not in told)
+            told.update((one.code, one.message) for one in findings)
             self._note_agents(engine)
         if not any(map(_asks_for_certificates, frontend.lines("bind"))):
             what = f"{frontend.name} asks no client for a certificate"

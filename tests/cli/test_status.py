@@ -53,6 +53,12 @@ def test_a_running_agent_is_described_for_people_and_for_programs(tmp_path: Path
         assert "policy.yaml:2:1" in rejected
 
 
+def test_an_agent_about_to_leave_is_not_ready_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = shown(monkeypatch, ready=False, leaves_at=1_800_000_000.0)
+    assert result.exit_code == 1
+    assert "it stops, and fails health checks until 2027-01-15" in result.output
+
+
 OTHERS = {
     "revocation": {
         "state": "good",

@@ -414,6 +414,17 @@ def test_a_normalised_path_must_be_applied() -> None:
     assert examined(edge, ENGINE.read_text()).findings == []
 
 
+def test_an_engine_that_asks_again_is_examined_too_and_what_both_lack_is_said_once() -> None:
+    edge, engine = EDGE.read_text(), ENGINE.read_text()
+    assert examined(edge, engine, AUTHZ_SPOE="/etc/haproxy/spoe-authz.conf").findings == []
+    both = examined(edge, engine.replace(" cert=ssl_c_der", ""), AUTHZ_SPOE="/etc/haproxy/spoe-authz.conf")
+    assert [finding.code for finding in both.findings] == ["argument-missing"]
+    first, _, second = engine.rpartition(" cert=ssl_c_der")
+    other = examined(edge, f"{first} cert=req.hdr(x){second}", AUTHZ_SPOE="/etc/haproxy/spoe-authz.conf")
+    assert [finding.code for finding in other.findings] == ["argument-sample"]
+    assert examined(edge, f"{first} cert=req.hdr(x){second}").findings == []
+
+
 def test_the_environment_is_that_of_haproxy() -> None:
     edge, engine = EDGE.read_text(), ENGINE.read_text()
     late = examined(edge, engine, AUTHZ_TIMEOUT_PROCESSING="2s")
