@@ -9,7 +9,7 @@ JOBS ?= 2
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$python; break; fi; done)
 
-.PHONY: help venv demo test lint types unit coverage compiled compiled-test integration interop proofs bench bench-quick bench-revocation docs docs-test format clean faults soak monitoring console fuzz differential lock packages check-packages
+.PHONY: help venv demo test lint types unit coverage compiled compiled-test integration interop proofs bench bench-quick bench-revocation docs docs-test site format clean faults soak monitoring console fuzz differential lock packages check-packages
 
 help:  ## This list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -110,9 +110,17 @@ docs: venv  ## Write the generated parts of the reference, and the manual page, 
 	@$(BIN)/python -m docs.generate
 	@$(BIN)/python -m docs.manpage
 
+$(VENV)/.docs: pyproject.toml | venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
 docs-test: venv  ## Follow the tutorial and play all pages, as `make test` does among much else. Two minutes.
 	@$(BIN)/python tests/haproxy_builds.py 2.8
-	@$(BIN)/python -m pytest -q --no-cov -n $(JOBS) --dist loadfile tests/test_docs.py tests/test_examples.py
+	@$(BIN)/python -m pytest -q --no-cov -n $(JOBS) --dist loadfile tests/test_docs.py tests/test_examples.py tests/test_site.py
+
+site: $(VENV)/.docs  ## The documentation with search, in build/site; each link and anchor must lead somewhere.
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@$(BIN)/python -m docs.sitecheck build/site
 
 $(VENV)/.packages: pyproject.toml | venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[packages]'
