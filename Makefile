@@ -80,7 +80,7 @@ soak: venv  ## Memory over 20 million decisions on 100,000 certificates and path
 monitoring: venv  ## Cause each alert on real agents, and have a real Prometheus notice. A minute or two.
 	@$(BIN)/python -m pytest -q -m monitoring
 
-console: venv  ## Drive the console in a headless Chromium from Debian, with hostile names. A minute.
+console: site  ## Drive the console, with hostile names, and the site in a headless Chromium from Debian. A minute.
 	@$(BIN)/python -m pytest -q -m browser
 
 proofs: venv  ## Ten thousand random pairs of policies, told apart by `diff` and by brute force. Half an hour.
