@@ -20,6 +20,7 @@ from spoa.adapter import VARIABLES
 from spoa.authorizer import Judgement
 from spoa.facts import UNAVAILABLE
 from spoa.logline import Entry, LineWriter
+from spoa.metrics import METRICS
 from spoa.policy.casegrammar import TESTS
 from spoa.policy.document import read_document
 from spoa.policy.grammar import POLICY
@@ -135,6 +136,15 @@ def test_verbs_and_options_that_pages_name_are_there() -> None:
         for words in commands_of(page):
             wrong = wrong_in(words)
             assert not wrong, f"{page.name}: spoa-authz {' '.join(words)}: {wrong}"
+
+
+def test_metrics_that_pages_name_are_there() -> None:
+    """Also where a page leaves the prefix out of a label's example; series of rules stand in the rules' own file."""
+    known = {f"spoa_authz_{metric.name}" for metric in METRICS}
+    known |= {f"{name}_{suffix}" for name in known for suffix in ("bucket", "sum", "count", "total")}
+    for page in PAGES.values():
+        for name in re.findall(r"(?<![\w:])spoa_authz_[a-z_]+[a-z]", page.text):
+            assert name in known, f"{page.name}: {name}"
 
 
 # -- reference --------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -189,3 +190,15 @@ def test_what_go_reads_is_what_the_other_clients_read() -> None:
     named = re.findall(r'"(pki/[^" ]+)"', block.text)
     assert named
     assert [name for name in named if name not in others] == []
+
+
+def test_filters_of_jq_in_sentences_can_be_read() -> None:
+    """Those in blocks are run; here only where the machine has jq, as there."""
+    jq = shutil.which("jq")
+    for page in PAGES.values() if jq else ():
+        for found in re.findall(r"`[^`\n]*\bjq (?:-\w+ )?('[^']+')[^`\n]*`", page.prose):
+            done = subprocess.run(
+                ["jq", "-n", f"def unused: {shlex.split(found)[0]}; empty"],
+                capture_output=True, text=True, timeout=30, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, f"{page.name}: {found}: {done.stderr}"
