@@ -19,6 +19,7 @@ from docs.pages import ROOT, pages
 from spoa.adapter import VARIABLES
 from spoa.authorizer import Judgement
 from spoa.facts import UNAVAILABLE
+from spoa.history import KEPT_BYTES, KEPT_REVISIONS
 from spoa.logline import Entry, LineWriter
 from spoa.metrics import METRICS
 from spoa.policy.casegrammar import TESTS
@@ -28,6 +29,7 @@ from spoa.policy.listfile import LIST_FILE
 from spoa.policy.load import document_kind
 from spoa.policy.model import Reason
 from spoa.policy.reading import Report
+from spoa.recall import CERTIFICATES
 from spoa.settings import read_settings
 from tests.agents import policy_of
 from tests.documents import Shell, commands_of, wrong_in
@@ -41,9 +43,15 @@ if TYPE_CHECKING:
 PAGES: Final = pages()
 BLOCKS: Final = [block for page in PAGES.values() for block in page.blocks]
 TUTORIAL: Final = "docs/tutorial.md"
-#: Each of them goes on in the folder that the tutorial leaves, or, where it lies beside code, in a copy of that.
-PLAYED: Final = tuple(
-    page.name for page in PAGES.values() if page.name != TUTORIAL and any("run" in block.words for block in page.blocks)
+#: What the tutorial leads to, one after the other in the folder that it leaves.
+FIRST_HOUR: Final = tuple(
+    f"docs/{name}" for name in re.findall(r"^\d\. \[[^\]]+\]\(([\w/-]+\.md)\)", PAGES[TUTORIAL].text, re.MULTILINE)
+)
+#: Each of the others begins with that folder as it was left, or, where it lies beside code, in a copy of that.
+OTHERS: Final = tuple(
+    page.name
+    for page in PAGES.values()
+    if page.name not in {TUTORIAL, *FIRST_HOUR} and any("run" in block.words for block in page.blocks)
 )
 
 
@@ -145,6 +153,13 @@ def test_metrics_that_pages_name_are_there() -> None:
     for page in PAGES.values():
         for name in re.findall(r"(?<![\w:])spoa_authz_[a-z_]+[a-z]", page.text):
             assert name in known, f"{page.name}: {name}"
+
+
+def test_bounds_that_the_sizing_guide_tells_are_those_of_the_program() -> None:
+    text = PAGES["docs/how-to/size.md"].text
+    assert f"{CERTIFICATES:,} to {2 * CERTIFICATES:,} of them" in " ".join(text.split())
+    assert (KEPT_REVISIONS, KEPT_BYTES) == (10, 2**30)
+    assert "ten kept revisions with their lists, 1 GiB at most" in text
 
 
 # -- reference --------------------------------------------------------------------------------------------------
@@ -253,7 +268,21 @@ def test_the_tutorial_can_be_followed_to_its_end(edge: Shell) -> None:
 
 @pytest.mark.integration
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", PLAYED)
+@pytest.mark.parametrize("name", FIRST_HOUR)
+def test_the_first_hour_can_go_on_page_after_page(name: str, edge: Shell) -> None:
+    """Nothing is put right between them."""
+    assert edge.ask("cd ~/first-edge")[0] == 0
+    edge.play(PAGES[name])
+
+
+def test_the_first_hour_has_four_more_pages() -> None:
+    assert len(FIRST_HOUR) == 4
+    assert all((ROOT / name).exists() for name in FIRST_HOUR)
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", OTHERS)
 def test_examples_do_what_the_page_says(name: str, edge: Shell) -> None:
     prepared = "cd ~/first-edge; rm -rf policies; cp -a as-the-tutorial-leaves-them policies; spoa-authz reload"
     status, printed = edge.ask(prepared if name.startswith("docs/") else f"{prepared} && cd ~/clone")
