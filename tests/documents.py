@@ -173,7 +173,7 @@ class Shell:
         def came() -> bool:
             return is_listening(int(self.ports[text])) if not file else path.exists() and text in path.read_text()
 
-        wait_until(came, 30, f"{block}: {until}", lambda: _logs(path if file else path / "x"))
+        wait_until(came, 90, f"{block}: {until}", lambda: _logs(path if file else path / "x"))
 
     def _compare(self, block: Block) -> None:
         position = 0
