@@ -9,7 +9,7 @@ JOBS ?= 2
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$python; break; fi; done)
 
-.PHONY: help venv demo test lint types unit coverage compiled compiled-test integration interop proofs bench bench-quick bench-revocation docs format clean faults reloads soak soak-day monitoring console fuzz differential lock packages check-packages
+.PHONY: help venv demo test lint types unit coverage compiled compiled-test integration interop proofs bench bench-quick bench-revocation docs format clean faults reloads soak soak-day monitoring console fuzz differential lock packages check-packages docs-test site
 
 help:  ## This list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -88,7 +88,7 @@ soak-day: venv  ## Clients that break off and dawdle, for HOURS=24: descriptors,
 monitoring: venv  ## Cause each alert on real agents, and have a real Prometheus notice. A minute or two.
 	@$(BIN)/python -m pytest -q -m monitoring
 
-console: venv  ## Drive the console in a headless Chromium from Debian, with hostile names. A minute.
+console: site  ## Drive the console, with hostile names, and the site in a headless Chromium from Debian. A minute.
 	@$(BIN)/python -m pytest -q -m browser
 
 proofs: venv  ## Ten thousand random pairs of policies, told apart by `diff` and by brute force. Half an hour.
@@ -117,6 +117,18 @@ bench-revocation: venv  ## What revocation lists of up to five million entries c
 docs: venv  ## Write the generated parts of the reference, and the manual page, anew.
 	@$(BIN)/python -m docs.generate
 	@$(BIN)/python -m docs.manpage
+
+$(VENV)/.docs: pyproject.toml | venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
+docs-test: venv  ## Follow the tutorial and play all pages, as `make test` does among much else. Two minutes.
+	@$(BIN)/python tests/haproxy_builds.py 2.8
+	@$(BIN)/python -m pytest -q --no-cov -n $(JOBS) --dist loadfile tests/test_docs.py tests/test_examples.py tests/test_site.py
+
+site: $(VENV)/.docs  ## The documentation with search, in build/site; each link and anchor must lead somewhere.
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@$(BIN)/python -m docs.sitecheck build/site
 
 $(VENV)/.packages: pyproject.toml | venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[packages]'

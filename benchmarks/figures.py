@@ -14,13 +14,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+sys.path.insert(0, str(Path(__file__).parent.parent))  # for whoever runs this file as a program
+
+from benchmarks.sizing import example, pieces, pieces_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 __all__ = ["PAGES", "blocks_of", "fill", "main", "tables"]
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
-PAGES: Final = (_ROOT / "benchmarks" / "README.md", _ROOT / "docs" / "explanation" / "scaling.md")
+PAGES: Final = tuple(
+    _ROOT / name for name in ("benchmarks/README.md", "docs/explanation/scaling.md", "docs/how-to/size.md")
+)
 _BLOCK: Final = re.compile(
     r"(?P<open>^<!-- measured: (?P<name>[\w-]+) -->\n).*?(?P<close>^<!-- end of measured -->)", re.DOTALL | re.MULTILINE
 )
@@ -157,6 +163,16 @@ def _cpu_of(found: Mapping[str, Any], shape: str) -> float:
     raise KeyError(shape)
 
 
+def _sizing(found: Mapping[str, Any]) -> str:
+    found_pieces = pieces_of(found)
+    return "" if found_pieces is None else _table(("", "what", "takes"), pieces(found_pieces))
+
+
+def _sizing_example(found: Mapping[str, Any]) -> str:
+    found_pieces = pieces_of(found)
+    return "" if found_pieces is None else _table(("what", "how", "makes"), example(found_pieces))
+
+
 def _spoe(found: Mapping[str, Any]) -> str:
     by_version = found["spoe"]
     first = next(iter(by_version.values()))
@@ -172,7 +188,7 @@ def _added(rows: Mapping[str, Mapping[str, float]], name: str, plain: str) -> fl
     return rows[name]["haproxy_us"] - rows[plain]["haproxy_us"]
 
 
-#: Name of a block → what results must hold for it, and who writes it.
+#: Name of a block → what results must hold for it, and who writes it, or nothing where a part was left out.
 _TABLES: Final[Mapping[str, tuple[tuple[str, ...], Callable[[Mapping[str, Any]], str]]]] = {
     "machine": (("shapes",), _machine),
     "shapes": (("shapes",), _shapes),
@@ -181,6 +197,8 @@ _TABLES: Final[Mapping[str, tuple[tuple[str, ...], Callable[[Mapping[str, Any]],
     "proxies": (("proxies",), _proxies),
     "capacity": (("shapes", "proxies"), _capacity),
     "fleets": (("shapes", "proxies"), _fleets),
+    "sizing": (("shapes", "proxies", "limits"), _sizing),
+    "sizing-example": (("shapes", "proxies", "limits"), _sizing_example),
     "spoe-machine": (("spoe",), _machine),
     "spoe": (("spoe",), _spoe),
 }
@@ -188,7 +206,8 @@ _TABLES: Final[Mapping[str, tuple[tuple[str, ...], Callable[[Mapping[str, Any]],
 
 def tables(found: Mapping[str, Any]) -> dict[str, str]:
     """Return the text of each block for which a result holds the figures."""
-    return {name: write(found) for name, (needs, write) in _TABLES.items() if all(found.get(need) for need in needs)}
+    written = {name: write(found) for name, (needs, write) in _TABLES.items() if all(found.get(need) for need in needs)}
+    return {name: text for name, text in written.items() if text}
 
 
 def blocks_of(text: str) -> list[str]:

@@ -10,13 +10,16 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import os
 import re
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from docs.pages import PAGES, REASONS, slug
+from docs.pages import ROOT as _ROOT
+from docs.pages import pages as all_pages
 from spoa.adapter import ARGUMENTS
 from spoa.cli import VERBS, verbs
 from spoa.decision_fields import FIELDS, json_schema
@@ -38,23 +41,16 @@ from tests.fuzz.targets import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from spoa.policy.reading import Shape
 
 __all__ = ["BLOCKS", "PAGES", "commands", "main", "outdated", "rendered", "slug", "value_of"]
 
-PAGES: Final = Path(__file__).parent
-_ROOT: Final = PAGES.parent
 _BLOCK: Final = re.compile(
     r"(?P<open>^<!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<close>^<!-- end of generated -->)",
     re.DOTALL | re.MULTILINE,
 )
-
-
-def slug(heading: str) -> str:
-    """Return the anchor of a heading, as GitHub makes it."""
-    text = re.sub(r"[^\w\- ]", "", heading.strip().lower())
-    return text.replace(" ", "-")
 
 
 def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -286,6 +282,22 @@ def _reasons() -> str:
     return "\n".join(f"{number}. [`{reason}`](#{slug(reason)})" for number, reason in enumerate(Reason, 1))
 
 
+def _examples() -> str:
+    """Tell of each block that the tests don't run, where it is and why."""
+    rows = []
+    for page in all_pages().values():
+        for block in page.blocks:
+            if why := block.word("not-run"):
+                to = os.path.relpath(page.path, PAGES / "reference")
+                first = block.text.splitlines()[0]
+                rows.append((f"[{block.heading}]({to}#{slug(block.heading)})", f"`{first}`", f"[{why}](#{why})"))
+    return _table(("stands below", "begins with", "why not"), rows)
+
+
+def _reasons_not_to_run() -> str:
+    return "\n\n".join(f"### {name}\n\n{reason.why} Instead: {reason.instead}" for name, reason in REASONS.items())
+
+
 def _statuses() -> str:
     return _table(("status", "words"), ((str(int(status)), status.text) for status in Status))
 
@@ -333,6 +345,8 @@ BLOCKS: Final[Mapping[str, Callable[[], str]]] = {
     "data-types": _data_types,
     "decision-fields": _decision_fields,
     "doctor-findings": _doctor_findings,
+    "examples": _examples,
+    "examples-reasons": _reasons_not_to_run,
     "fuzz-targets": _fuzz_targets,
     "findings-errors": lambda: _findings(ERRORS),
     "findings-warnings": lambda: _findings(WARNINGS),

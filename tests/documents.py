@@ -1,13 +1,4 @@
-"""The documentation as tests see it: pages with their links, headings and code, and a shell that runs what they show.
-
-The words after a code block's language say what becomes of it:
-
-    ```sh run                   run in the shell; ends with status 0
-    ```sh run status=1          ends with that one
-    ```sh run until=FILE:TEXT   then wait until a file holds a text, or `:PORT` is listened on
-    ```text output              lines that the last run printed, in order; `…` stands for anything
-    ```LANGUAGE file=PATH       write the block into a file
-    ```yaml WORD                YAML of another kind than policies, lists and tests
+"""A shell that does what the pages of the documentation show: `docs.pages` tells how blocks say what becomes of them.
 
 An example that calls `curl`, `jq`, `node` or `openssl` is run where the machine has it: none of them is needed to use
 or to test the agent. Ports are replaced by free ones of this machine, the same in all pages of a session.
@@ -19,6 +10,7 @@ import contextlib
 import os
 import re
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -28,85 +20,54 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from docs.generate import PAGES, slug
+import click
+
+from spoa.cli import verbs
 from tests.haproxy import is_listening, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["ROOT", "Block", "Page", "Shell", "pages"]
+    from docs.pages import Block, Page
 
-ROOT: Final = PAGES.parent
+__all__ = ["Shell", "commands_of", "wrong_in"]
+
 #: Every port that a page may name.
 PORTS: Final = ("8080", "8081", "8443", "8444", "8404", "8002", "8003", "8888", "9123", "9124", "9125", "9126")
 
-_FENCE: Final = re.compile(r"^```(\w*)[ ]?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_LINK: Final = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
-_HEADING: Final = re.compile(r"^#{1,6} +(.+)$", re.MULTILINE)
 _SECONDS: Final = 120
+_COMMAND: Final = re.compile(r"(?<![\w/.@-])spoa-authz +((?:'[^']*'|\"[^\"]*\"|[^'\"\n|;&<>`()])+)")
 #: What an example may call that a machine need not have; without it, the block and what it prints are left out.
 _TOOLS: Final = re.compile(r"\b(curl|jq|node|openssl)\b")
 
 
-@dataclass(frozen=True)
-class Block:
-    """A code block: its language, the words behind that, its text, and the line on which it begins."""
-
-    page: str
-    line: int
-    language: str
-    words: tuple[str, ...]
-    text: str
-
-    def word(self, name: str) -> str:
-        """Return what stands behind `name=`; empty where it doesn't."""
-        return next((word.partition("=")[2] for word in self.words if word.startswith(f"{name}=")), "")
-
-    def __str__(self) -> str:
-        return f"{self.page}:{self.line}"
+def commands_of(page: Page) -> Iterator[list[str]]:
+    """Yield the words behind each `spoa-authz` that a page shows, in blocks and in sentences."""
+    code = [block.text.replace("\\\n", " ") for block in page.blocks]
+    for found in _COMMAND.findall("\n".join([*code, *re.findall(r"`([^`\n]+)`", page.prose)])):
+        yield shlex.split(found, comments=True)
 
 
-@dataclass(frozen=True)
-class Page:
-    """One page."""
-
-    path: Path
-    text: str
-
-    @property
-    def name(self) -> str:
-        """The path below the root of the project."""
-        return str(self.path.relative_to(ROOT))
-
-    @property
-    def prose(self) -> str:
-        """The text without its code blocks."""
-        return _FENCE.sub("", self.text)
-
-    @property
-    def blocks(self) -> list[Block]:
-        """The code blocks, in order."""
-        return [
-            Block(self.name, self.text.count("\n", 0, found.start()) + 1, found[1], tuple(found[2].split()), found[3])
-            for found in _FENCE.finditer(self.text)
-        ]
-
-    @property
-    def anchors(self) -> set[str]:
-        """What a link may name behind `#`."""
-        return {slug(re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)) for heading in _HEADING.findall(self.prose)}
-
-    @property
-    def links(self) -> list[str]:
-        """The targets of all links."""
-        return _LINK.findall(self.prose)
+def wrong_in(words: Sequence[str]) -> str:
+    """Say which verb or option of a command isn't there; empty where all are."""
+    command: click.Command = verbs
+    for number, word in enumerate(words):
+        if isinstance(command, click.Group) and not word.startswith("-"):
+            below = command.get_command(click.Context(command), word)
+            # Where a page speaks of any verb, it writes it in capitals.
+            if below is None:
+                return "" if number == 0 and not word[:1].islower() else f"no verb {word}"
+            command = below
+        elif word.startswith("-") and word != "-" and word.partition("=")[0] not in _options_of(command):
+            return f"no option {word}"
+    return ""
 
 
-def pages() -> dict[str, Page]:
-    """Return every page of the documentation by its name."""
-    files = [*PAGES.rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "haproxy" / "README.md"]
-    found = [Page(path, path.read_text(encoding="utf-8")) for path in sorted(files)]
-    return {page.name: page for page in found}
+def _options_of(command: click.Command) -> set[str]:
+    context = click.Context(command, help_option_names=["-h", "--help"])
+    return {
+        option for parameter in command.get_params(context) for option in (*parameter.opts, *parameter.secondary_opts)
+    }
 
 
 def _free_ports(count: int) -> list[str]:
@@ -212,7 +173,7 @@ class Shell:
         def came() -> bool:
             return is_listening(int(self.ports[text])) if not file else path.exists() and text in path.read_text()
 
-        wait_until(came, 30, f"{block}: {until}", lambda: _logs(path if file else path / "x"))
+        wait_until(came, 90, f"{block}: {until}", lambda: _logs(path if file else path / "x"))
 
     def _compare(self, block: Block) -> None:
         position = 0

@@ -87,6 +87,27 @@ def test_figures_stand_in_tables_and_what_was_missed_is_told(result: Path) -> No
     assert "spoe" not in written
 
 
+def test_a_machine_is_sized_from_what_was_measured(tmp_path: Path) -> None:
+    """1,000 us a core each second: figures that one can work out in one's head."""
+    report = Report(machine(), Plan())
+    for shape in SHAPES:
+        report.shape(shape, {"floor": [measured(10)], "agent": [measured(144 if "5 %" in shape.name else 20)]})
+    report.proxy({"version": "3.4", "ways": {"no authorization": way(25, 0), "spoa-authz": way(60, 20)}, "targets": {}})
+    part = json.loads(report.write(tmp_path).read_text())
+    assert not {"sizing", "sizing-example"} & set(tables(part))
+    report.limit("a worker at its start", 40, 60, "MB")
+    report.limit("a worker after 10 distinct requests", 50, 150, "MB")
+    report.limit("an entry of a list of 10, two workers", 50, 100, "bytes")
+    found = tables(json.loads(report.write(tmp_path).read_text()))
+    assert "| C | the agent: a certificate never seen, once in each worker | 2,500 us |" in found["sizing"]
+    # 5,000 requests of 20 us; 20,000 certificates of 2,500 us in a minute; half of each core is to stay free.
+    assert "| 0.10 cores |" in found["sizing-example"]
+    assert "| 0.83 cores |" in found["sizing-example"]
+    assert "| `--workers` | the sum / 0.5, rounded up | 2 |" in found["sizing-example"]
+    # 40 + 2 x 150 MB; 2 x 200,000 x 50 + 1,000,000 x 39 bytes; 1,000,000 x 200 bytes.
+    assert "| in all | 4 cores | 599 MB |" in found["sizing-example"]
+
+
 def test_only_blocks_that_have_figures_are_written_anew() -> None:
     blocks = [f"<!-- measured: {name} -->\nold\n<!-- end of measured -->\n" for name in ("one", "two")]
     page = "before\n" + "".join(blocks)

@@ -10,8 +10,8 @@ from typing import Final
 
 import pytest
 
+from docs.pages import pages
 from spoa.settings import read_settings
-from tests.documents import pages
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 SERVICE: Final = DEPLOY / "systemd" / "spoa-authz.service"
