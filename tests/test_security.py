@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
 
-from tests.documents import ROOT
+from docs.pages import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
