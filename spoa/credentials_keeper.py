@@ -67,11 +67,11 @@ class CredentialsKeeper:
             self._is_renewed = False
             _log.error("the TLS certificate is not renewed", error=str(error))
             return str(error)
-        self._is_renewed = True
         if found is not None and found != self._shown:
             self._shown = found
             await self._impose(found.to_json())
             _log.info("TLS is renewed", certificate_sha256=found.fingerprint)
+        self._is_renewed = True
         return ""
 
     def samples(self) -> Samples:

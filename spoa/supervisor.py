@@ -125,7 +125,7 @@ class Supervisor:
             )
             self._watched = self._watched_addresses(activation)
         except BaseException:
-            close_all(self._listeners)
+            close_all([*self._listeners, *([] if self._admin_listener is None else [self._admin_listener])])
             self._state.unlock()
             raise
         self._announcer = Announcer(activation, self._describe)
