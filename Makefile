@@ -66,7 +66,7 @@ integration: venv  ## The shipped configuration on real HAProxies, old engine an
 
 interop: venv  ## The same on every HAProxy from 2.6 to 3.4.
 	@$(BIN)/python tests/haproxy_builds.py 2.6 2.8 3.0 3.2 3.4
-	@HAPROXY_VERSIONS=2.6,2.8,3.0,3.2,3.4 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m integration
+	@HAPROXY_VERSIONS=2.6,2.8,3.0,3.2,3.4 UPGRADE_ROUNDS=5 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m integration
 
 faults: venv  ## Whatever can go wrong, each under load: a table of wrong allows (none) and times to recover. An hour.
 	@rm -f .faults.jsonl

@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 
     from spoa.addresses import Address
 
-__all__ = ["UnreachableError", "UnwillingError", "ask", "change", "find_admin", "find_state_dir", "read_token"]
+__all__ = [
+    "AbsentError",
+    "UnreachableError",
+    "UnwillingError",
+    "ask",
+    "change",
+    "find_admin",
+    "find_agent",
+    "find_state_dir",
+    "read_token",
+]
 
 #: HTTP status → why the agent changes nothing, and what to do.
 _UNWILLING: Final = {
@@ -53,6 +63,13 @@ class UnwillingError(UnreachableError):
         return f"the agent at {self.address} {self.detail}"
 
 
+class AbsentError(UnreachableError):
+    """No agent runs on the state directory that was given."""
+
+    def __str__(self) -> str:
+        return f"no agent runs on {self.detail}; give the state directory of one that does, or its --admin"
+
+
 def find_state_dir(state_dir: str | None, environ: Mapping[str, str]) -> Path:
     """Return the state directory: as given, or from the environment, or where `serve` keeps it by default."""
     return Path(state_dir or environ.get("SPOA_AUTHZ_STATE_DIR") or default_state_dir(environ, os.geteuid()))
@@ -72,6 +89,21 @@ def find_admin(admin: str | None, state_dir: Path, environ: Mapping[str, str]) -
         return read_address(text)
     except ValueError as error:
         raise SettingsError("admin", str(error)) from None
+
+
+def find_agent(admin: str | None, state_dir: str | None, environ: Mapping[str, str]) -> tuple[Path, Address]:
+    """Return the state directory and the admin address of the agent that was meant.
+
+    Raises:
+        SettingsError: what was given is no address.
+        AbsentError: a state directory was given, and no agent runs on it. Somebody else's agent on the usual address is
+            not the one that was meant.
+    """
+    directory = find_state_dir(state_dir, environ)
+    address = find_admin(admin, directory, environ)
+    if state_dir and not admin and not (directory / "admin").exists():
+        raise AbsentError(address, str(directory))
+    return directory, address
 
 
 class _UnixConnection(http.client.HTTPConnection):

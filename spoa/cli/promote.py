@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from spoa.cli.asking import UnreachableError, change, find_admin, find_state_dir, read_token
+from spoa.cli.asking import UnreachableError, change, find_agent, read_token
 from spoa.cli.outcome import conclude
 from spoa.exceptions import SettingsError
 
@@ -41,7 +41,7 @@ candidate or can't replace the directory, 2 usage, 3 the candidate is invalid.
 def command(admin: str | None, state_dir: str | None, token_file: str | None, *, as_json: bool) -> None:
     """Make the policy that the running agent judges under as a candidate the one that it answers by."""
     try:
-        address = find_admin(admin, find_state_dir(state_dir, os.environ), os.environ)
+        _, address = find_agent(admin, state_dir, os.environ)
         outcome = change(address, "/promote", read_token(token_file))
     except SettingsError as error:
         click.echo(f"spoa-authz promote: {error}", err=True)

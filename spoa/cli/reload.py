@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from spoa.cli.asking import UnreachableError, ask, change, find_admin, find_state_dir, read_token
+from spoa.cli.asking import UnreachableError, ask, change, find_agent, read_token
 from spoa.cli.outcome import conclude
 from spoa.exceptions import SettingsError
 from spoa.state import read_pid
@@ -73,9 +73,8 @@ def _by_signal(address: Address, state_dir: Path) -> dict[str, Any]:
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def command(admin: str | None, state_dir: str | None, token_file: str | None, *, as_json: bool) -> None:
     """Have the running agent read its policy directory again, and say how that ended."""
-    directory = find_state_dir(state_dir, os.environ)
     try:
-        address = find_admin(admin, directory, os.environ)
+        directory, address = find_agent(admin, state_dir, os.environ)
         token = read_token(token_file)
         outcome = change(address, "/reload", token) if address.path or token else _by_signal(address, directory)
     except SettingsError as error:

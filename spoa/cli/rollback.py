@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from spoa.cli.asking import UnreachableError, ask, change, find_admin, find_state_dir, read_token
+from spoa.cli.asking import UnreachableError, ask, change, find_agent, read_token
 from spoa.cli.outcome import conclude
 from spoa.cli.table import print_rows
 from spoa.exceptions import SettingsError
@@ -51,13 +51,8 @@ def command(revision: str, *, reason: str, is_list: bool, as_json: bool, **place
 
     REV is a kept revision or the first digits of it; left out, the one before the active one.
     """
-    directory = find_state_dir(place["state_dir"], os.environ)
-    if place["state_dir"] and not place["admin"] and not (directory / "admin").exists():
-        # Somebody else's agent on the usual address is not the one that was meant.
-        click.echo(f"spoa-authz rollback: no agent runs on {directory}", err=True)
-        sys.exit(_BAD)
     try:
-        address = find_admin(place["admin"], directory, os.environ)
+        _, address = find_agent(place["admin"], place["state_dir"], os.environ)
         if is_list:
             _show(ask(address, "GET", "/status")[1], as_json=as_json)
             return

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from spoa.cli.asking import UnreachableError, ask, find_admin, find_state_dir
+from spoa.cli.asking import UnreachableError, ask, find_agent
 from spoa.cli.table import print_rows, printable
 from spoa.exceptions import SettingsError
 
@@ -131,13 +131,8 @@ def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as it is.")
 def command(admin: str | None, state_dir: str | None, *, as_json: bool) -> None:
     """Show what the running agent does: its revision, workers, lists, and how the last reload ended."""
-    directory = find_state_dir(state_dir, os.environ)
-    if state_dir and not admin and not (directory / "admin").exists():
-        # Somebody else's agent on the usual address is not the one that was asked about.
-        click.echo(f"spoa-authz status: no agent runs on {directory}", err=True)
-        sys.exit(_BAD)
     try:
-        address = find_admin(admin, directory, os.environ)
+        _, address = find_agent(admin, state_dir, os.environ)
         code, status = ask(address, "GET", "/status")
     except SettingsError as error:
         click.echo(f"spoa-authz status: {error}", err=True)

@@ -46,3 +46,12 @@ def test_an_agent_without_a_candidate_says_so(tmp_path: Path) -> None:
         result = run("--admin", agent.admin, "--token-file", str(tmp_path / "token"))
     assert result.exit_code == 1
     assert "--candidate DIR" in result.output
+
+
+def test_somebody_elses_agent_on_the_usual_address_gets_no_candidate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(promote, "change", lambda *_: pytest.fail("another agent was asked"))
+    result = run("--state-dir", str(tmp_path))
+    assert result.exit_code == 1
+    assert f"no agent runs on {tmp_path}; give the state directory" in result.stderr

@@ -7,6 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from click.testing import CliRunner, Result
 
 import spoa.cli.reload
@@ -15,8 +16,6 @@ from tests.agents import SHUT, running_agent
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 BAD = "apiVersion: authz/v1\nrulez: []\n"
 
@@ -59,10 +58,23 @@ def test_with_the_token_or_by_a_signal_it_works_over_tcp_too(tmp_path: Path) -> 
 def test_without_an_agent_it_is_status_1(tmp_path: Path) -> None:
     result = invoke("--state-dir", str(tmp_path))
     assert result.exit_code == 1
-    assert "no agent runs on" in result.stderr
+    assert f"no agent runs on {tmp_path}; give the state directory" in result.stderr
+    (tmp_path / "admin").write_text("127.0.0.1:1\n")  # of one that was killed
+    assert "no agent runs on" in invoke("--state-dir", str(tmp_path)).stderr
+
+
+def test_somebody_elses_agent_on_the_usual_address_is_not_reloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spoa.cli.reload, "change", lambda *_: pytest.fail("another agent was asked"))
+    token = tmp_path / "token"
+    token.write_text("s3cret\n")
+    result = invoke("--state-dir", str(tmp_path), "--token-file", str(token))
+    assert (result.exit_code, "no agent runs on" in result.stderr) == (1, True)
 
 
 def test_a_reload_that_does_not_end_is_status_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "admin").write_text("127.0.0.1:1\n")
     monkeypatch.setattr(spoa.cli.reload, "read_pid", lambda _: os.getpid())
     monkeypatch.setattr(spoa.cli.reload, "ask", lambda *_: (200, {"last_reload": None}))
     monkeypatch.setattr(spoa.cli.reload, "_WAIT", 0.1)
@@ -75,6 +87,8 @@ def test_a_reload_that_does_not_end_is_status_1(tmp_path: Path, monkeypatch: pyt
 
 
 def test_an_agent_of_another_user_can_not_be_signalled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "admin").write_text("127.0.0.1:1\n")
+
     def refuse(*_: int) -> None:
         raise PermissionError(1, "Operation not permitted")
 
@@ -98,6 +112,8 @@ def test_help_has_an_example() -> None:
 def test_a_reload_that_began_before_it_was_asked_for_is_not_taken_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "admin").write_text("127.0.0.1:1\n")
+
     def outcome(revision: str, seconds: float) -> dict[str, Any]:
         found: dict[str, Any] = {"result": "activated", "revision": revision, "seconds": seconds, "at": time.time()}
         return {"last_reload": {**found, "problems": [], "warnings": []}}
