@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["UNITS", "Certificates", "make_certificates", "serial_of", "unit_of"]
+__all__ = ["UNITS", "Certificates", "make_certificates", "read_pack", "serial_of", "unit_of"]
 
 #: Organizational units; certificate k is of unit k modulo this.
 UNITS: Final = 20
@@ -68,7 +68,7 @@ class Certificates:
 
     def fingerprints(self, pack: Path) -> list[str]:
         """Return the SHA-256 of each certificate of a pack, in hex."""
-        return [hashlib.sha256(der).hexdigest() for der in _read_pack(pack)]
+        return [hashlib.sha256(der).hexdigest() for der in read_pack(pack)]
 
 
 def make_certificates(directory: Path, count: int, fresh: int) -> Certificates:
@@ -102,7 +102,7 @@ def make_certificates(directory: Path, count: int, fresh: int) -> Certificates:
     return made
 
 
-def _read_pack(pack: Path) -> Iterator[bytes]:
+def read_pack(pack: Path) -> Iterator[bytes]:
     content = pack.read_bytes()
     position = 0
     while position < len(content):

@@ -306,7 +306,7 @@ class _Conversation:
 
 @contextlib.contextmanager
 def _running(binary: Path, folder: Path, text: str) -> Iterator[None]:
-    (folder / "haproxy.cfg").write_text(text)
+    (folder / "haproxy.cfg").write_text(text, encoding="utf-8", errors="surrogateescape")
     with (folder / "haproxy.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 -- HAProxy itself, on a file that was just written
             [binary, "-db", "-f", folder / "haproxy.cfg"],
@@ -439,7 +439,7 @@ def _lists(
         names = [name for name, one in draft.lists.items() if file in one.files]
         more = [digest for name in names for digest in digests.get(name, ())]
         copy = folder / f"file-{number}.lst"
-        copy.write_text("\n".join([read(file) or "", *more]) + "\n")
+        copy.write_text("\n".join([read(file) or "", *more]) + "\n", encoding="utf-8", errors="surrogateescape")
         files[file] = str(copy)
     for name, found in digests.items():
         # Digests that stand in the line itself: a client's takes the place of the first.

@@ -10,37 +10,35 @@ What a log masks is not there either; without a path nothing can be said.
 from __future__ import annotations
 
 import datetime as dt
-import ipaddress
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from spoa.decision_fields import SCHEMA, check_version, hidden
 from spoa.exceptions import CertificateError
-from spoa.facts import ABSENT, UNAVAILABLE, Request
+from spoa.facts import UNAVAILABLE
 from spoa.identity import identity_from_der, subject_from_text
 from spoa.listindex import NEVER
+from spoa.logreading import NO_CERTIFICATE, read_certificate, read_line
 from spoa.masking import MASKABLE
 from spoa.policy.cases import BLANK
 from spoa.policy.conditions import bearer_values
-from spoa.policy.gates import request_values
 from spoa.policy.model import SOFT_REASONS, Bearer, Reason
-from spoa.policy.sans import packed_address
-from spoa.recorded import digest_of, path_of
+from spoa.readings import Readings
+from spoa.recorded import digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
     from spoa.authorizer import Policy
+    from spoa.logreading import LoggedCertificate, LogLine
     from spoa.policy.model import Decision
 
 __all__ = ["Replay", "Replayed", "Totals"]
 
 Tag = Literal["same", "newly_allowed", "newly_denied", "undetermined"]
 
-#: Answers remembered; past it all are forgotten.
-REMEMBERED: Final = 200_000
+#: Clients remembered, and pairs of answers; past it all are forgotten.
+REMEMBERED: Final = 131_072
 #: Gates that are asked again; whatever other gate denied denies still.
 _ASKED_AGAIN: Final = frozenset(
     {
@@ -81,24 +79,26 @@ _OF_CERTIFICATE: Final = frozenset(name for name, place in MASKABLE.items() if p
 _FINDS: Final = frozenset({"sha256", "serial"})  # with whatever is masked along
 #: What becomes of most.
 _SAME: Final = Replayed("same", "", "", "")
-#: Characters of a time in the log, to the minute.
-_TO_THE_MINUTE: Final = len("2026-11-20T10:00")
-#: Later than any time in a log.
-_NEVER: Final = "9999"
-_LAST: Final = 253_370_764_800  # the year 9999
 
 
 class _Standing(NamedTuple):
-    """A logged certificate under the new policy: its conjunctions at worst and at best, until a time as logs write it.
+    """A logged certificate under the new policy, and none.
 
-    It is refused where no issuer is known.
+    Attributes:
+        worst, best: its conjunctions at worst and at best for the client.
+        identity: the first named identity that it has.
+        since, until: when it was so, seconds since the epoch; from the one on and before the other.
+        client: what it is called where it is counted; empty for none.
+        gate: why no rule is asked; `OK` for a certificate that could not be read, whose deny stands.
     """
 
     worst: int
     best: int
     identity: str
-    valid_until: str
-    is_refused: bool = False
+    since: int
+    until: int
+    client: str
+    gate: Reason | None = None
 
 
 @dataclass(slots=True)
@@ -109,9 +109,11 @@ class Totals:
         decisions: judged again.
         tags: by what became of them.
         rules, identities, clients: of those whose answer is another, by tag and name.
+        unread: lines that are none of a decision log.
     """
 
     decisions: int = 0
+    unread: int = 0
     tags: Counter[Tag] = field(default_factory=Counter)
     rules: Counter[tuple[Tag, str]] = field(default_factory=Counter)
     identities: Counter[tuple[Tag, str]] = field(default_factory=Counter)
@@ -130,6 +132,11 @@ class Totals:
 class Replay:
     """Judges lines of a decision log by one policy.
 
+    Theory: a log tells of few clients, few kinds of requests and many paths. What a certificate amounts to is
+    remembered by its bytes in the log, what a request amounts to by its texts (`readings`); both are sets of
+    conjunctions, held as bits, whose intersection decides. So a line costs that it is read, some look-ups, and the path
+    where it is new.
+
     Args:
         policy: the one to judge by.
     """
@@ -138,116 +145,132 @@ class Replay:
         self._policy = policy
         self._evaluator = policy.evaluator
         self._defaults = policy.model.defaults
-        self._reads_time = "time" in policy.evaluator.table.columns
+        self._readings = Readings(policy)
         self._switches = frozenset(switch.name for switch in policy.model.switches)
-        hidden = {"sni", "tls", "header"} & set(policy.evaluator.table.columns)
-        #: The log tells all that rules ask of requests, but for switches and what wasn't sent.
-        self._is_told = not hidden
         self._issuers = _issuers(policy)
-        self._standings: dict[str, _Standing] = {}
-        self._answers: dict[object, tuple[Decision, Decision]] = {}
-        nobody = Bearer(is_anonymous=True)
-        who = policy.evaluator.table.who(nobody)
-        self._nobody = _Standing(who, who, "", _NEVER, is_refused=not self._defaults.allows_anonymous)
+        self._standings: dict[object, _Standing] = {}
+        self._answers: dict[tuple[int, int, str, frozenset[str] | None], tuple[Decision, Decision]] = {}
+        who = policy.evaluator.table.who(Bearer(is_anonymous=True))
+        gate = None if self._defaults.allows_anonymous else Reason.NO_CERTIFICATE
+        self._standings[NO_CERTIFICATE] = self._nobody = _Standing(who, who, "", 0, NEVER, "", gate)
 
-    def judge(self, row: Mapping[str, Any]) -> Replayed:
-        """Return what becomes of one decision, given as a line of the log holds it.
+    def read(self, lines: Iterable[bytes]) -> Totals:
+        """Judge every line of a log, and return the counts.
 
         Raises:
-            KeyError, TypeError, ValueError: the line is none of a decision log.
-            NewerLogError: a newer agent wrote it.
+            NewerLogError: a newer agent wrote one.
         """
-        reason, cert, time = row["reason"], row["cert"], row["time"]
-        if row.get("schema") != SCHEMA:
-            check_version(row)
-        if reason in _FINAL or (cert is not None and cert["subject"] is None):
+        totals = Totals()
+        judge, add = self.judge, totals.add
+        for line in lines:
+            try:
+                found = judge(read_line(line))
+            except ValueError:
+                totals.unread += bool(line.strip())
+            else:
+                add(found)
+        return totals
+
+    # Hot path: what is done for each line. Benchmark: benchmarks/replay.py.
+    def judge(self, line: LogLine) -> Replayed:
+        """Return what becomes of one decision.
+
+        Raises:
+            ValueError: the line is none of a decision log: no time, no address, no certificate.
+        """
+        now = int(dt.datetime.fromisoformat(line.time).timestamp())
+        if line.reason in _FINAL:
             return _SAME
-        masked = _NOTHING if not (row.get("masked") or row.get("cut")) else hidden(row)
-        if masked:
-            if "path" in masked and row["path"] is not None:
-                return Replayed("undetermined", row["rule"], "", _client(row))
-            row = {**row, **{name: None for name in masked if name in {"host", "src"}}}
-        digest = "" if cert is None else cert["sha256"] if not masked & _OF_CERTIFICATE else repr(cert)
-        standing = self._nobody if cert is None else self._standings.get(digest)
-        if standing is None or time >= standing.valid_until:
-            standing = self._standings[digest] = self._standing(cert, _seconds(time), masked)
-        # Hot path: what is asked again and again is found by its own texts, before anything of it is read.
-        minute = time[:_TO_THE_MINUTE] if self._reads_time else ""
-        opened = row.get("break_glass") if self._switches else ()
-        key = (
-            digest,
-            row["method"],
-            row["host"],
-            row["path"],
-            row["src"],
-            minute,
-            standing.valid_until,
-            reason in _GATES,
-            None if opened is None else (*opened,),
-        )
-        answers = self._answers.get(key)
-        if answers is None:
-            if len(self._answers) >= REMEMBERED:
-                self._answers.clear()
-            now = _seconds(time) if self._reads_time else 0
-            answers = self._answers[key] = self._decide(standing, row, now)
-        worst, best = answers
-        tag = _tag(row["verdict"], worst.verdict, best.verdict)
+        certificate: bytes = bytes(line.certificate)
+        masked = _NOTHING
+        key: object = certificate
+        if line.masked or line.cut:
+            masked = line.hidden
+            key = (certificate, masked)
+        standing = self._standings.get(key)
+        if standing is None or not standing.since <= now < standing.until:
+            standing = self._meet(key, certificate, masked, now)
+        if standing.gate is Reason.OK:
+            return _SAME
+        if "path" in masked and line.path is not None:
+            return Replayed("undetermined", line.rule, "", standing.client or line.src or "unknown")
+        worst, best = self._judged(line, standing, masked, now)
+        tag = _tag(line.verdict, worst.verdict, best.verdict)
         if tag == "same":
             return _SAME
         decision = best if tag == "newly_denied" else worst
-        return Replayed(tag, decision.log_rule or row["rule"], standing.identity, _client(row))
+        client = standing.client or line.src or "unknown"
+        return Replayed(tag, decision.log_rule or line.rule, standing.identity, client)
 
-    def _decide(self, standing: _Standing, row: Mapping[str, Any], now: int) -> tuple[Decision, Decision]:
+    def _judged(
+        self, line: LogLine, standing: _Standing, masked: frozenset[str], now: int
+    ) -> tuple[Decision, Decision]:
         """Return the decisions at worst and at best."""
-        if row["reason"] == Reason.SNI_MISMATCH and not self._defaults.allows_sni_mismatch:
-            gate = self._evaluator.gate(Reason.SNI_MISMATCH)
-            return gate, gate
-        values = request_values(_request(row), self._defaults, now)
-        if isinstance(values, Reason):
-            gate = self._evaluator.gate(values)
-            return gate, gate
-        del values.values["header"]  # the log holds none, so it isn't known that there was none
-        if standing.is_refused:
-            gate = self._evaluator.gate(Reason.NO_CERTIFICATE if row["cert"] is None else Reason.ISSUER_UNKNOWN)
-            return gate, gate
-        opened = self._opened(row)
-        worst = self._evaluator.decide(standing.worst, values, standing.identity, opened or frozenset())
-        if (
-            self._is_told
-            and opened is not None
-            and standing.worst == standing.best
-            and None not in (row["method"], row["path"], row["host"], row["src"])
-        ):
-            best = worst
-        else:
-            holding = standing.best & self._evaluator.table.request_at_best(values)
-            best = self._evaluator.answer(holding, standing.identity, self._switches if opened is None else opened)
-        if row["reason"] == Reason.ISSUER_UNKNOWN:  # the name is one that is known now, which alone proves nothing
-            return self._evaluator.gate(Reason.ISSUER_UNKNOWN), best
-        return worst, best
+        reason = line.reason
+        if reason == Reason.SNI_MISMATCH and not self._defaults.allows_sni_mismatch:
+            return self._refused(Reason.SNI_MISMATCH)
+        source = None if "src" in masked else line.src
+        host = None if "host" in masked else line.host
+        worst, best, gate = self._readings.request(line.method, host, line.path, source, reason, now)
+        gate = gate or standing.gate
+        if gate is not None:
+            return self._refused(gate)
+        opened = self._opened(line.break_glass) if self._switches else _NOTHING
+        key = (standing.worst & worst, standing.best & best, standing.identity, opened)
+        answers = self._answers.get(key)
+        if answers is None:
+            answers = self._answer(*key)
+        if reason == Reason.ISSUER_UNKNOWN:  # the name is one that is known now, which alone proves nothing
+            return self._evaluator.gate(Reason.ISSUER_UNKNOWN), answers[1]
+        return answers
 
-    def _opened(self, row: Mapping[str, Any]) -> frozenset[str] | None:
+    def _refused(self, reason: Reason) -> tuple[Decision, Decision]:
+        gate = self._evaluator.gate(reason)
+        return gate, gate
+
+    def _answer(self, worst: int, best: int, identity: str, opened: frozenset[str] | None) -> tuple[Decision, Decision]:
+        """Decide, and remember it; *opened* is None where nobody knows which switches were open."""
+        answers = (
+            self._evaluator.answer(worst, identity, opened or _NOTHING),
+            self._evaluator.answer(best, identity, self._switches if opened is None else opened),
+        )
+        if len(self._answers) >= REMEMBERED:
+            self._answers.clear()
+        self._answers[worst, best, identity, opened] = answers
+        return answers
+
+    def _opened(self, told: list[str] | None) -> frozenset[str] | None:
         """Return the switches that were open; None where the log, an older one, doesn't tell."""
-        if not self._switches:
-            return self._switches
-        told = row.get("break_glass")
         return None if told is None else self._switches.intersection(told)
 
-    def _standing(self, cert: Mapping[str, Any], now: int, masked: frozenset[str]) -> _Standing:
-        issuer = self._issuers.get(cert["issuer"])
+    def _meet(self, key: object, certificate: bytes, masked: frozenset[str], now: int) -> _Standing:
+        """Return what a certificate amounts to, and remember it."""
+        if certificate == NO_CERTIFICATE:
+            found = self._nobody
+        else:
+            found = self._standing(read_certificate(certificate), now, masked)
+        if len(self._standings) >= REMEMBERED:
+            self._standings.clear()
+        self._standings[key] = found
+        return found
+
+    def _standing(self, cert: LoggedCertificate, now: int, masked: frozenset[str]) -> _Standing:
+        client = cert.subject or f"sha256:{cert.sha256}"
+        if cert.subject is None:
+            return _Standing(0, 0, "", 0, NEVER, client, Reason.OK)
+        issuer = self._issuers.get(cert.issuer or "")
         if issuer is None:
-            return _Standing(0, 0, "", _NEVER, is_refused=True)
+            return _Standing(0, 0, "", 0, NEVER, client, Reason.ISSUER_UNKNOWN)
         try:
-            subject = None if "subject" in masked else subject_from_text(cert["subject"])
+            subject = None if "subject" in masked else subject_from_text(cert.subject)
         except ValueError:
             subject = None  # not to be read back, and so unavailable
         certificate = replace(
             BLANK,
-            sha256=UNAVAILABLE if "sha256" in masked else bytes.fromhex(cert["sha256"]),
-            spki_sha256=digest_of(cert, "spki_sha256") or UNAVAILABLE,
-            sha1=digest_of(cert, "sha1") or UNAVAILABLE,
-            serial=UNAVAILABLE if cert["serial"] is None or "serial" in masked else int(cert["serial"], 16),
+            sha256=UNAVAILABLE if "sha256" in masked else bytes.fromhex(cert.sha256),
+            spki_sha256=digest_of({"spki_sha256": cert.spki_sha256}, "spki_sha256") or UNAVAILABLE,
+            sha1=digest_of({"sha1": cert.sha1}, "sha1") or UNAVAILABLE,
+            serial=UNAVAILABLE if cert.serial is None or "serial" in masked else int(cert.serial, 16),
             subject=subject or {},
         )
         memberships = {name: one.membership(certificate, issuer, now) for name, one in self._policy.lists.items()}
@@ -260,23 +283,12 @@ class Replay:
         if masked & _FINDS:
             values.pop("lists", None)
         bearer, table = Bearer(values), self._evaluator.table
-        end = min((found.valid_until for found in memberships.values()), default=NEVER)
-        until = _NEVER if end >= _LAST else dt.datetime.fromtimestamp(end, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        return _Standing(table.who(bearer), table.who_at_best(bearer), self._evaluator.identity(bearer), until)
-
-
-def _client(row: Mapping[str, Any]) -> str:
-    cert = row["cert"]
-    return row["src"] or "unknown" if cert is None else cert["subject"] or f"sha256:{cert['sha256']}"
-
-
-@lru_cache(maxsize=65536)
-def _packed(address: str) -> bytes:
-    return packed_address(ipaddress.ip_address(address).packed)
-
-
-def _seconds(time: str) -> int:
-    return int(dt.datetime.fromisoformat(time).timestamp())
+        until = min((found.valid_until for found in memberships.values()), default=NEVER)
+        worst = table.who(bearer)
+        is_told = values.keys() == self._evaluator.attributes
+        is_told = is_told and UNAVAILABLE not in values.values() and UNAVAILABLE not in lists.values()
+        best = worst if is_told else table.who_at_best(bearer)
+        return _Standing(worst, best, self._evaluator.identity(bearer), now if memberships else 0, until, client)
 
 
 def _tag(before: str, worst: str, best: str) -> Tag:
@@ -284,19 +296,6 @@ def _tag(before: str, worst: str, best: str) -> Tag:
     if worst == best:
         return "same" if before == worst else "newly_allowed" if worst == "allow" else "newly_denied"
     return "undetermined"
-
-
-def _request(row: Mapping[str, Any]) -> Request:
-    """Return the request of a line."""
-    method, path, host, source = row["method"], row["path"], row["host"], row["src"]
-    return Request(
-        cert=ABSENT,
-        used=False,
-        source=UNAVAILABLE if source is None else _packed(source),
-        method=UNAVAILABLE if method is None else method,
-        path=path_of(method, path, row["reason"]),
-        host=UNAVAILABLE if host is None else host,
-    )
 
 
 def _issuers(policy: Policy) -> dict[str, str]:

@@ -26,12 +26,12 @@ LAYERS: Mapping[int, str] = {
     ),
     2: (
         "policy. revocation. allowlist blocks blockedit chainaudit haproxy_config. learning listaudit "
-        "listedit listimport listtext openings recorded"
+        "listedit listimport listtext logreading openings recorded"
     ),
     3: (
         "doctor. lint. migration. assurance authorizer adapter comparison cutting recall transcript questions nearest "
         "explanation coverage solver memberships calls callers circumstances verdicts difference invariants reach "
-        "rehearsal replay"
+        "readings rehearsal replay"
     ),
     4: (
         "accounts admin agent agentprobe announcer answering blocker builder bundle candidate connector console. "
@@ -79,7 +79,8 @@ ARROWS: Mapping[str, str] = {
     "verdicts": "authorizer callers calls solver memberships",
     "difference": "authorizer circumstances solver memberships transcript verdicts",
     "invariants": "authorizer solver transcript verdicts",
-    "replay": "authorizer",
+    "readings": "authorizer",
+    "replay": "authorizer readings",
     "rehearsal": "authorizer coverage invariants",
     "migration.": "authorizer",
     "agent": "answering decision_log gate metrics peer tracing",
@@ -139,6 +140,7 @@ HOMES: Mapping[str, str] = {
     "cryptography": "identity issuers signatures revocation. pki pki_directory ocsp_responder",
     "yaml": "policy.document policy.comments policy.layout",
     "pysat": "solver",
+    "msgspec": "logreading",
     "aiohttp": "admin connector console. fetch",
     "yarl": "fetch",
     "watchfiles": "watcher",

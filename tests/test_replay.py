@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import json
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from spoa.allowlist import Listing
 from spoa.authorizer import Policy
 from spoa.decision_fields import NewerLogError
-from spoa.facts import ABSENT, UNAVAILABLE
+from spoa.facts import ABSENT, UNAVAILABLE, Request
 from spoa.identity import identity_from_der
 from spoa.issuers import Issuers
 from spoa.listindex import NEVER, Kind, ListIndex, write_index
 from spoa.logline import Entry, LineWriter
+from spoa.logreading import read_line
 from spoa.masking import MASKABLE, Mask
 from spoa.policy.evaluator import Evaluator
 from spoa.replay import Replay, Totals
 from tests.drawn import documents, model_of, requests
 from tests.pki import CA
 from tests.policies import NOW, model
+from tests.replayed import replay_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from spoa.facts import Request
     from spoa.replay import Replayed
 
-CORP = CA("Corp CA")
+CORP = CA("Corp CA", now=NOW)  # the time of these tests: long past, or to come, on the clock of the machine
 ALICE = CORP.issue("alice", ["staff"])
 HEAD = "issuers: {corp: {ca: a.pem, revocation: {none: x}}}\n"
 STAFF = "{id: staff, effect: allow, who: {issuer: corp, ou: staff}}"
@@ -72,7 +74,12 @@ def sha256_of(digest: object) -> str:
 
 
 def replayed(text: str, **given: Any) -> Replayed:
-    return Replay(judge(text)).judge(line(**given))
+    return judged(Replay(judge(text)), line(**given))
+
+
+def judged(replay: Replay, row: Mapping[str, Any]) -> Replayed:
+    """Return what becomes of a line, read as it stands in a log."""
+    return replay.judge(read_line(json.dumps(row).encode()))
 
 
 def test_what_stays_the_same_is_the_same() -> None:
@@ -152,7 +159,7 @@ def test_a_key_counts_where_the_log_names_it() -> None:
 def test_the_same_request_while_a_switch_was_open_and_shut_is_judged_twice() -> None:
     head = "break_glass: {b: {max_duration: 1h, ticket: x}}\n"
     replay = Replay(judge(f"{head}rules: [{STAFF[:-1]}, active_during: b}}]"))
-    tags = [replay.judge(line(break_glass=opened)).tag for opened in ([], ["b"], [])]
+    tags = [judged(replay, line(break_glass=opened)).tag for opened in ([], ["b"], [])]
     assert tags == ["newly_denied", "same", "newly_denied"]
 
 
@@ -202,7 +209,7 @@ def test_a_name_that_two_issuers_have_is_neither() -> None:
     text = "issuers: {a: {ca: a, revocation: {none: x}}, b: {ca: b, revocation: {none: x}}}\n"
     found = model(f"{text}rules: [{{id: r, effect: allow, who: any_certificate}}]")
     both = Policy(Evaluator.of(found), Issuers({"a": [CORP.der], "b": [second.der]}), {}, "0123456789ab")
-    assert Replay(both).judge(line()).tag == "newly_denied"
+    assert judged(Replay(both), line()).tag == "newly_denied"
 
 
 def test_a_subject_that_can_not_be_read_back_is_unavailable() -> None:
@@ -217,15 +224,15 @@ def test_lists_are_asked_at_the_time_of_the_decision() -> None:
     digest = identity_from_der(ALICE.der).sha256
     assert isinstance(digest, bytes)
     replay = Replay(judge(LISTS, {"good": Listing({Kind.SHA256: {digest: NOW + 60}})}))
-    assert replay.judge(line()).tag == "same"
-    assert replay.judge(line(time="2026-11-20T09:01:00Z")).tag == "newly_denied"
+    assert judged(replay, line()).tag == "same"
+    assert judged(replay, line(time="2026-11-20T09:01:00Z")).tag == "newly_denied"
     forever = Replay(judge(LISTS, {"good": Listing({Kind.SHA256: {digest: NEVER}})}))
-    assert forever.judge(line(time="2030-11-20T09:01:00Z")).tag == "same"
+    assert judged(forever, line(time="2030-11-20T09:01:00Z")).tag == "same"
 
 
 def test_a_list_that_asks_for_what_the_log_lacks_is_undetermined() -> None:
     assert (
-        Replay(judge(LISTS, {"good": Listing({Kind.SPKI_SHA256: {bytes(32): NEVER}})})).judge(line()).tag
+        judged(Replay(judge(LISTS, {"good": Listing({Kind.SPKI_SHA256: {bytes(32): NEVER}})})), line()).tag
         == "undetermined"
     )
 
@@ -233,14 +240,14 @@ def test_a_list_that_asks_for_what_the_log_lacks_is_undetermined() -> None:
 def test_windows_of_time_are_judged_at_the_minute() -> None:
     window = 'when: {time: {tz: UTC, hours: "09:00-09:01"}}'
     replay = Replay(judge(f"rules: [{STAFF[:-1]}, {window}}}]"))
-    tags = [replay.judge(line(time=f"2026-11-20T09:0{minute}:59Z")).tag for minute in (0, 1, 0)]
+    tags = [judged(replay, line(time=f"2026-11-20T09:0{minute}:59Z")).tag for minute in (0, 1, 0)]
     assert tags == ["same", "newly_denied", "same"]
 
 
 def test_no_more_is_remembered_than_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spoa.replay.REMEMBERED", 2)
     replay = Replay(judge(f"rules: [{STAFF}]"))
-    assert {replay.judge(line(path=f"/{number}")).tag for number in range(5)} == {"same"}
+    assert {judged(replay, line(path=f"/{number}")).tag for number in range(5)} == {"same"}
 
 
 def test_totals_count_what_is_another() -> None:
@@ -254,10 +261,12 @@ def test_totals_count_what_is_another() -> None:
 
 def test_a_line_that_is_none_raises() -> None:
     replay = Replay(judge(f"rules: [{STAFF}]"))
-    with pytest.raises(KeyError):
-        replay.judge({})
+    with pytest.raises(ValueError, match="no line of a decision log"):
+        judged(replay, {})
+    with pytest.raises(ValueError, match="Invalid isoformat"):
+        judged(replay, line(time="yesterday"))
     with pytest.raises(ValueError, match="does not appear to be an IPv4 or IPv6 address"):
-        replay.judge(line(src="nowhere"))
+        judged(replay, line(src="nowhere"))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -280,10 +289,10 @@ def test_whatever_was_decided_is_decided_again_or_left_open(document: dict[str, 
             judgement = found.judge(request, NOW)
             entry = Entry(NOW, 0, "", request.source, request.method, request.host, request.path, judgement, "r")
             row = json.loads(LineWriter().line(entry))
-            assert replay.judge(row).tag in {"same", "undetermined"}
+            assert judged(replay, row).tag in {"same", "undetermined"}
             # What is masked is not guessed either.
             name = tuple(MASKABLE)[number % len(MASKABLE)]
-            assert replay.judge(Mask((name,), b"key").apply(row)).tag in {"same", "undetermined"}, name
+            assert judged(replay, Mask((name,), b"key").apply(row)).tag in {"same", "undetermined"}, name
 
 
 def masked(*names: str, **given: Any) -> dict[str, Any]:
@@ -303,22 +312,22 @@ def masked(*names: str, **given: Any) -> dict[str, Any]:
     ],
 )
 def test_what_the_log_masks_is_not_guessed(names: tuple[str, ...], text: str, tag: str) -> None:
-    assert Replay(judge(text)).judge(masked(*names)).tag == tag
+    assert judged(Replay(judge(text)), masked(*names)).tag == tag
 
 
 def test_masked_certificates_are_told_apart_by_what_is_left_of_them() -> None:
     replay = Replay(judge(f"rules: [{STAFF}]"))
     other = masked("sha256")
     other["cert"] = {**other["cert"], "subject": "CN=bob,OU=guests"}
-    assert [replay.judge(one).tag for one in (masked("sha256"), other)] == ["same", "newly_denied"]
+    assert [judged(replay, one).tag for one in (masked("sha256"), other)] == ["same", "newly_denied"]
 
 
 def test_a_list_that_finds_clients_by_what_is_masked_leaves_it_open() -> None:
     own = bytes.fromhex(line()["cert"]["sha256"])
     listing = {"good": Listing(sections={Kind.SHA256: {own: NEVER}})}
     text = "lists: {good: {file: a.txt}}\nrules: [{id: a, effect: allow, who: {issuer: corp, in_list: good}}]"
-    assert Replay(judge(text, listing)).judge(line()).tag == "same"
-    assert Replay(judge(text, listing)).judge(masked("sha256")).tag == "undetermined"
+    assert judged(Replay(judge(text, listing)), line()).tag == "same"
+    assert judged(Replay(judge(text, listing)), masked("sha256")).tag == "undetermined"
 
 
 def test_no_other_fingerprint_tells_who_a_masked_one_is() -> None:
@@ -327,13 +336,112 @@ def test_no_other_fingerprint_tells_who_a_masked_one_is() -> None:
     cert = {**line()["cert"], "spki_sha256": spki.hex()}
     listing = {"good": Listing(sections={Kind.SPKI_SHA256: {spki: NEVER}})}
     text = "lists: {good: {file: a.txt}}\nrules: [{id: a, effect: allow, who: {issuer: corp, in_list: good}}]"
-    assert Replay(judge(text, listing)).judge(line(cert=cert)).tag == "same"
+    assert judged(Replay(judge(text, listing)), line(cert=cert)).tag == "same"
     hidden = masked("sha256", cert=cert)
     assert hidden["cert"]["spki_sha256"] == "masked"
-    assert Replay(judge(text, listing)).judge(hidden).tag == "undetermined"
+    assert judged(Replay(judge(text, listing)), hidden).tag == "undetermined"
 
 
 def test_a_log_of_a_newer_agent_is_refused() -> None:
     with pytest.raises(NewerLogError):
         replayed(f"rules: [{STAFF}]", schema=2)
     assert replayed(f"rules: [{STAFF}]", schema=1).tag == "same"
+
+
+def written(found: Policy, asked: list[Request], clients: list[bytes | None], at: list[int]) -> list[dict[str, Any]]:
+    """Return what the agent logs of these requests, by each of the clients, at each of the times."""
+    rows = []
+    for request in asked:
+        for cert in clients:
+            request.cert, request.used = (ABSENT, False) if cert is None else (cert, True)
+            request.verify = UNAVAILABLE if cert is None else 0
+            for now in at:
+                judgement = found.judge(request, now)
+                entry = Entry(now, 0, "", request.source, request.method, request.host, request.path, judgement, "r")
+                rows.append(json.loads(LineWriter().line(entry)))
+    return rows
+
+
+BOB, STRANGER = CORP.issue("bob-ops", ["ops", "Admins"]), CA("Another CA", now=NOW).issue("eve", ["staff"])
+
+
+TO_THE_MINUTE = {"tz": "UTC", "hours": "09:00-09:01"}
+#: Rules by what is remembered of a client for a while only, or told of it by few lines.
+MORE_RULES: list[dict[str, Any]] = [
+    {"id": "listed", "effect": "allow", "who": {"issuer": "corp", "in_list": "good"}},
+    {"id": "old", "effect": "deny", "who": {"issuer": "corp", "in_list": "old"}},
+    {"id": "keyed", "effect": "allow", "who": {"issuer": "corp", "spki": "aa" * 32}},
+    {"id": "named", "effect": "allow", "who": {"issuer": "corp", "cn": "alice"}, "when": {"source": "10.0.0.0/8"}},
+    {"id": "timed", "effect": "allow", "who": {"issuer": "corp", "ou": "ops"}, "when": {"time": TO_THE_MINUTE}},
+]
+
+
+#: What a line may say instead.
+OTHERWISE: list[tuple[str, Any]] = [
+    ("time", "yesterday"),
+    ("time", "2026-11-20T14:00:00+05:00"),
+    ("src", "nowhere"),
+    ("src", None),
+    ("host", "no host!"),
+    ("path", "/%zz"),
+    ("path", "*"),
+    ("path", None),
+    ("path", "/\udcff"),
+    ("id", "\udc80"),
+    ("rule", "ü"),
+    ("break_glass", ["incident"]),
+    ("break_glass", None),
+    ("reason", "issuer_unknown"),
+    ("reason", "sni_mismatch"),
+    ("reason", "certificate_revoked"),
+    ("cert", "nobody"),
+    ("verdict", "allow"),
+]
+
+
+def spoiled(row: dict[str, Any], chance: Random) -> bytes:
+    """Return what may have become of a line: as it was, masked, of an older agent, otherwise laid out, or broken."""
+    if chance.random() < 0.3:
+        row = Mask(tuple(chance.sample(sorted(MASKABLE), chance.randint(1, 2))), b"key").apply(row)
+    if chance.random() < 0.2:
+        row.pop(chance.choice(["schema", "masked", "break_glass", "candidate", "path"]), None)
+    if chance.random() < 0.2:
+        row.update([chance.choice(OTHERWISE)])
+    if chance.random() < 0.1 and isinstance(row["cert"], dict):
+        row["cert"] = {**row["cert"], chance.choice(["spki_sha256", "sha1"]): "00"}
+    line = json.dumps(row, ensure_ascii=chance.random() < 0.8, separators=chance.choice([(",", ":"), (", ", ": ")]))
+    whole = line.encode(errors="surrogatepass")
+    return whole[: chance.randrange(len(whole))] if chance.random() < 0.03 else whole
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),  # what is drawn is large, and what fails is one line of it
+)
+@given(documents(), documents(), st.lists(requests(), min_size=1, max_size=1), st.integers(0, 1 << 32))
+def test_logs_come_out_as_if_each_line_was_judged_by_itself(
+    before: dict[str, Any], after: dict[str, Any], asked: list[Request], seed: int
+) -> None:
+    """What is remembered, grouped and read by halves changes nothing, under whatever policy and in whatever order."""
+    chance = Random(seed)
+    alice = identity_from_der(ALICE.der).sha256
+    assert isinstance(alice, bytes)
+    lists = {
+        "good": ListIndex(write_index({Kind.SHA256: {alice: NOW + 60}})),
+        "old": ListIndex(write_index({Kind.SPKI_SHA256: {bytes(32): NEVER}, Kind.SHA1: {bytes(20): NOW + 30}})),
+    }
+    more = chance.sample(MORE_RULES, chance.randint(1, 3))
+    after["rules"] = more if chance.random() < 0.5 else after["rules"] + more
+    after["routes"] = after["routes"] or [{"backend": "b"}]
+    old, new = (
+        Policy(Evaluator.of(model_of(document)), Issuers({"corp": [CORP.der]}), lists, "0123456789ab")
+        for document in (before, after)
+    )
+    plain = Request(source=bytes([10, 0, 0, 1]), method="GET", path="/a/b", host="a.example", sni=ABSENT, tls="TLSv1.3")
+    rows = written(old, [plain, *asked], [ALICE.der, BOB.der, STRANGER.der, None], [NOW, NOW + 45, NOW + 90])
+    lines = [spoiled(row, chance) for row in chance.sample(rows, len(rows))]
+    replay = Replay(new)
+    for line in lines:
+        assert replay.read([line]) == replay_lines(new, [line]), line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,11 +82,14 @@ def _of_der(der: bytes) -> Candidate:
 
 
 def read_end(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
-    """Return a day or an instant as seconds since the epoch; for options."""
+    """Return a day or an instant to come as seconds since the epoch; for options."""
     if value is None:
         return None
     shape = Timestamp() if ":" in value else Date()
     try:
-        return shape.parse(value)
+        end = shape.parse(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+    if end <= time.time():
+        raise click.BadParameter(f"{value} is past, and an entry that ended matches nobody")
+    return end

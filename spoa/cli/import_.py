@@ -132,7 +132,7 @@ def _drafted(file: Path, frontend: str, now: int) -> tuple[Original, Draft]:
 def _text(read: Callable[[str], bytes | None]) -> Callable[[str], str | None]:
     def text(name: str) -> str | None:
         content = read(name)
-        return None if content is None else content.decode("utf-8", "replace")
+        return None if content is None else content.decode("utf-8", "surrogateescape")
 
     return text
 

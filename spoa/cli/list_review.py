@@ -196,5 +196,6 @@ def audit(
         for finding in found:
             click.echo(printable(f"{finding.file}:{finding.line}: {finding.code} {finding.entry}: {finding.message}"))
         if not found:
-            click.echo(f"{sum(len(text.entries) for text in lists)} entries, nothing found")
+            count = sum(len(text.entries) for text in lists)
+            click.echo(f"{count} {'entry' if count == 1 else 'entries'}, nothing found")
     sys.exit(_FOUND if found else 0)

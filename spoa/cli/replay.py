@@ -13,13 +13,13 @@ import click
 from spoa.cli.findings import counted, load, print_problems
 from spoa.cli.logs import lines_of
 from spoa.cli.table import print_rows, printable
-from spoa.replay import Replay, Totals
+from spoa.replay import Replay
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator
 
-    from spoa.replay import Tag
+    from spoa.replay import Tag, Totals
 
 __all__ = ["command"]
 
@@ -69,26 +69,13 @@ def command(directory: str, *, logs: tuple[Path, ...], top: int, as_json: bool) 
         print_problems(report.problems, err=True)
         sys.exit(_INVALID)
     policy = loaded.policy()
-    totals, unread = _replayed(Replay(policy), logs)
+    totals = Replay(policy).read(_lines(logs))
     if as_json:
-        click.echo(json.dumps(_answer(totals, unread, top, policy.revision), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_answer(totals, top, policy.revision), indent=2, ensure_ascii=False))
     else:
-        _print_text(totals, unread, top)
-    is_open = bool(totals.tags["undetermined"] or unread)
+        _print_text(totals, top)
+    is_open = bool(totals.tags["undetermined"] or totals.unread)
     sys.exit(_NEWLY_ALLOWED if totals.tags["newly_allowed"] else _UNDETERMINED if is_open else 0)
-
-
-def _replayed(replay: Replay, logs: tuple[Path, ...]) -> tuple[Totals, int]:
-    """Judge every line; return the counts, and how many lines could not be read."""
-    totals, unread = Totals(), 0
-    # Hot path: `json.loads` would look for the encoding of each line.
-    judge, add, read = replay.judge, totals.add, json.JSONDecoder().decode
-    for line in _lines(logs):
-        try:
-            add(judge(read(line.decode())))
-        except (ValueError, KeyError, TypeError):
-            unread += bool(line.strip())
-    return totals, unread
 
 
 def _lines(logs: tuple[Path, ...]) -> Iterator[bytes]:
@@ -108,11 +95,11 @@ def _lines(logs: tuple[Path, ...]) -> Iterator[bytes]:
         bar.update(passed)
 
 
-def _answer(totals: Totals, unread: int, top: int, revision: str) -> dict[str, Any]:
+def _answer(totals: Totals, top: int, revision: str) -> dict[str, Any]:
     return {
         "revision": revision,
         "decisions": totals.decisions,
-        "unread": unread,
+        "unread": totals.unread,
         **{tag: totals.tags[tag] for tag in _CHANGED},
         "rules": _rows(totals.rules, "rule"),
         "identities": _rows(totals.identities, "identity"),
@@ -124,7 +111,7 @@ def _rows(counts: Counter[tuple[Tag, str]], key: str) -> list[dict[str, Any]]:
     return [{"tag": tag, key: name, "count": count} for (tag, name), count in counts.most_common()]
 
 
-def _print_text(totals: Totals, unread: int, top: int) -> None:
+def _print_text(totals: Totals, top: int) -> None:
     for title, counts in (("rule", totals.rules), ("identity", totals.identities), ("client", totals.clients)):
         some = counts.most_common(top if title == "client" else None)
         if some:
@@ -133,5 +120,5 @@ def _print_text(totals: Totals, unread: int, top: int) -> None:
             click.echo()
     changed = ", ".join(f"{totals.tags[tag]} {tag.replace('_', ' ')}" for tag in _CHANGED)
     click.echo(printable(f"{counted(totals.decisions, 'decision')} judged again: {changed}"))
-    if unread:
-        click.echo(f"warning: {counted(unread, 'line')} could not be read as a decision", err=True)
+    if totals.unread:
+        click.echo(f"warning: {counted(totals.unread, 'line')} could not be read as a decision", err=True)

@@ -63,8 +63,9 @@ WARNINGS: Final[Mapping[str, Advice]] = {
     ),
     "wide-allow": Advice(
         "An allow wider than those whom it names can use, or need by their name: another rule confines the same "
-        "clients to some paths, methods or people, an identity that calls itself read-only may write, single machines "
-        "may send anything where others are confined, or everybody is allowed everything beside rules for some.",
+        "clients to some paths, methods or people, an identity that calls itself read-only may write, single clients "
+        "may send anything where others are confined to paths, or everybody is allowed everything beside rules for "
+        "some.",
         "Write the same confinement into the allow. Then the other rule is a second lock, and not the only one.",
     ),
     "covered-identity": Advice(

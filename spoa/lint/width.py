@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 from spoa.lint.entries import ids_of
 from spoa.lint.regions import Region
-from spoa.policy.conditions import MethodPattern
+from spoa.policy import oids
+from spoa.policy.conditions import MethodPattern, TextRegex
 from spoa.policy.model import Effect, Matcher
+from spoa.policy.path import PathPattern
 from spoa.policy.reading import quoted
+from spoa.policy.sans import AddressPattern
 from spoa.policy.text import TextPattern
 
 if TYPE_CHECKING:
@@ -17,15 +20,30 @@ if TYPE_CHECKING:
 
     from spoa.lint.entries import Entry
     from spoa.lint.regions import Atlas
-    from spoa.policy.model import Who
+    from spoa.policy.model import Pattern, Who
 
 __all__ = ["reasons_to_narrow"]
 
 _WHEN_KEYS: Final = frozenset({"source", "tls", "time"})
-#: Attributes that name one certificate or key.
+#: Attributes that name one certificate or key, whatever is written behind them.
 _NAMES_ONE: Final = frozenset({"lists", "sha256", "spki_sha256", "serial"})
+#: Attributes that tell one client from another, as units, organizations and places don't.
+_TELLS_APART: Final = frozenset({"dns_san", "uri_san", "email_san", "ip_san"}) | {
+    f"subject:{oids.SUBJECT[name]}" for name in ("CN", "UID", "serialNumber", "emailAddress", "pseudonym")
+}
+#: What makes an expression mean more texts than are written in it.
+_OPEN_ENDED: Final = re.compile(r"(?<!\\)(?:\\\\)*[.*+?{\[]|\\[A-Za-z]")
 _READER: Final = re.compile(r"(?:^|[-_.])(?:read-?_?only|ro|readers?|viewers?)(?:$|[-_.])", re.IGNORECASE)
 _READING: Final = Region.of(None, (Matcher("method", "method", (MethodPattern("read"),)),), generous=False)
+_EVERYTHING: Final = Region.of(
+    None,
+    (
+        Matcher("path", "path", (PathPattern("/**"),)),
+        Matcher("method", "method", (MethodPattern("read"), MethodPattern("write"))),
+    ),
+    generous=False,
+)
+_MOST_NAMED: Final = 3
 
 
 def reasons_to_narrow(
@@ -97,18 +115,19 @@ def _reasons_to_name_more(
     allow: Entry, allows: Sequence[Entry], shadowed: Sequence[Entry], atlas: Atlas
 ) -> Iterator[str]:
     """Say why an allow of everything was hardly meant, by what stands beside it."""
-    if not _is_of_everything(allow):
+    if not _is_of_everything(allow, atlas):
         return
     if shadowed and atlas.is_who_within(None, allow.rule.who, generous=(False, False)):
         yield (
             f"everybody is allowed everything here, so that {ids_of(shadowed)} might as well not be there; name whom "
             "and what is meant"
         )
-    confined = [one for one in allows if not _is_of_everything(one) and _names_machines(one)]
-    if confined and _names_machines(allow):
+    confined = [one for one in allows if one.is_always_on and _is_confined_to_paths(one, atlas)]
+    if confined and _names_single_clients(allow, atlas):
+        more = " and others" if len(confined) > _MOST_NAMED else ""
         yield (
-            f"single machines may send anything here, while others are confined ({ids_of(confined)}); write the paths "
-            "and methods that they need"
+            f"single clients may send anything here, while others are confined to paths "
+            f"({ids_of(confined[:_MOST_NAMED])}{more}); write the paths and methods that they need"
         )
 
 
@@ -124,27 +143,36 @@ def _is_confined_to_reading(allow: Entry, restricting: Sequence[Entry], atlas: A
     return any("method" in deny.first.columns and _is_about(deny, allow, atlas) for deny in restricting)
 
 
-def _is_of_everything(entry: Entry) -> bool:
-    """Tell whether an allow is always in force and says nothing of the request."""
+def _is_of_everything(entry: Entry, atlas: Atlas) -> bool:
+    """Tell whether an allow is always in force and covers every path with every usual method, however that is said."""
+    return entry.is_always_on and atlas.covers(entry.first.of_everyone(), _EVERYTHING)
+
+
+def _is_confined_to_paths(entry: Entry, atlas: Atlas) -> bool:
+    """Tell whether an allow leaves out some paths."""
     columns = entry.first.columns
-    is_all = not columns or (set(columns) == {"path"} and any(str(one) == "/**" for one in columns["path"][0].patterns))
-    return entry.is_always_on and is_all
+    paths = Region(None, who_generous=False, columns={key: columns[key] for key in columns if key == "path"})
+    return "path" in columns and not atlas.covers(paths, _EVERYTHING)
 
 
-def _names_machines(entry: Entry) -> bool:
-    """Tell whether whoever is allowed is named one by one: by a list, a key, a serial number or a whole common name."""
-    who = entry.rule.who
-    if who is None or who.any_certificate or who.anonymous:
-        return False
-    return all(
-        any(
-            matcher.attribute in _NAMES_ONE
-            or (
-                matcher.key == "cn"
-                and all(isinstance(p, TextPattern) and p.literal(generous=False) for p in matcher.patterns)
-            )
-            for matcher in way
-        )
-        for identity in who.identities
-        for way in identity.alternatives
-    )
+def _names_single_clients(entry: Entry, atlas: Atlas) -> bool:
+    """Tell whether whoever is allowed is named one by one: by a list, a key, or whole values that tell them apart."""
+    ways = atlas.alternatives(entry.rule.who)
+    return bool(ways) and all(way is not None and any(map(_is_by_name, way)) for way in ways)
+
+
+def _is_by_name(matcher: Matcher) -> bool:
+    """Tell whether only clients that are written out can meet a matcher."""
+    if matcher.attribute in _NAMES_ONE:
+        return True
+    return matcher.attribute in _TELLS_APART and all(map(_is_written_out, matcher.patterns))
+
+
+def _is_written_out(pattern: Pattern) -> bool:
+    if isinstance(pattern, TextPattern):
+        return pattern.literal(generous=False) is not None
+    if isinstance(pattern, TextRegex):
+        return _OPEN_ENDED.search(str(pattern)) is None
+    if isinstance(pattern, AddressPattern):
+        return pattern.bits == pattern.width * 8
+    return "*" not in str(pattern)

@@ -14,7 +14,7 @@ from spoa.identity import identity_from_der
 from spoa.issuers import Issuers
 from spoa.listindex import ListIndex, write_index
 from spoa.migration.clauses import Refusal, Switch, refusals, switches
-from spoa.migration.notes import Note, Notes
+from spoa.migration.notes import Note, Notes, as_utf8
 from spoa.migration.rules import Drafter, DraftRoute
 from spoa.migration.translation import Authority, ListFile, Surroundings
 from spoa.migration.writing import Identities, policy_text
@@ -116,7 +116,7 @@ def draft_policy(
 
     def text_of(name: str) -> str | None:
         content = read(name)
-        return None if content is None else content.decode("utf-8", "replace")
+        return None if content is None else content.decode("utf-8", "surrogateescape")
 
     around = Surroundings(notes, text_of, tuple(trust.authorities))
     drafter = Drafter(around, allows_anonymous=trust.allows_anonymous)
@@ -126,7 +126,7 @@ def draft_policy(
     found.switches = switches(frontend, notes)
     routes = drafter.routes(found.switches)
     found.lists = around.lists
-    found.files["policy.yaml"] = _policy(found, trust, drafter, routes, now).encode()
+    found.files["policy.yaml"] = as_utf8(_policy(found, trust, drafter, routes, now)).encode()
     found.notes = notes.all
     return found
 
@@ -148,7 +148,7 @@ def _policy(found: Draft, trust: _Trust, drafter: Drafter, routes: Sequence[Draf
     text = policy_text(head, comments, rules, routes, identities, drafter.everyone)
     found.lists = {name: one for name, one in found.lists.items() if name in identities.lists}
     for name, one in found.lists.items():
-        found.files[f"lists/{name}.txt"] = _list_text(one).encode()
+        found.files[f"lists/{name}.txt"] = as_utf8(_list_text(one)).encode()
     if found.lists:
         head["lists"] = {name: _list_entry(one, now) for name, one in found.lists.items()}
         text = policy_text(head, comments, rules, routes, identities, drafter.everyone)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from spoa.haproxy_config.reading import Line
 
-__all__ = ["NOTES", "Note", "Notes"]
+__all__ = ["NOTES", "Note", "Notes", "as_utf8", "is_utf8"]
 
 #: Code → what it means. `untranslated` and `unsafe-…` count as warnings, `kept` and `narrowed` are for reading.
 NOTES: Final[Mapping[str, str]] = {
@@ -57,6 +57,16 @@ class Note:
         return f"{self.file}:{self.line}: {self.code}: {self.text}"
 
 
+def is_utf8(text: str) -> bool:
+    """Tell whether a text was UTF-8; bytes that weren't are read as halves of surrogate pairs (PEP 383)."""
+    return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def as_utf8(text: str) -> str:
+    """Return a text with a backslash and digits for each byte that wasn't UTF-8, for people to read."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 class Notes:
     """Notes as they are taken; each is there once."""
 
@@ -70,7 +80,7 @@ class Notes:
     def take(self, note: Note) -> None:
         """Take a note."""
         assert note.code in NOTES, note
-        self._all[note] = None
+        self._all[replace(note, text=as_utf8(note.text))] = None
 
     @property
     def all(self) -> tuple[Note, ...]:

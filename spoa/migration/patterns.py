@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from spoa.migration.notes import is_utf8
 from spoa.policy.automaton import Regex
 from spoa.policy.hosts import HostPattern
 from spoa.policy.path import PathPattern
@@ -23,6 +24,7 @@ __all__ = [
     "Expression",
     "Pattern",
     "complement",
+    "file_patterns",
     "header_pattern",
     "host_patterns",
     "literal",
@@ -196,6 +198,20 @@ def _paths(patterns: Iterable[str]) -> list[Pattern]:
             continue
         found.append(pattern)
     return found
+
+
+def file_patterns(file: str, content: str) -> list[str]:
+    """Return the patterns of a `-f` file: its lines, but for empty ones and comments.
+
+    Raises:
+        ValueError: one isn't UTF-8.
+    """
+    lines = [line.strip() for line in content.splitlines()]
+    named = [(number, line) for number, line in enumerate(lines, 1) if line and not line.startswith("#")]
+    strange = next((number for number, line in named if not is_utf8(line)), 0)
+    if strange:
+        raise ValueError(f"the file {file}, line {strange} of which isn't UTF-8; write the file in UTF-8")
+    return [line for _, line in named]
 
 
 def host_patterns(match: str, text: str, *, generous: bool, ignores_case: bool) -> list[Pattern]:

@@ -176,7 +176,13 @@ def _integer(number: int, words: Iterable[str]) -> bool | None:
     return False
 
 
-_CONVERTERS: Final[Mapping[str, Callable[[str], str]]] = {"lower": str.lower, "upper": str.upper, "hex": str}
+_CONVERTERS: Final[Mapping[str, Callable[[str], str]]] = {
+    "lower": str.lower,
+    "upper": str.upper,
+    "hex": str,
+    "host_only": lambda value: re.sub(r":\d*$", "", value.lower()),
+    "field(1,:)": lambda value: value.split(":", 1)[0],
+}
 
 
 def _values(test: Comparison, sample: Sample) -> list[str] | None:
@@ -184,10 +190,10 @@ def _values(test: Comparison, sample: Sample) -> list[str] | None:
     found = _raw(test, sample)
     if found is None:
         return None
-    for name, _ in test.converters:
+    for name, words in test.converters:
         if name in {"sha1", "sha2"}:
             continue
-        way = _CONVERTERS.get(name)
+        way = _CONVERTERS.get(name if not words else f"{name}({','.join(words)})")
         if way is None:
             return None
         found = [way(value) for value in found]

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from spoa.migration.drafting import policy_of
+from spoa.migration.notes import as_utf8
 from spoa.migration.simulation import Outcome, Sample, simulate
 from spoa.migration.trials import Client, request_of, subject_of, trials_of
 from spoa.migration.writing import tests_text
@@ -93,7 +94,7 @@ def draft_tests(found: Draft, read: Callable[[str], str | None], now: int, stamp
         "What the draft says today. Where a comment says that HAProxy allowed, the draft is stricter.",
         "Change the policy and the test together.",
     ]
-    return tests_text(comments, {"now": stamp}, certs, tests).encode()
+    return as_utf8(tests_text(comments, {"now": stamp}, certs, tests)).encode()
 
 
 def _comment(decision: Decision, outcome: Outcome) -> str:

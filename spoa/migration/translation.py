@@ -10,9 +10,12 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from spoa.migration.hosts import host_name, server_name
+from spoa.migration.notes import is_utf8
 from spoa.migration.patterns import (
     Every,
     Pattern,
+    file_patterns,
     header_pattern,
     host_patterns,
     literal,
@@ -137,6 +140,8 @@ def translate(test: Comparison, around: Surroundings, *, generous: bool, is_rout
         ValueError: nothing, and why.
     """
     one = _Test(test, around, generous=generous, is_route=is_route)
+    if not is_utf8(str(test)):
+        raise ValueError("text that isn't UTF-8, as all of a policy is; write the file in UTF-8")
     row = _SAMPLES.get(test.fetch)
     if row is None:
         if test.fetch in {"req.hdr_ip", "hdr_ip"}:
@@ -157,6 +162,10 @@ class _Test:
         self.converters = tuple(name for name, _ in test.converters)
         self.argument = (test.arguments or ("",))[0]
 
+    def of(self, test: Comparison) -> _Test:
+        """Return another test in the same place."""
+        return _Test(test, self.around, generous=self.generous, is_route=self.is_route)
+
     def note(self, code: str, text: str) -> None:
         self.around.notes.add(self.test.line, code, text)
 
@@ -167,8 +176,7 @@ class _Test:
             content = self.around.read(file)
             if content is None:
                 raise ValueError(f"the file {file}, which can't be read")
-            lines = (line.strip() for line in content.splitlines())
-            found += [line for line in lines if line and not line.startswith("#")]
+            found += file_patterns(file, content)
         return found
 
     def plain(self) -> None:
@@ -251,13 +259,14 @@ def _method(one: _Test) -> Atom:
 
 
 def _host(one: _Test) -> Atom:
-    if not (one.generous or one.test.ignores_case or one.converters):
-        one.note("host-spelling", f"{one.test}: upper case and a port made another host of it; to the draft they don't")
-    return Atom("host", one.patterns(host_patterns, folds=True))
+    name = host_name(one.test)
+    if not one.generous and name.note:
+        one.note("host-spelling", f"{one.test}: {name.note}; to the draft it doesn't")
+    return Atom("host", one.of(name.test).patterns(host_patterns, folds=True))
 
 
 def _sni(one: _Test) -> Atom:
-    return Atom("sni", one.patterns(host_patterns, folds=True))
+    return Atom("sni", one.of(server_name(one.test)).patterns(host_patterns, folds=True))
 
 
 def _header(one: _Test) -> Atom:

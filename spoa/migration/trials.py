@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spoa.authorizer import Subject
 from spoa.facts import ABSENT, Request
+from spoa.migration.notes import is_utf8
 from spoa.migration.patterns import Expression, regular_expression
 from spoa.migration.simulation import Sample
 from spoa.policy import oids
@@ -83,7 +84,7 @@ class _Mentioned:
         self.headers: dict[str, dict[str, None]] = {}
         for one in comparisons:
             texts = [*one.patterns, *(line for file in one.files for line in _lines(read(file)))]
-            for text in texts[:20]:
+            for text in list(filter(is_utf8, texts))[:20]:
                 self._take(one, text)
 
     def _take(self, one: Comparison, text: str) -> None:

@@ -73,6 +73,7 @@ class Pivots(Generic[T]):
     def __init__(self) -> None:
         self._items: dict[tuple[str, bool, Hashable], list[T]] = {}
         self._generous: dict[str, list[T]] = {}
+        self._strict: dict[str, list[T]] = {}
         # Hot path: most attributes have one kind of key, and of an address's 33 or 129 prefixes few are named.
         self._kinds: dict[str, dict[bool, dict[str, set[int]]]] = {}
 
@@ -80,8 +81,7 @@ class Pivots(Generic[T]):
         """Enter *item*, to be found where *matcher*, a pivot, holds; generously also where it holds strictly."""
         attribute = matcher.attribute
         forms = self._kinds.setdefault(attribute, {})
-        if generous:
-            self._generous.setdefault(attribute, []).append(item)
+        (self._generous if generous else self._strict).setdefault(attribute, []).append(item)
         for form in {False, generous}:
             for pattern in matcher.patterns:
                 key = pattern_key(pattern, generous=form)
@@ -104,6 +104,10 @@ class Pivots(Generic[T]):
                 for value in values:
                     for key in value_keys(value, generous=form, kinds=kinds):
                         yield from self._items.get((attribute, form, key), ())
+
+    def candidates_at_best(self, attribute: str, values: Values) -> Iterator[T]:
+        """Yield the same, where the unavailable is what strict pivots would like it to be, and generous ones don't."""
+        return iter(self._strict.get(attribute, ())) if values is UNAVAILABLE else self.candidates(attribute, values)
 
 
 def meetings(matchers: Sequence[tuple[Matcher, bool]], values: Sequence[object]) -> list[list[int]]:

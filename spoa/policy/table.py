@@ -131,16 +131,13 @@ class RuleTable:
         column = self._columns.get("path")
         return self._everything if column is None else column.answer((path,))
 
-    def request_at_best(self, request: RequestValues) -> int:
-        """Return the conjunctions that would hold if whatever is unavailable were what the client would like it to be.
+    def answer_at_best(self, key: str) -> int:
+        """Return the conjunctions that would hold if *key*, unavailable, were what the client would like it to be.
 
         Strict ones hold then, and generous ones don't.
         """
-        found = self._everything
-        for key, column in self._columns.items():
-            values = request.values.get(key, UNAVAILABLE)
-            found &= column.answer(values) if values is not UNAVAILABLE else column.answer_at_best()
-        return found
+        column = self._columns.get(key)
+        return self._everything if column is None else column.answer_at_best()
 
     def who_at_best(self, bearer: Bearer) -> int:
         """Return the conjunctions whose `who` would hold if the unavailable were as the client would like it to be."""
@@ -216,9 +213,13 @@ class Whos:
     def answer_at_best(self, bearer: Bearer) -> int:
         """Return the bits of whatever would hold if the unavailable were as the client would like it to be."""
         found = self._free
-        for (who, generous), bits in zip(self._whos, self._bits, strict=True):
+        numbers = set(self._asked)
+        for attribute in self._pivots.attributes:
+            numbers.update(self._pivots.candidates_at_best(attribute, bearer.values.get(attribute, UNAVAILABLE)))
+        for number in numbers:
+            who, generous = self._whos[number]
             if _could_be(who, bearer, generous=generous):
-                found |= bits
+                found |= self._bits[number]
         return found
 
 

@@ -32,6 +32,7 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
+@lru_cache(maxsize=4096)
 def fold_text(text: str) -> str:
     """Return *text* as generous matching of attributes sees it: folded, outer blanks trimmed, inner ones collapsed."""
     return _BLANKS.sub(" ", fold(text)).strip()

@@ -213,3 +213,33 @@ def test_a_directory_that_cannot_be_written_is_a_usage_error(edge: Path, tmp_pat
 
 def test_help_has_an_example() -> None:
     assert "spoa-authz import haproxy.cfg --out policies --verify" in run("--help").stdout
+
+
+def test_what_is_not_utf8_is_told_by_its_line_and_the_draft_loads(edge: Path, tmp_path: Path) -> None:
+    """A comment in another encoding is none of the draft's business."""
+    lines = (
+        "# f\udcfcr J\udcfcrgen",
+        "acl bad ssl_c_s_dn(cn) -m str J\udcfcrgen",
+        "acl odd path_beg /caf\udce9/",
+        "acl known ssl_c_s_dn(ou) -f names.lst",
+        "http-request deny if bad",
+        "http-request deny if odd",
+        "http-request deny unless known",
+        "use_backend b\udce4 if odd",
+        "default_backend a",
+    )
+    edge.write_bytes(frontend(*lines).encode(errors="surrogateescape"))
+    (tmp_path / "names.lst").write_bytes(b"# M\xfcller\nstaff\nM\xfcller\n")
+    result = CliRunner().invoke(command, [str(edge), "--out", str(tmp_path / "out"), "--json"])
+    assert result.exit_code == 0, result.output
+    texts = [note["text"] for note in json.loads(result.stdout)["notes"] if note["code"] == "untranslated"]
+    assert [text.partition(":")[0] for text in texts] == [
+        "ssl_c_s_dn(cn) -m str J\\xfcrgen",
+        "path -m beg /caf\\xe9/",
+        "ssl_c_s_dn(ou) -m str -f names.lst",
+        "use_backend b\\xe4 if odd",
+    ]
+    assert "line 3 of which isn't UTF-8" in texts[2]
+    for verb in (check, rehearse):
+        again = CliRunner().invoke(verb, [str(tmp_path / "out")])
+        assert again.exit_code == 0, again.output

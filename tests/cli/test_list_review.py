@@ -104,6 +104,8 @@ def test_an_audit_names_what_deserves_a_look(folder: Path) -> None:
 def test_an_audit_that_finds_nothing_exits_with_0(folder: Path) -> None:
     result = run("audit", folder / "x.yaml", "--log", folder / "log", "--unused", "101")
     assert (result.exit_code, result.stdout) == (0, "2 entries, nothing found\n")
+    (folder / "one.txt").write_text("ab" * 32 + "\n")
+    assert run("audit", folder / "one.txt").stdout == "1 entry, nothing found\n"
     assert json.loads(run("audit", folder / "x.yaml", "--json").stdout) == {
         "entries": 2,
         "logs_since": None,

@@ -95,7 +95,9 @@ class TestAdd:
             run("add", folder / "x.yaml", OTHER)
         assert (folder / "x.yaml").read_text() == "entries: 7"
 
-    @pytest.mark.parametrize("words", [("nothing",), (OTHER, "--expires", "soon"), ()])
+    @pytest.mark.parametrize(
+        "words", [("nothing",), (OTHER, "--expires", "soon"), (OTHER, "--expires", "2020-01-01"), ()]
+    )
     def test_usage_errors_exit_with_2(self, folder: Path, words: tuple[str, ...]) -> None:
         assert run("add", folder / "x.yaml", *words).exit_code == 2
 

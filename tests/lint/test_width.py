@@ -28,6 +28,8 @@ def reasons(*rules: str) -> list[str]:
 
 STAFF = "effect: allow, who: staff"
 AREA = ", request: {path: '/a/**'}"
+TWO = "effect: allow, who: {issuer: corp, cn: {re: '(one|two)'}}, "
+MAIL = "effect: allow, who: {issuer: corp, email_san: a@b.example}, "
 SCANNER = "effect: allow, who: {issuer: corp, in_list: machines}, request: {path: /scan}"
 
 
@@ -41,8 +43,12 @@ SCANNER = "effect: allow, who: {issuer: corp, in_list: machines}, request: {path
         (["effect: allow, who: api-readonly"], "by its name"),
         (["effect: allow, who: api-readonly, request: {method: [GET, PUT]}"], "by its name"),
         (["effect: allow, who: any_certificate", STAFF + ", request: {path: /x}"], "everybody is allowed everything"),
-        (["effect: allow, who: {issuer: corp, cn: one}", SCANNER], "single machines"),
-        (["effect: allow, who: {issuer: corp, serial: ff}, request: {path: '/**'}", SCANNER], "single machines"),
+        (["effect: allow, who: {issuer: corp, cn: one}", SCANNER], "single clients"),
+        (["effect: allow, who: {issuer: corp, serial: ff}, request: {path: '/**'}", SCANNER], "single clients"),
+        (["effect: allow, who: {issuer: corp, cn: one}", STAFF + AREA], "single clients"),
+        ([TWO + "request: {path: {re: '/.*'}}", STAFF + AREA], "single clients"),
+        ([MAIL + "request: {path: ['/x', '/**'], method: [read, write]}", STAFF + AREA], "single clients"),
+        (["effect: allow, who: {issuer: corp, subject: {UID: u1}, ou: staff}", STAFF + AREA], "single clients"),
     ],
 )  # fmt: skip
 def test_an_allow_that_is_too_wide_is_reported_once_with_what_to_write(rules: list[str], says: str) -> None:
@@ -67,6 +73,11 @@ def test_an_allow_that_is_too_wide_is_reported_once_with_what_to_write(rules: li
         ["effect: allow, who: any_certificate"],
         ["effect: allow, who: {issuer: corp, cn: one}"],
         ["effect: allow, who: {issuer: corp, cn: 'one-*'}", SCANNER],
+        ["effect: allow, who: {issuer: corp, cn: {re: 'one-[0-9]'}}", STAFF + AREA],
+        ["effect: allow, who: {issuer: corp, ou: audit}", STAFF + AREA],
+        ["effect: allow, who: {issuer: corp, cn: one}", STAFF + ", request: {method: read}"],
+        ["effect: allow, who: {issuer: corp, cn: one}, request: {method: read}", STAFF + AREA],
+        ["effect: allow, who: {issuer: corp, cn: one}", STAFF + AREA + ", mode: shadow, shadow_until: 2999-01-01"],
         ["effect: allow, who: {issuer: corp, cn: one}, when: {source: 10.0.0.0/8}", SCANNER],
     ],
 )  # fmt: skip

@@ -35,6 +35,7 @@ def who(key: str, *values: Any) -> Atom:
 
 
 WITHIN = who("cn", Expression(".*ro.*"))
+A_HOST = Atom("host", ("a.example",))
 VERBS = Atom("method", ("DELETE", "PATCH", "PUT", "POST", "LOCK"))
 NAME = Atom("who", ((("o", "Acme"), ("cn", "alice")),))
 WHOLE_NAME = Atom("who", ((("o", Every(("Acme",))), ("cn", Every(("alice",)))),))
@@ -59,6 +60,12 @@ WHOLE_NAME = Atom("who", ((("o", Every(("Acme",))), ("cn", Every(("alice",)))),)
         ("src 10.0.0.1/8 ::1", Atom("source", ("10.0.0.0/8", "::1")), Atom("source", ("10.0.0.0/8", "::1")), set()),
         ("hdr(host) a.example", Atom("host", ("a.example",)), Atom("host", ("a.example",)), {"host-spelling"}),
         ("hdr(Host) -i a.example", Atom("host", ("a.example",)), Atom("host", ("a.example",)), set()),
+        ("hdr(host),lower a.example", A_HOST, A_HOST, {"host-spelling"}),
+        ("hdr(host),field(1,:) a.example", A_HOST, A_HOST, {"host-spelling"}),
+        ("hdr(host),field(1,:) -i a.example", A_HOST, A_HOST, set()),
+        ("hdr(host),lower,field(1,:) a.example", A_HOST, A_HOST, set()),
+        ("req.hdr(host),host_only a.example", A_HOST, A_HOST, set()),
+        ("ssl_fc_sni,lower a.example", Atom("sni", ("a.example",)), Atom("sni", ("a.example",)), set()),
         ("req.fhdr(X-A) b", Atom("header:x-a", ("b",)), Atom("header:x-a", ("b",)), {"unsafe-header"}),
         ("ssl_fc_sni a.example", Atom("sni", ("a.example",)), Atom("sni", ("a.example",)), set()),
         ("ssl_fc_protocol TLSv1.3", Atom("tls", ("TLSv1.3",)), Atom("tls", ("TLSv1.3",)), set()),

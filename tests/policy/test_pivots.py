@@ -61,6 +61,15 @@ def test_no_address_that_matches_is_missed(value: bytes, bits: int, generous: bo
         assert is_found(pattern, value, generous=generous)
 
 
+def test_what_is_unavailable_may_be_what_grants_would_like_and_never_what_takes_away() -> None:
+    pivots: Pivots[str] = Pivots()
+    matcher = Matcher("cn", "subject:2.5.4.3", (TextPattern("alice"),))
+    pivots.add(matcher, "grants", generous=False)
+    pivots.add(matcher, "takes", generous=True)
+    assert list(pivots.candidates_at_best(matcher.attribute, UNAVAILABLE)) == ["grants"]
+    assert set(pivots.candidates_at_best(matcher.attribute, ("alice",))) == {"grants", "takes"}
+
+
 @pytest.mark.parametrize("value", ["x", 7, b"0123", -1])
 @pytest.mark.parametrize("generous", [False, True])
 def test_exact_values_are_found(value: object, *, generous: bool) -> None:
