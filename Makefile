@@ -98,10 +98,11 @@ fuzz: venv  ## Every reader under coverage-guided fuzzing, SECONDS=60 each; TARG
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	@nice $(BIN)/python -m tests.fuzz.guided $(if $(TARGET),$(TARGET),--all) --seconds $(or $(SECONDS),60)
 
-differential: venv  ## 50,000 paths and 5,000 pieces of evidence, judged by us and by others; SEED=n for other ones.
+differential: venv  ## 50,000 paths, 5,000 pieces of evidence, 5,200 policies, judged by us and others; SEED=n for other ones.
 	@$(BIN)/python tests/haproxy_builds.py 2.6 2.8 3.0 3.2 3.4
 	@HAPROXY_VERSIONS=2.6,2.8,3.0,3.2,3.4 SPOA_AUTHZ_DIFFERENTIAL_PATHS=50000 SPOA_AUTHZ_DIFFERENTIAL_EVIDENCE=5000 \
-		SPOA_AUTHZ_DIFFERENTIAL_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -q --timeout 0 tests/differential
+		SPOA_AUTHZ_DIFFERENTIAL_POLICIES=5200 SPOA_AUTHZ_DIFFERENTIAL_SEED=$(or $(SEED),1) \
+		$(BIN)/python -m pytest -q --timeout 0 tests/differential
 
 # Another copy of the agent can be measured: make bench TREE=build/compiled
 bench: venv  ## The agent as it runs beside its targets, and behind real HAProxies. Half an hour on a quiet machine.
