@@ -84,6 +84,11 @@ def load_policies(
         read = (known or {}).get(name)
         node, problems = read or read_document(documents[name], name, max_size=MAX_POLICY_SIZE)
         report.add(*problems)
+        if not documents[name].strip():
+            # Whoever cuts a file off takes its denies away; an editor does so for a moment while it saves.
+            report.file_problem(
+                name, "the file is empty; write a comment into it if it shall be, or delete it", "empty-file"
+            )
         if node is None or document_kind(node) != "policy":
             continue
         reading = POLICY.read(node, report, "")

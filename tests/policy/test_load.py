@@ -151,9 +151,16 @@ def test_a_document_is_a_policy_unless_it_says_otherwise() -> None:
     assert kind("[a]") == "policy"
 
 
-def test_documents_of_other_kinds_and_empty_ones_add_nothing() -> None:
-    own = model(HEAD + USE_ALL, "kind: tests\nwhatever: 1\n", "", "# nothing\n")
+def test_documents_of_other_kinds_and_comments_alone_add_nothing() -> None:
+    own = model(HEAD + USE_ALL, "kind: tests\nwhatever: 1\n", "# nothing\n")
     assert len(own.rules) == 1
+
+
+@pytest.mark.parametrize("text", ["", " \n\n"])
+def test_an_empty_file_is_refused_since_it_may_be_one_that_was_cut_off(text: str) -> None:
+    report = Report()
+    assert load_policies({"a.yaml": (HEAD + USE_ALL).encode(), "b.yaml": text.encode()}, report) is None
+    assert [(one.file, one.code) for one in report.problems] == [("b.yaml", "empty-file")]
 
 
 # -- what is wrong ----------------------------------------------------------------------------------------------
