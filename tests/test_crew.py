@@ -255,7 +255,7 @@ def test_a_worker_that_is_only_kept_from_running_is_not_replaced(
             return sum(earlier < later for earlier, later in pairwise(looks))
 
         with crowded(worker.pid):
-            await eventually(lambda: misses() > 15)
+            await eventually(lambda: misses() > 8)
             assert pids_of(crew) == {worker.pid}
         await eventually(lambda: crew.is_complete)
         assert pids_of(crew) == {worker.pid}
