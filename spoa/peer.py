@@ -202,9 +202,29 @@ class Peer:
 
     def _judge(self) -> None:
         assert self._transport is not None
+        if self._parting is not None:
+            self._judge_to_part()
+            return
+        self._at, is_last = self._answering.answer(
+            self._connection, self._transport.write, self._events, self._at, self._started, self
+        )
+        if is_last:
+            self._linger()
+        elif self._at < len(self._events):
+            self._later()
+        else:
+            self._events = []
+            self._at = 0
+            if self._data:
+                self._later()
+
+    def _judge_to_part(self) -> None:
+        """Judge as always, and write the answers when it is known whether more are owed."""
+        assert self._transport is not None
         held: list[bytes] = []
-        write = self._transport.write if self._parting is None else held.append
-        self._at, is_last = self._answering.answer(self._connection, write, self._events, self._at, self._started, self)
+        self._at, is_last = self._answering.answer(
+            self._connection, held.append, self._events, self._at, self._started, self
+        )
         if self._at >= len(self._events):
             self._events = []
             self._at = 0
@@ -212,8 +232,7 @@ class Peer:
             self._transport.write(b"".join(held))
             self._linger()
             return
-        if held:
-            self._write(held[0])
+        self._write(b"".join(held))
         if (self._events or self._data) and not self.is_leaving:
             self._later()
 
