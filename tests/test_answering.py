@@ -97,7 +97,10 @@ def test_an_argument_of_a_wrong_type_denies() -> None:
     assert (answer["verdict"], answer["reason"]) == ("deny", "malformed_message")
 
 
-@pytest.mark.parametrize("place", ["judge", "read_request", "no_verdict_actions"])
+@pytest.mark.parametrize(
+    "place",
+    ["judge", *(pytest.param(name, marks=pytest.mark.interpreted) for name in ("read_request", "no_verdict_actions"))],
+)
 def test_whatever_is_raised_denies_that_request_and_no_other(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     desk = Desk()
     payloads = [authorize(), b"" if place == "no_verdict_actions" else authorize(), authorize()]
@@ -274,6 +277,7 @@ class TestRecall:
         assert [line["id"] for line in logged[-6:]] == list("012345")
         assert all(line["cert"]["subject"] for line in logged)
 
+    @pytest.mark.interpreted
     def test_an_error_in_it_denies_once(
         self, staff: Policy, alice: dict[str, tuple[DataType, Any]], monkeypatch: pytest.MonkeyPatch
     ) -> None:

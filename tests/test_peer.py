@@ -259,6 +259,7 @@ def test_leaving_in_the_middle_of_a_burst_denies_the_rest_before_the_goodbye(lin
     assert not line.transport.writes
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize(("unsent", "end"), [(0, "closed"), (10, "aborted")])
 def test_the_connection_is_closed_a_second_after_our_last_word(
     line: Line, monkeypatch: pytest.MonkeyPatch, unsent: int, end: str
