@@ -378,6 +378,7 @@ def test_the_answer_to_a_notify_without_a_question_is_the_revision() -> None:
     assert action == (2, b"revision", 8, b"0123456789ab")
 
 
+@pytest.mark.interpreted
 def test_memory_of_decisions_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapter, "REMEMBERED", 3)
     answers = Answers("x")
