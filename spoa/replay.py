@@ -50,9 +50,9 @@ _ASKED_AGAIN: Final = frozenset(
         *SOFT_REASONS,
     }
 )
+#: Gates that come before a certificate is read: what it says was not looked at, and may be anything.
+_BEFORE: Final = frozenset({Reason.PATH_NOT_CANONICAL, Reason.SNI_MISMATCH})
 _FINAL: Final = frozenset(map(str, Reason)) - _ASKED_AGAIN
-#: Those of them that are gates.
-_GATES: Final = _ASKED_AGAIN - SOFT_REASONS - {Reason.OK}
 #: Attributes of certificates that the log holds.
 _LOGGED: Final = frozenset({"sha256", "spki_sha256", "serial", "issuer", "lists"})
 
@@ -89,7 +89,8 @@ class _Standing(NamedTuple):
         identity: the first named identity that it has.
         since, until: when it was so, seconds since the epoch; from the one on and before the other.
         client: what it is called where it is counted; empty for none.
-        gate: why no rule is asked; `OK` for a certificate that could not be read, whose deny stands.
+        gate: why no rule is asked; None where they are.
+        is_read: the log tells what the certificate says, and so who issued it.
     """
 
     worst: int
@@ -99,6 +100,7 @@ class _Standing(NamedTuple):
     until: int
     client: str
     gate: Reason | None = None
+    is_read: bool = True
 
 
 @dataclass(slots=True)
@@ -190,7 +192,7 @@ class Replay:
         standing = self._standings.get(key)
         if standing is None or not standing.since <= now < standing.until:
             standing = self._meet(key, certificate, masked, now)
-        if standing.gate is Reason.OK:
+        if not standing.is_read and line.reason not in _BEFORE:
             return _SAME
         if "path" in masked and line.path is not None:
             return Replayed("undetermined", line.rule, "", standing.client or line.src or "unknown")
@@ -220,7 +222,8 @@ class Replay:
         answers = self._answers.get(key)
         if answers is None:
             answers = self._answer(*key)
-        if reason == Reason.ISSUER_UNKNOWN:  # the name is one that is known now, which alone proves nothing
+        # The name is one that is known now, which alone proves nothing; or nobody looked who the issuer is.
+        if reason == Reason.ISSUER_UNKNOWN or not standing.is_read:
             return self._evaluator.gate(Reason.ISSUER_UNKNOWN), answers[1]
         return answers
 
@@ -257,7 +260,8 @@ class Replay:
     def _standing(self, cert: LoggedCertificate, now: int, masked: frozenset[str]) -> _Standing:
         client = cert.subject or f"sha256:{cert.sha256}"
         if cert.subject is None:
-            return _Standing(0, 0, "", 0, NEVER, client, Reason.OK)
+            best = self._evaluator.table.who_at_best(Bearer({}))
+            return _Standing(0, best, "", 0, NEVER, client, is_read=False)
         issuer = self._issuers.get(cert.issuer or "")
         if issuer is None:
             return _Standing(0, 0, "", 0, NEVER, client, Reason.ISSUER_UNKNOWN)

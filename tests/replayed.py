@@ -42,6 +42,8 @@ AGAIN = {
     Reason.ISSUER_UNKNOWN,
     *SOFT_REASONS,
 }
+#: Denies before anybody read the certificate.
+UNREAD = {Reason.PATH_NOT_CANONICAL, Reason.SNI_MISMATCH}
 SAME = Replayed("same", "", "", "")
 MUST_HAVE = ("time", "verdict", "reason", "rule", "cert", "src", "method", "host", "path")
 
@@ -62,7 +64,8 @@ def replay_line(policy: Policy, row: Mapping[str, Any]) -> Replayed:
     """Return what becomes of one line."""
     reason, cert = row["reason"], row["cert"]
     now = int(dt.datetime.fromisoformat(row["time"]).timestamp())
-    if reason in set(map(str, Reason)) - AGAIN or (cert is not None and cert["subject"] is None):
+    is_read = cert is None or cert["subject"] is not None
+    if reason in set(map(str, Reason)) - AGAIN or not (is_read or reason in UNREAD):
         return SAME
     masked = hidden(row)
     client = (row["src"] or "unknown") if cert is None else cert["subject"] or f"sha256:{cert['sha256']}"
@@ -83,7 +86,8 @@ def replay_line(policy: Policy, row: Mapping[str, Any]) -> Replayed:
 def both(policy: Policy, row: Mapping[str, Any], masked: frozenset[str], now: int) -> tuple[str, Decision, Decision]:
     """Return the identity, and the decisions at worst and at best."""
     evaluator, cert = policy.evaluator, row["cert"]
-    issuer = None if cert is None else issuer_of(policy, cert["issuer"])
+    is_read = cert is None or cert["subject"] is not None
+    issuer = None if cert is None or not is_read else issuer_of(policy, cert["issuer"])
     bearer = Bearer(is_anonymous=cert is None) if issuer is None else bearer_of(policy, cert, issuer, masked, now)
     named = (one.name for one in policy.model.identities if one.holds(bearer, generous=False))
     identity = next(named, "") if cert is None or issuer is not None else ""
@@ -99,7 +103,7 @@ def both(policy: Policy, row: Mapping[str, Any], masked: frozenset[str], now: in
     del values.values["header"]
     if cert is None and not policy.model.defaults.allows_anonymous:
         return gate(Reason.NO_CERTIFICATE)
-    if cert is not None and issuer is None:
+    if is_read and cert is not None and issuer is None:
         return gate(Reason.ISSUER_UNKNOWN)
     switches = frozenset(switch.name for switch in policy.model.switches)
     told = row.get("break_glass")
@@ -108,7 +112,8 @@ def both(policy: Policy, row: Mapping[str, Any], masked: frozenset[str], now: in
     best = evaluator.answer(
         held(policy, bearer, values, at_best=True), identity, switches if opened is None else opened
     )
-    return identity, evaluator.gate(Reason.ISSUER_UNKNOWN) if row["reason"] == Reason.ISSUER_UNKNOWN else worst, best
+    is_proven = is_read and row["reason"] != Reason.ISSUER_UNKNOWN
+    return identity, worst if is_proven else evaluator.gate(Reason.ISSUER_UNKNOWN), best
 
 
 def held(policy: Policy, bearer: Bearer, request: RequestValues, *, at_best: bool) -> int:

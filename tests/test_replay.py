@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -295,6 +296,23 @@ def test_whatever_was_decided_is_decided_again_or_left_open(document: dict[str, 
             assert judged(replay, Mask((name,), b"key").apply(row)).tag in {"same", "undetermined"}, name
 
 
+@pytest.mark.parametrize(
+    ("reason", "path", "setting"),
+    [
+        ("path_not_canonical", "/a/../b", "path_on_ambiguity: normalise"),
+        ("path_not_canonical", "/a;x=1", "path_parameters: allow"),
+        ("sni_mismatch", "/", "sni_mismatch: allow"),
+    ],
+)
+def test_a_gate_before_the_certificate_hides_who_would_pass_without_it(reason: str, path: str, setting: str) -> None:
+    cert = {**dict.fromkeys(line()["cert"]), "sha256": "aa" * 32}
+    given: dict[str, Any] = {"verdict": "deny", "reason": reason, "rule": "", "path": path, "cert": cert}
+    assert replayed(f"rules: [{STAFF}]", **given).tag == "same"
+    assert replayed(f"defaults: {{{setting}}}\nrules: [{STAFF}]", **given).tag == "undetermined"
+    refused = f"rules: [{STAFF}, {{id: d, effect: deny, request: {{path: /**}}}}]"
+    assert replayed(f"defaults: {{{setting}}}\n{refused}", **given).tag == "same"
+
+
 def masked(*names: str, **given: Any) -> dict[str, Any]:
     return Mask(names).apply(json.loads(json.dumps(line(**given))))
 
@@ -358,6 +376,8 @@ def written(found: Policy, asked: list[Request], clients: list[bytes | None], at
             for now in at:
                 judgement = found.judge(request, now)
                 entry = Entry(now, 0, "", request.source, request.method, request.host, request.path, judgement, "r")
+                if cert is not None and judgement.certificate is None:
+                    entry = entry._replace(sha256=hashlib.sha256(cert).digest())
                 rows.append(json.loads(LineWriter().line(entry)))
     return rows
 
