@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from functools import lru_cache, wraps
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-__all__ = ["BoundedCache"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["LONGEST", "BoundedCache", "remembering_short"]
+
+#: Characters or bytes of the longest text that is remembered: caches count entries, and clients make texts as long as
+#: a frame lets them.
+LONGEST: Final = 1024
+#: The same for texts of which something as long or longer is made: folding makes up to 18 characters of one.
+_LONGEST_MADE: Final = 256
+_TEXTS: Final = 4096
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+
+def remembering_short(made: Callable[[str], V]) -> Callable[[str], V]:
+    """Have a function of a text remember what it made of the last short ones."""
+    remembered = lru_cache(_TEXTS)(made)
+
+    @wraps(made)
+    def make(text: str) -> V:
+        return remembered(text) if len(text) <= _LONGEST_MADE else made(text)
+
+    return make
 
 
 class BoundedCache(Generic[K, V]):

@@ -117,13 +117,20 @@ def loaded(der: bytes) -> x509.Certificate:
     return x509.load_der_x509_certificate(der)
 
 
-@lru_cache(_LAST)
 def parts_from_der(der: bytes) -> CertificateParts:
     """Cut a certificate into its parts without judging any of them.
 
     Raises:
         CertificateError: at stage `trailing` for bytes after the certificate, at `load` for any other shape.
     """
+    try:
+        return _parts_from_der(der)
+    except TypeError as error:  # a bytearray, of those who embed this, can't be remembered
+        raise CertificateError("load", f"TypeError: {error}") from error
+
+
+@lru_cache(_LAST)
+def _parts_from_der(der: bytes) -> CertificateParts:
     try:
         outer = list(read_elements(der))
         tag, _, content = outer[0]

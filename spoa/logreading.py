@@ -58,6 +58,7 @@ class LoggedCertificate(msgspec.Struct):
     serial: str | None
     spki_sha256: str | None = None
     sha1: str | None = None
+    issuer_name: str | None = None
 
 
 _read: Final = msgspec.json.Decoder(LogLine).decode

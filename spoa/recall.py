@@ -13,7 +13,7 @@ its dates, its list entries and the evidence about its revocation stand still; w
 switches is forgotten when they move.
 
 A payload that isn't cut like this is judged afresh, and so is what was asked only once: requests that never recur leave
-nothing behind but a hash.
+nothing behind but a hash. Nor are long ones kept, of which a client could send enough to fill the memory.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from spoa.authorizer import Judgement
-from spoa.cache import BoundedCache
+from spoa.cache import LONGEST, BoundedCache
 from spoa.cutting import (
     COUNT,
     certificate_bounds,
@@ -183,7 +183,7 @@ class Recall:
             found = self._ask_but_path(known, payload, end, cut)
             if found is None:
                 return None
-            if self._is_asked_again(question):
+            if len(question) <= LONGEST and self._is_asked_again(question):
                 self._questions.put(question, found)
         self.hits += 1
         decision, actions = found
@@ -237,7 +237,7 @@ class Recall:
         cut = question_end(payload, end)
         group = self._group(standing)
         question = group + _question(payload, end, cut, cut)
-        is_again = self._is_asked_again(question)
+        is_again = len(question) <= LONGEST and self._is_asked_again(question)
         is_known = self._remember_but_path(payload, request, standing, (group, end, cut), now)
         if not (is_again or is_known) or not is_cut_at_id(payload, cut):
             return
@@ -257,6 +257,8 @@ class Recall:
             return False
         at, _, stop = bounds
         key = (group, _question(payload, end, at, cut), payload[stop:cut])
+        if len(key[1]) + len(key[2]) > LONGEST:
+            return False
         if self._requests.get(key) is not None:
             return True
         if not self._is_asked_again(key) or not is_cut_at_id(payload, cut) or not is_cut_at_path(payload, at):

@@ -5,6 +5,7 @@ client, as the agent takes what is unavailable, and at its best. Where both come
 the new policy, whatever was not written down; where they don't, the decision is undetermined, and counted as such.
 Gates of certificates and of the agent, which the log names but doesn't explain, are taken to deny as they did.
 What a log masks is not there either; without a path nothing can be said.
+No line tells whether SNI and host differed, so that a policy which refuses it now isn't seen to deny for that.
 """
 
 from __future__ import annotations
@@ -51,8 +52,6 @@ _ASKED_AGAIN: Final = frozenset(
     }
 )
 _FINAL: Final = frozenset(map(str, Reason)) - _ASKED_AGAIN
-#: Those of them that are gates.
-_GATES: Final = _ASKED_AGAIN - SOFT_REASONS - {Reason.OK}
 #: Attributes of certificates that the log holds.
 _LOGGED: Final = frozenset({"sha256", "spki_sha256", "serial", "issuer", "lists"})
 
@@ -89,7 +88,8 @@ class _Standing(NamedTuple):
         identity: the first named identity that it has.
         since, until: when it was so, seconds since the epoch; from the one on and before the other.
         client: what it is called where it is counted; empty for none.
-        gate: why no rule is asked; `OK` for a certificate that could not be read, whose deny stands.
+        gate: why no rule is asked; None where they are.
+        is_proven: it is known who issued the certificate, as far as a log can tell.
     """
 
     worst: int
@@ -99,6 +99,7 @@ class _Standing(NamedTuple):
     until: int
     client: str
     gate: Reason | None = None
+    is_proven: bool = True
 
 
 @dataclass(slots=True)
@@ -190,8 +191,6 @@ class Replay:
         standing = self._standings.get(key)
         if standing is None or not standing.since <= now < standing.until:
             standing = self._meet(key, certificate, masked, now)
-        if standing.gate is Reason.OK:
-            return _SAME
         if "path" in masked and line.path is not None:
             return Replayed("undetermined", line.rule, "", standing.client or line.src or "unknown")
         worst, best = self._judged(line, standing, masked, now)
@@ -220,7 +219,8 @@ class Replay:
         answers = self._answers.get(key)
         if answers is None:
             answers = self._answer(*key)
-        if reason == Reason.ISSUER_UNKNOWN:  # the name is one that is known now, which alone proves nothing
+        # The name is one that is known now, which alone proves nothing.
+        if reason == Reason.ISSUER_UNKNOWN or not standing.is_proven:
             return self._evaluator.gate(Reason.ISSUER_UNKNOWN), answers[1]
         return answers
 
@@ -256,11 +256,14 @@ class Replay:
 
     def _standing(self, cert: LoggedCertificate, now: int, masked: frozenset[str]) -> _Standing:
         client = cert.subject or f"sha256:{cert.sha256}"
-        if cert.subject is None:
-            return _Standing(0, 0, "", 0, NEVER, client, Reason.OK)
-        issuer = self._issuers.get(cert.issuer or "")
-        if issuer is None:
+        names = self._issuers.get(cert.issuer or "", frozenset())
+        if cert.subject is not None and not names:
             return _Standing(0, 0, "", 0, NEVER, client, Reason.ISSUER_UNKNOWN)
+        issuer = cert.issuer_name if cert.issuer_name in names else min(names, default="")
+        if cert.subject is None or (len(names) > 1 and issuer != cert.issuer_name):
+            # A gate denied before it was read, or its issuer may be either: whatever it says may count.
+            best = self._evaluator.table.who_at_best(Bearer({}))
+            return _Standing(0, best, "", 0, NEVER, client, is_proven=False)
         try:
             subject = None if "subject" in masked else subject_from_text(cert.subject)
         except ValueError:
@@ -298,14 +301,14 @@ def _tag(before: str, worst: str, best: str) -> Tag:
     return "undetermined"
 
 
-def _issuers(policy: Policy) -> dict[str, str]:
-    """Return the name that each CA certificate's subject has in the policy; a subject of several issuers has none."""
-    found: dict[str, str] = {}
+def _issuers(policy: Policy) -> dict[str, frozenset[str]]:
+    """Return the names that each CA certificate's subject has in the policy; several issuers may have one subject."""
+    found: dict[str, frozenset[str]] = {}
     for name in policy.issuers.names:
         for der in policy.issuers.certificates(name):
             try:
                 subject = identity_from_der(der).subject_text
             except CertificateError:
                 continue
-            found[subject] = name if found.get(subject, name) == name else ""
-    return {subject: name for subject, name in found.items() if name}
+            found[subject] = found.get(subject, frozenset()) | {name}
+    return found

@@ -62,7 +62,7 @@ def replay_line(policy: Policy, row: Mapping[str, Any]) -> Replayed:
     """Return what becomes of one line."""
     reason, cert = row["reason"], row["cert"]
     now = int(dt.datetime.fromisoformat(row["time"]).timestamp())
-    if reason in set(map(str, Reason)) - AGAIN or (cert is not None and cert["subject"] is None):
+    if reason in set(map(str, Reason)) - AGAIN:
         return SAME
     masked = hidden(row)
     client = (row["src"] or "unknown") if cert is None else cert["subject"] or f"sha256:{cert['sha256']}"
@@ -83,7 +83,8 @@ def replay_line(policy: Policy, row: Mapping[str, Any]) -> Replayed:
 def both(policy: Policy, row: Mapping[str, Any], masked: frozenset[str], now: int) -> tuple[str, Decision, Decision]:
     """Return the identity, and the decisions at worst and at best."""
     evaluator, cert = policy.evaluator, row["cert"]
-    issuer = None if cert is None else issuer_of(policy, cert["issuer"])
+    issuers = set() if cert is None or cert["subject"] is None else issuers_of(policy, cert)
+    issuer = next(iter(issuers)) if len(issuers) == 1 else None
     bearer = Bearer(is_anonymous=cert is None) if issuer is None else bearer_of(policy, cert, issuer, masked, now)
     named = (one.name for one in policy.model.identities if one.holds(bearer, generous=False))
     identity = next(named, "") if cert is None or issuer is not None else ""
@@ -99,7 +100,7 @@ def both(policy: Policy, row: Mapping[str, Any], masked: frozenset[str], now: in
     del values.values["header"]
     if cert is None and not policy.model.defaults.allows_anonymous:
         return gate(Reason.NO_CERTIFICATE)
-    if cert is not None and issuer is None:
+    if cert is not None and cert["subject"] is not None and not issuers:
         return gate(Reason.ISSUER_UNKNOWN)
     switches = frozenset(switch.name for switch in policy.model.switches)
     told = row.get("break_glass")
@@ -108,7 +109,8 @@ def both(policy: Policy, row: Mapping[str, Any], masked: frozenset[str], now: in
     best = evaluator.answer(
         held(policy, bearer, values, at_best=True), identity, switches if opened is None else opened
     )
-    return identity, evaluator.gate(Reason.ISSUER_UNKNOWN) if row["reason"] == Reason.ISSUER_UNKNOWN else worst, best
+    is_proven = (cert is None or issuer is not None) and row["reason"] != Reason.ISSUER_UNKNOWN
+    return identity, worst if is_proven else evaluator.gate(Reason.ISSUER_UNKNOWN), best
 
 
 def held(policy: Policy, bearer: Bearer, request: RequestValues, *, at_best: bool) -> int:
@@ -160,16 +162,16 @@ def request_of(row: Mapping[str, Any]) -> Request:
     )
 
 
-def issuer_of(policy: Policy, subject: str) -> str | None:
-    """Return the one issuer with a CA certificate of this subject."""
-    found = set()
+def issuers_of(policy: Policy, cert: Mapping[str, Any]) -> set[str]:
+    """Return the issuers with a CA certificate of the subject that issued *cert*, or the one of them that is named."""
+    found: set[str] = set()
     for name in policy.issuers.names:
         for der in policy.issuers.certificates(name):
             try:
-                found |= {name} if identity_from_der(der).subject_text == subject else set()
+                found |= {name} if identity_from_der(der).subject_text == cert["issuer"] else set()
             except CertificateError:
                 continue
-    return found.pop() if len(found) == 1 else None
+    return found & {cert.get("issuer_name")} or found
 
 
 def bearer_of(policy: Policy, cert: Mapping[str, Any], issuer: str, masked: frozenset[str], now: int) -> Bearer:

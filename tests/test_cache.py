@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoa.cache import BoundedCache
+from spoa.cache import BoundedCache, remembering_short
 
 
 def test_what_was_put_is_found_and_misses_are_counted() -> None:
@@ -65,3 +65,15 @@ def test_what_is_taken_out_is_gone_from_both_halves() -> None:
     cache.put("b", 2)
     assert (cache.pop("a"), cache.pop("b"), cache.pop("a")) == (True, True, False)
     assert (cache.get("a"), len(cache)) == (None, 0)
+
+
+def test_of_a_function_of_texts_only_the_short_ones_are_remembered() -> None:
+    asked: list[str] = []
+
+    @remembering_short
+    def length(text: str) -> int:
+        asked.append(text)
+        return len(text)
+
+    assert [length("x" * 256), length("x" * 256), length("x" * 257), length("x" * 257)] == [256, 256, 257, 257]
+    assert [len(text) for text in asked] == [256, 257, 257]

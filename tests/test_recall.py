@@ -445,3 +445,15 @@ def test_a_certificate_about_which_something_is_to_be_asked_is_judged_afresh(tmp
     for _ in range(3):
         asker.fresh(question)
     assert asker.from_memory(question) is not None
+
+
+def test_long_requests_are_not_remembered(asker: Asker, people: Sequence[Issued]) -> None:
+    long = http(people[0].der, "/a/" + "x" * 2000, "1")
+    many = payload(people[0].der, ("hdr.x", DataType.STRING, b"x" * 2000), ("path", DataType.STRING, b"/a/x"))
+    for _ in range(3):
+        asker.fresh(long)
+        asker.fresh(many)
+    for _ in range(2):
+        assert asker.from_memory(long) is not None, "all but the path is short"
+        assert asker.from_memory(many) is None
+    assert len(asker.recall) == 0

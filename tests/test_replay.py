@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -173,7 +174,9 @@ def test_gates_that_only_the_agent_saw_deny_as_they_did(reason: str) -> None:
 def test_a_certificate_that_could_not_be_read_stays_denied() -> None:
     unread = {"sha256": "ab" * 32, "subject": None, "issuer": None, "serial": None, "not_after": None}
     assert replayed(f"rules: [{STAFF}]", verdict="deny", reason="certificate_unparsable", cert=unread).tag == "same"
-    assert replayed(f"rules: [{STAFF}]", verdict="deny", reason="ok", cert=unread).tag == "same"
+    assert replayed(f"rules: [{STAFF}]", verdict="deny", reason="ok", cert=unread).tag == "undetermined", (
+        "no gate said so"
+    )
 
 
 def test_gates_of_the_request_are_asked_again() -> None:
@@ -202,14 +205,6 @@ def test_an_issuer_that_is_known_no_longer_denies() -> None:
 def test_a_name_alone_makes_no_issuer_known() -> None:
     found = replayed(f"rules: [{STAFF}]", verdict="deny", reason="issuer_unknown", rule="")
     assert found.tag == "undetermined"
-
-
-def test_a_name_that_two_issuers_have_is_neither() -> None:
-    second = CA("Corp CA")
-    text = "issuers: {a: {ca: a, revocation: {none: x}}, b: {ca: b, revocation: {none: x}}}\n"
-    found = model(f"{text}rules: [{{id: r, effect: allow, who: any_certificate}}]")
-    both = Policy(Evaluator.of(found), Issuers({"a": [CORP.der], "b": [second.der]}), {}, "0123456789ab")
-    assert judged(Replay(both), line()).tag == "newly_denied"
 
 
 def test_a_subject_that_can_not_be_read_back_is_unavailable() -> None:
@@ -295,6 +290,34 @@ def test_whatever_was_decided_is_decided_again_or_left_open(document: dict[str, 
             assert judged(replay, Mask((name,), b"key").apply(row)).tag in {"same", "undetermined"}, name
 
 
+@pytest.mark.parametrize(
+    ("reason", "path", "setting"),
+    [
+        ("path_not_canonical", "/a/../b", "path_on_ambiguity: normalise"),
+        ("path_not_canonical", "/a;x=1", "path_parameters: allow"),
+        ("sni_mismatch", "/", "sni_mismatch: allow"),
+    ],
+)
+def test_a_gate_before_the_certificate_hides_who_would_pass_without_it(reason: str, path: str, setting: str) -> None:
+    cert = {**dict.fromkeys(line()["cert"]), "sha256": "aa" * 32}
+    given: dict[str, Any] = {"verdict": "deny", "reason": reason, "rule": "", "path": path, "cert": cert}
+    assert replayed(f"rules: [{STAFF}]", **given).tag == "same"
+    assert replayed(f"defaults: {{{setting}}}\nrules: [{STAFF}]", **given).tag == "undetermined"
+    refused = f"rules: [{STAFF}, {{id: d, effect: deny, request: {{path: /**}}}}]"
+    assert replayed(f"defaults: {{{setting}}}\n{refused}", **given).tag == "same"
+
+
+@pytest.mark.parametrize(("named", "tag"), [("corp", "same"), ("next", "newly_denied"), (None, "undetermined")])
+def test_of_two_cas_with_one_name_the_one_counts_that_the_log_names(named: str | None, tag: str) -> None:
+    head = HEAD.replace("}}}", "}}, next: {ca: b.pem, revocation: {none: x}}}")
+    issuers = Issuers({"corp": [CORP.der], "next": [CA("Corp CA", now=NOW).der]})
+    found = Policy(Evaluator.of(model(f"{head}rules: [{STAFF}]")), issuers, {}, "0123456789ab")
+    cert = {**line()["cert"], "issuer_name": named}
+    assert judged(Replay(found), line(cert=cert)).tag == tag
+    denied = judged(Replay(found), line(cert=cert, verdict="deny", reason="no_rule_allows", rule=""))
+    assert denied.tag == {"same": "newly_allowed", "newly_denied": "same"}.get(tag, tag)
+
+
 def masked(*names: str, **given: Any) -> dict[str, Any]:
     return Mask(names).apply(json.loads(json.dumps(line(**given))))
 
@@ -358,6 +381,8 @@ def written(found: Policy, asked: list[Request], clients: list[bytes | None], at
             for now in at:
                 judgement = found.judge(request, now)
                 entry = Entry(now, 0, "", request.source, request.method, request.host, request.path, judgement, "r")
+                if cert is not None and judgement.certificate is None:
+                    entry = entry._replace(sha256=hashlib.sha256(cert).digest())
                 rows.append(json.loads(LineWriter().line(entry)))
     return rows
 
@@ -365,6 +390,8 @@ def written(found: Policy, asked: list[Request], clients: list[bytes | None], at
 BOB, STRANGER = CORP.issue("bob-ops", ["ops", "Admins"]), CA("Another CA", now=NOW).issue("eve", ["staff"])
 
 
+#: One CA, or two of one name.
+AUTHORITIES = [Issuers({"corp": [CORP.der]}), Issuers({"corp": [CORP.der], "partners": [CA("Corp CA", now=NOW).der]})]
 TO_THE_MINUTE = {"tz": "UTC", "hours": "09:00-09:01"}
 #: Rules by what is remembered of a client for a while only, or told of it by few lines.
 MORE_RULES: list[dict[str, Any]] = [
@@ -408,7 +435,7 @@ def spoiled(row: dict[str, Any], chance: Random) -> bytes:
     if chance.random() < 0.2:
         row.update([chance.choice(OTHERWISE)])
     if chance.random() < 0.1 and isinstance(row["cert"], dict):
-        row["cert"] = {**row["cert"], chance.choice(["spki_sha256", "sha1"]): "00"}
+        row["cert"] = {**row["cert"], chance.choice(["spki_sha256", "sha1", "issuer_name"]): "00"}
     line = json.dumps(row, ensure_ascii=chance.random() < 0.8, separators=chance.choice([(",", ":"), (", ", ": ")]))
     whole = line.encode(errors="surrogatepass")
     return whole[: chance.randrange(len(whole))] if chance.random() < 0.03 else whole
@@ -436,8 +463,8 @@ def test_logs_come_out_as_if_each_line_was_judged_by_itself(
     after["rules"] = more if chance.random() < 0.5 else after["rules"] + more
     after["routes"] = after["routes"] or [{"backend": "b"}]
     old, new = (
-        Policy(Evaluator.of(model_of(document)), Issuers({"corp": [CORP.der]}), lists, "0123456789ab")
-        for document in (before, after)
+        Policy(Evaluator.of(model_of(document)), issuers, lists, "0123456789ab")
+        for document, issuers in ((before, Issuers({"corp": [CORP.der]})), (after, chance.choice(AUTHORITIES)))
     )
     plain = Request(source=bytes([10, 0, 0, 1]), method="GET", path="/a/b", host="a.example", sni=ABSENT, tls="TLSv1.3")
     rows = written(old, [plain, *asked], [ALICE.der, BOB.der, STRANGER.der, None], [NOW, NOW + 45, NOW + 90])

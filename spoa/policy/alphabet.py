@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from spoa.policy.languages import Letter
 from spoa.policy.path import canonical_path, escapes_as_characters
-from spoa.policy.text import fold, has_unsafe_characters
+from spoa.policy.text import fold, fold_afresh, has_unsafe_characters
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator
@@ -39,8 +39,8 @@ def _folding() -> tuple[tuple[str, str], ...]:
     for first, last in _FOLDED_BLOCKS:
         for number in range(first, last):
             char = chr(number)
-            if fold.__wrapped__(char) != char and not _joins(char):
-                found.setdefault(char, fold.__wrapped__(char))
+            if fold_afresh(char) != char and not _joins(char):
+                found.setdefault(char, fold_afresh(char))
     return tuple(found.items())
 
 
@@ -51,7 +51,7 @@ def _joins(char: str) -> bool:
         or unicodedata.category(char) in {"Cs", "Cn", "Mn", "Mc"}
         or not unicodedata.is_normalized("NFC", char)
         or has_unsafe_characters(char)
-        or not fold.__wrapped__(char)
+        or not fold_afresh(char)
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from functools import lru_cache
 from typing import Final
 
+from spoa.cache import remembering_short
 from spoa.policy.text import fold_text
 
 __all__ = ["HostPattern", "normal_host", "normal_sni"]
@@ -19,7 +19,7 @@ _MAX_PORT: Final = 65535
 
 
 # Hot path: of hosts there are few, and most requests name one that was just named.
-@lru_cache(maxsize=4096)
+@remembering_short
 def normal_host(raw: str) -> str | None:
     """Return the host of a `host[:port]` in lower case without port and trailing dot, or None when it isn't one."""
     found = _HOST.fullmatch(raw.lower()) if raw.isascii() else None

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from spoa.cache import BoundedCache
+from spoa.cache import LONGEST, BoundedCache
 from spoa.facts import UNAVAILABLE
 from spoa.policy.conditions import COLUMNS, HeaderPattern
 from spoa.policy.model import Effect
@@ -280,7 +280,8 @@ class _Column:
         found = self._answers.get(key)
         if found is None:
             found = self._ask(values, self._free)
-            self._answers.put(key, found)
+            if _length(values) <= LONGEST:
+                self._answers.put(key, found)
         return found
 
     def answer_at_best(self) -> int:
@@ -321,6 +322,14 @@ def _hashable(values: Values) -> Hashable:
             sorted((name, value.value) for name, value in values[0].items() if not isinstance(value, str))
         )
     return values
+
+
+def _length(values: Values) -> int:
+    """Return how many characters a client made *values* long."""
+    if not isinstance(values, tuple):
+        return 0
+    texts = values[0].values() if isinstance(values[0], dict) else values
+    return sum(len(text) for text in texts if isinstance(text, str))
 
 
 class _AddressColumn(_Column):

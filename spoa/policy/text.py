@@ -9,9 +9,20 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import lru_cache
+from typing import Final
 
-__all__ = ["BIDIRECTIONAL", "TextPattern", "fold", "fold_text", "has_unsafe_characters", "split_glob", "strict_text"]
+from spoa.cache import remembering_short
+
+__all__ = [
+    "BIDIRECTIONAL",
+    "TextPattern",
+    "fold",
+    "fold_afresh",
+    "fold_text",
+    "has_unsafe_characters",
+    "split_glob",
+    "strict_text",
+]
 
 #: Characters that change the order in which text is shown (Unicode Bidi_Control).
 BIDIRECTIONAL = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -21,8 +32,7 @@ _GLOB_RESERVED = "?[]{}"
 _ESCAPABLE = "*\\" + _GLOB_RESERVED
 
 
-@lru_cache(maxsize=4096)
-def fold(text: str) -> str:
+def fold_afresh(text: str) -> str:
     """Return *text* as generous matching sees it, blanks untouched: NFKC, case-folded, NFKC again.
 
     The second NFKC makes the result stable: case folding can undo a composition.
@@ -32,7 +42,11 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
-@lru_cache(maxsize=4096)
+#: The same, remembered: names of hosts, attributes and segments of paths recur.
+fold: Final = remembering_short(fold_afresh)
+
+
+@remembering_short
 def fold_text(text: str) -> str:
     """Return *text* as generous matching of attributes sees it: folded, outer blanks trimmed, inner ones collapsed."""
     return _BLANKS.sub(" ", fold(text)).strip()

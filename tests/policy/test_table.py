@@ -221,3 +221,14 @@ def test_the_table_answers_as_asking_every_matcher_would(text: str, requests: li
                     one.holds(values[one.key], generous=generous) for one in matchers
                 )
                 assert bool(answer >> number & 1) is expected, (number, values)
+
+
+def test_long_values_are_answered_but_not_remembered() -> None:
+    found = table("rules: [{id: d, effect: deny, request: {header: {X-A: 'b*'}, method: write}}]")
+    for number in range(3):
+        header = "b" * 2000 + str(number)
+        values: dict[str, Values] = {"header": ({"x-a": header},), "method": ("POST" * 500 + str(number),)}
+        assert found.request(RequestValues(values)) == 1
+    assert [len(column._answers) for column in found._columns.values()] == [0, 0]
+    assert found.request(RequestValues({"header": ({"x-a": "bb"},), "method": ("GET",)})) == 0
+    assert [len(column._answers) for column in found._columns.values()] == [1, 1]

@@ -156,6 +156,9 @@ class TestBoth:
         assert judged(ALICE, stale, ocsp_responses=[b"junk"], depth="leaf").reason == "stale"
         assert judged(ALICE, ocsp_responses=[b"junk"], depth="leaf").reason == "parse_error"
 
+    def test_bytes_that_may_change_are_junk_too(self) -> None:
+        assert check(bytearray(ALICE.der), [SUB.der], now=instant()).reason == "certificate_unparsable"  # type: ignore[arg-type]
+
 
 class TestJunk:
     @settings(max_examples=60, deadline=None)
