@@ -21,6 +21,8 @@ import structlog
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from spoa.exceptions import SettingsError
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from spoa.console import Console
     from spoa.reload import Outcome
 
-__all__ = ["Admin", "Sources"]
+__all__ = ["Admin", "Sources", "try_token_file"]
 
 _REJECTED: Final = 422
 _SHUTDOWN_TIMEOUT: Final = 1.0
@@ -38,6 +40,19 @@ _MAX_REASON: Final = 1000
 _CREDENTIALS: Final = struct.Struct("3i")
 
 _log = structlog.get_logger()
+
+
+def try_token_file(path: Path | None) -> None:
+    """Read the token once, so that a wrong path fails at the start rather than as 401 without a hint.
+
+    Raises:
+        SettingsError: it can't be read, or holds no token.
+    """
+    try:
+        if path is not None and not path.read_bytes().strip():
+            raise SettingsError("admin-token-file", f"{path} is empty; write a token into it")
+    except OSError as error:
+        raise SettingsError("admin-token-file", f"{path} can't be read: {error.strerror}") from error
 
 
 @dataclass(frozen=True, slots=True)

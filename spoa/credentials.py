@@ -47,6 +47,7 @@ class Credentials:
             raise SettingsError("tls-client-ca", f"{client_ca} holds no CA certificates: {error}") from error
         try:
             found._show(context)
+            bool(found.fingerprint)  # the library also takes certificates under names that this does not know
         except (ssl.SSLError, ValueError) as error:
             raise SettingsError("tls-cert", f"{certificate} and its key can't be used: {error}") from error
         return found
@@ -113,6 +114,7 @@ def _bare_context() -> ssl.SSLContext:
 
 def _text(option: str, path: Path) -> str:
     try:
-        return path.read_text("ascii", "replace")
+        # Remarks between the certificates may be in any language; what the library takes as text is ASCII.
+        return path.read_text("ascii", "ignore")
     except OSError as error:
         raise SettingsError(option, f"{path} can't be read: {error.strerror}") from error

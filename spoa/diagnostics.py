@@ -35,10 +35,12 @@ class _Lossy:
 def configure(log_format: str, log_level: str) -> None:
     """Send what is logged at `log_level` or above to the standard error; `log_format` is `text` or `json`."""
     is_json = log_format == "json"
+    # Only lines of code, never the values of variables: these are headers and keys, and take long to be written down.
+    text = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+    )
     ending: list[Processor] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-        if is_json
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)]
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()] if is_json else [text]
     )
     structlog.configure(
         processors=[

@@ -1,6 +1,7 @@
 """Who may connect over TCP, asked before anything is read: networks first, then TLS with a certificate of the peer's.
 
-Unix sockets have permissions instead, and neither is asked of them.
+Unix sockets have permissions instead, and neither is asked of them. It is of any other kind of socket that a service
+manager may pass, whose addresses are in no network.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["Gate"]
 
 _REPORT_INTERVAL: Final = 10.0  # seconds between two lines in the log about connections that were refused
-_INTERNET: Final = frozenset({socket.AF_INET, socket.AF_INET6})
 
 _log = structlog.get_logger()
 
@@ -55,7 +55,7 @@ class Gate:
 
     def admits(self, family: int, name: object) -> bool:
         """Say whether a connection may be read, by the address that `accept` gave; one that may not is counted."""
-        if family not in _INTERNET:
+        if family == socket.AF_UNIX:
             return True
         host = name[0] if isinstance(name, tuple) else ""
         if not self._is_allowed(str(host)):
@@ -68,7 +68,7 @@ class Gate:
 
     def context_for(self, family: int) -> ssl.SSLContext | None:
         """Return what TLS is spoken by on a connection that was admitted; None where none is."""
-        return self._context if self._is_secret and family in _INTERNET else None
+        return self._context if self._is_secret and family != socket.AF_UNIX else None
 
     def refuse(self, cause: str, host: object, why: str) -> None:
         """Count a connection that is not let in, and log it; of many at once, one and how many there were."""

@@ -225,10 +225,11 @@ def _give(path: Path, user: int, group: int, access: Access) -> None:
         return
     try:
         os.chown(path, user, group, follow_symlinks=False)
-    except OSError as error:
+    except (OSError, OverflowError) as error:  # the latter for a number above any that the system knows
         path.unlink()
         option, name = ("socket-user", access.user) if access.user else ("socket-group", access.group)
-        raise SettingsError(option, f"{path} can't be given to {name}: {error.strerror}") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise SettingsError(option, f"{path} can't be given to {name}: {why}") from error
 
 
 def _remove_stale(path: Path, option: str) -> None:

@@ -19,7 +19,7 @@ import structlog
 from spoa._version import __version__
 from spoa.accounts import checked, first_soft_fails, policy_samples, soft_fails
 from spoa.addresses import Address
-from spoa.admin import Admin, Sources
+from spoa.admin import Admin, Sources, try_token_file
 from spoa.announcer import Announcer
 from spoa.answering import Limits
 from spoa.authorizer import joint_revision
@@ -35,7 +35,7 @@ from spoa.credentials_keeper import CredentialsKeeper
 from spoa.crew import Crew
 from spoa.departure import Departure
 from spoa.evidence_keeper import EvidenceKeeper
-from spoa.exceptions import SettingsError, StateError
+from spoa.exceptions import StateError
 from spoa.fetch import Fetcher
 from spoa.glass import Glass
 from spoa.history import History
@@ -99,6 +99,7 @@ class Supervisor:
         self._show = show
         self._state = StateDirectory(settings.state_dir)
         self._state.lock()
+        self._own = Address("", 0, str(self._state.path / "self.sock"))
         self._listeners: list[socket.socket] = []
         self._admin_listener: socket.socket | None = None
         self._departure = Departure(settings.stop_notice)
@@ -109,7 +110,7 @@ class Supervisor:
             self._floor = self._state.clock_floor()
             self._tracing = Tracing(settings.otlp_endpoint)
             try_sink(settings.log)
-            _try_token_file(settings.admin_token_file)
+            try_token_file(settings.admin_token_file)
             self._credentials = CredentialsKeeper(
                 settings.tls_cert,
                 settings.tls_key,
@@ -286,14 +287,12 @@ class Supervisor:
         is_shut = self._credentials.is_needed or bool(self._settings.allow_from)
         if not activation.watchdog or not is_shut or all(address.path for address in addresses):
             return addresses
-        own = Address("", 0, str(self._state.path / "self.sock"))
-        self._listeners.append(bind(own, "state-dir", access=Access(0o600)))
-        return [own, *(address for address in addresses if address.path)]
+        self._listeners.append(bind(self._own, "state-dir", access=Access(0o600)))
+        return [self._own, *(address for address in addresses if address.path)]
 
     def _listening(self) -> list[str]:
         """Say where HAProxy can connect."""
-        own = str(Address("", 0, str(self._state.path / "self.sock")))
-        return [name for listener in self._listeners if (name := str(address_of(listener))) != own]
+        return [name for listener in self._listeners if (name := str(address_of(listener))) != str(self._own)]
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -491,12 +490,3 @@ class Supervisor:
         found.update(policy_samples(self._crew.policy))
         found.update(first_soft_fails(found))
         return exposition(found)
-
-
-def _try_token_file(path: Path | None) -> None:
-    """Read the token once, so that a wrong path fails at the start rather than as 401 without a hint."""
-    try:
-        if path is not None and not path.read_bytes().strip():
-            raise SettingsError("admin-token-file", f"{path} is empty; write a token into it")
-    except OSError as error:
-        raise SettingsError("admin-token-file", f"{path} can't be read: {error.strerror}") from error

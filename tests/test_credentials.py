@@ -61,6 +61,7 @@ def test_the_key_may_have_a_file_of_its_own(secrecy: Secrecy) -> None:
         ("agent.pem", b"", "tls-cert"),
         ("agent.pem", b"no PEM \xff", "tls-cert"),
         ("agent.pem", CA("other").pem, "tls-cert"),
+        ("ca.pem", "# Größe".encode(), "tls-client-ca"),
         ("ca.pem", b"", "tls-client-ca"),
         ("ca.pem", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "tls-client-ca"),
     ],
@@ -70,6 +71,24 @@ def test_what_can_not_be_used_names_its_option(secrecy: Secrecy, name: str, cont
     with pytest.raises(SettingsError) as caught:
         read(secrecy)
     assert caught.value.option == option
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_remarks_between_certificates_may_be_in_any_language(secrecy: Secrecy, encoding: str) -> None:
+    remark = "# Größe GmbH\n".encode(encoding)
+    plain = read(secrecy)
+    for name in ("agent.pem", "ca.pem"):
+        secrecy.write(name, remark + (secrecy.folder / name).read_bytes())
+    found = read(secrecy)
+    assert found.fingerprint == plain.fingerprint
+    assert len(found.context().get_ca_certs()) == 1
+
+
+def test_a_certificate_under_an_older_name_is_refused_when_it_is_read(secrecy: Secrecy) -> None:
+    pem = (secrecy.folder / "agent.pem").read_bytes()
+    secrecy.write("agent.pem", pem.replace(b" CERTIFICATE-----", b" X509 CERTIFICATE-----"))
+    with pytest.raises(SettingsError, match="can't be used"):
+        read(secrecy)
 
 
 def test_a_key_of_another_certificate_is_found(secrecy: Secrecy) -> None:

@@ -52,6 +52,22 @@ def test_text_lines_are_plain_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_traceback_shows_code_and_no_values(capsys: pytest.CaptureFixture[str], log_format: str) -> None:
+    def judge(header: str) -> None:
+        raise RuntimeError(str(len(header)))
+
+    diagnostics.configure(log_format, "info")
+    try:
+        judge("Bearer " + "s3cret")
+    except RuntimeError:
+        structlog.get_logger().exception("seen")
+    error = capsys.readouterr().err
+    assert "RuntimeError: 13" in error
+    assert "in judge" in error
+    assert "Bearer s3cret" not in error
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
 def test_a_full_disk_does_not_stop_whoever_logs(monkeypatch: pytest.MonkeyPatch, log_format: str) -> None:
     full = os.fdopen(os.open("/dev/full", os.O_WRONLY), "w", buffering=1)
     monkeypatch.setattr(sys, "stderr", full)

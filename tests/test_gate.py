@@ -51,6 +51,17 @@ def test_without_networks_everybody_may_and_a_unix_socket_has_its_permissions() 
     assert strict.samples() == {}
 
 
+def test_a_kind_of_socket_that_is_neither_is_not_let_in_by_accident() -> None:
+    guest = (3, 1024)
+    with structlog.testing.capture_logs():
+        assert not Gate(["0.0.0.0/0", "::/0"]).admits(socket.AF_VSOCK, guest)
+        strict = Gate(is_secret=True)
+        assert not strict.admits(socket.AF_VSOCK, guest)
+        strict.secure(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    assert strict.context_for(socket.AF_VSOCK) is not None
+    assert refused(strict, "tls") == 1
+
+
 def test_an_address_that_is_none_is_in_no_network() -> None:
     with structlog.testing.capture_logs():
         assert not Gate(["0.0.0.0/0"]).admits(IPV4, "10.0.0.1")

@@ -87,6 +87,14 @@ def test_a_socket_that_can_not_be_given_away_is_not_left_behind(
         assert not path.exists()
 
 
+def test_a_number_above_any_of_the_system_is_refused_by_its_option(tmp_path: Path) -> None:
+    path = tmp_path / "spop.sock"
+    with pytest.raises(SettingsError, match="can't be given to 99999999999") as caught:
+        bind(Address("", 0, str(path)), "listen", access=Access(group="99999999999"))
+    assert caught.value.option == "socket-group"
+    assert not path.exists()
+
+
 def test_a_socket_that_nobody_listens_on_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "spop.sock"
     bind(Address("", 0, str(path)), "listen").close()
