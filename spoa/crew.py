@@ -42,6 +42,7 @@ _EXIT_TIMEOUT: Final = 1.0
 _ROUND: Final = 1.0  # seconds between two rounds of reports
 _PATIENCE: Final = 2.0  # seconds that a worker has for its report
 _HUNG: Final = 3.6  # seconds of its own after which a worker that does not answer is taken for hung
+_LOST: Final = 40  # rounds in a row without an answer after which it is replaced, whoever's fault that is
 _IMPOSE_TIMEOUT: Final = 1.0  # seconds after which a worker that has not taken blocks or openings is replaced
 _SECURE_TIMEOUT: Final = 10.0  # the same for credentials, which nobody is let in or kept out by sooner
 _QUICK_DEATH: Final = 10.0  # seconds of life below which a successor waits before it starts
@@ -337,14 +338,15 @@ class Crew:
         """Replace a worker that has had the time to answer, and has not.
 
         On a machine that does much else a worker may be kept from running for seconds, and so may the supervisor, whose
-        patience then ends late: neither is the worker's fault, nor would another one in its place answer sooner.
+        patience then ends late: neither is the worker's fault, nor would another one in its place answer sooner. But
+        one that answers nothing for two minutes serves nobody, and may hang all the same.
         """
         if not is_silent:
             worker.missed, worker.silent = 0, 0.0
             return
         worker.missed += 1
         worker.silent += max(0.0, _PATIENCE - max(worker.waits.since_last(), late))
-        if worker.silent >= _HUNG:
+        if worker.silent >= _HUNG or worker.missed >= _LOST:
             _log.error("a worker hangs and is replaced", worker=worker.pid)
             worker.kill()
 

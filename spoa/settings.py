@@ -317,8 +317,8 @@ def _name(path: Path | None) -> str:
     return "" if path is None else str(path.absolute())
 
 
-#: Options whose variable can't be left empty: a name that was never set must not let everybody in.
-_NEVER_EMPTY: Final = frozenset({"allow-from"})
+#: Options that can't be given as nothing: a name that was never set must neither let everybody in, nor in clear.
+_NEVER_EMPTY: Final = frozenset({"allow-from", "tls-cert", "tls-client-ca"})
 
 #: Options that mean something only beside another, given by the name of its value.
 _NEEDS: Final = {
@@ -347,11 +347,14 @@ def read_settings(flags: Mapping[str, str], environ: Mapping[str, str]) -> Setti
     from_file = _read_file(Path(config), problems) if config else {}
     values: dict[str, Any] = {}
     for option in OPTIONS:
-        text, source = _text_of(option, flags, environ, from_file)
+        text, source, is_given = _text_of(option, flags, environ, from_file)
         try:
-            values[option.name.replace("-", "_")] = option.read(text)
+            value = values[option.name.replace("-", "_")] = option.read(text)
         except ValueError as error:
             problems.append(SettingsError(option.name, f"{error}{source}"))
+            continue
+        if value is None and is_given and option.name in _NEVER_EMPTY:
+            problems.append(SettingsError(option.name, f"it is empty; name the file, or leave it out{source}"))
     _check_together(values, problems)
     if problems:
         raise SettingsErrors(tuple(problems))
@@ -360,18 +363,19 @@ def read_settings(flags: Mapping[str, str], environ: Mapping[str, str]) -> Setti
 
 def _text_of(
     option: Option, flags: Mapping[str, str], environ: Mapping[str, str], from_file: Mapping[str, tuple[str, str]]
-) -> tuple[str, str]:
+) -> tuple[str, str, bool]:
+    """Return an option's text, where it is from, and whether somebody gave it."""
     variable = environment_name(option.name)
     if option.name in flags:
-        return flags[option.name], ""
+        return flags[option.name], "", True
     if environ.get(variable) or (variable in environ and option.name in _NEVER_EMPTY):
-        return environ[variable], f" (from {variable})"
+        return environ[variable], f" (from {variable})", True
     if option.name in from_file:
         text, where = from_file[option.name]
-        return text, f" (from {where})"
+        return text, f" (from {where})", True
     if option.name == "state-dir":
-        return default_state_dir(environ, os.geteuid()), ""
-    return option.default, ""
+        return default_state_dir(environ, os.geteuid()), "", False
+    return option.default, "", False
 
 
 def _check_together(values: dict[str, Any], problems: list[SettingsError]) -> None:

@@ -189,10 +189,19 @@ def test_a_block_list_does_not_wait_for_a_worker_that_hangs(
     lead(listener, bundles[0], script)
 
 
+@pytest.mark.parametrize(
+    ("hung", "lost"),
+    [
+        pytest.param(spoa.crew._HUNG, spoa.crew._LOST, id="it had the time to answer"),
+        pytest.param(3600.0, 2, id="it has not answered for long, whoever is at fault"),
+    ],
+)
 def test_a_worker_that_hangs_is_noticed_and_replaced(
-    listener: socket.socket, bundles: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+    listener: socket.socket, bundles: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, hung: float, lost: int
 ) -> None:
     monkeypatch.setattr(spoa.crew, "_ROUND", 0.3)
+    monkeypatch.setattr(spoa.crew, "_HUNG", hung)
+    monkeypatch.setattr(spoa.crew, "_LOST", lost)
 
     async def script(crew: Crew) -> None:
         (worker,) = crew.describe()

@@ -167,6 +167,15 @@ def test_who_may_connect_is_not_everybody_because_a_variable_is_empty() -> None:
         read_settings({}, {"SPOA_AUTHZ_ALLOW_FROM": ""})
 
 
+def test_nobody_is_served_in_clear_because_a_variable_is_empty() -> None:
+    with pytest.raises(SettingsErrors) as caught:
+        read_settings({"tls-cert": ""}, {"SPOA_AUTHZ_TLS_CLIENT_CA": ""})
+    assert str(caught.value).splitlines() == [
+        "--tls-cert: it is empty; name the file, or leave it out",
+        "--tls-client-ca: it is empty; name the file, or leave it out (from SPOA_AUTHZ_TLS_CLIENT_CA)",
+    ]
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
