@@ -53,12 +53,17 @@ def host_name(test: Comparison) -> HostName:
     seen = [] if folds or test.ignores_case or rest else ["upper case"]
     seen += [] if cuts or ((test.ignores_case or rest) and not folds) else ["a port"]
     seen += _cut_address(test, names)
+    seen += ["a dot at the end"] if _sees_the_end(test) else []
     note = f"{' or '.join(seen)} made another host of it" if seen else ""
     return HostName(replace(test, converters=rest, ignores_case=test.ignores_case or folds), note)
 
 
 def _is_cut(name: str, words: tuple[str, ...]) -> bool:
     return name == "field" and len(words) == 2 and words[0] == "1" and words[1] in _COLONS  # noqa: PLR2004 -- both
+
+
+def _sees_the_end(test: Comparison) -> bool:
+    return test.match in {"str", "end"} or (test.match == "reg" and any(text.endswith("$") for text in test.patterns))
 
 
 def _cut_address(test: Comparison, names: list[str]) -> list[str]:

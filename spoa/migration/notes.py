@@ -24,7 +24,7 @@ NOTES: Final[Mapping[str, str]] = {
     "unsafe-header": "Clients write headers themselves.",
     "unsafe-fingerprint": "SHA-1 no longer tells certificates apart; the list takes such lines until a date.",
     "unsafe-url": "A URL may be absolute, and then begins with a scheme; the draft judges the path.",
-    "host-spelling": "Host names are judged in lower case and without a port.",
+    "host-spelling": "Host names are judged in lower case, without a port and without a dot at the end.",
     "narrowed": "The draft grants less than HAProxy did.",
     "kept": "It is no authorization, and stays in HAProxy.",
     "placeholder": "A file could not be read; the draft has something in its place that lets nobody in.",

@@ -11,13 +11,15 @@ from tests.migration.configurations import comparison
 @pytest.mark.parametrize(
     ("text", "seen"),
     [
-        ("hdr(host),host_only a.example", ""),
-        ("hdr(host),lower,field(1,:) a.example", ""),
-        ("hdr(host),field(1,:),lower -m end .example", ""),
-        ("hdr(host),field(1,:) a.example", "upper case"),
-        ("hdr(host) a.example", "upper case or a port"),
-        ("hdr(host),lower a.example", "a port"),
+        ("hdr(host),host_only -m dom a.example", ""),
+        ("hdr(host),host_only a.example", "a dot at the end"),
+        ("hdr(host),lower,field(1,:) a.example", "a dot at the end"),
+        ("hdr(host),field(1,:),lower -m end .example", "a dot at the end"),
+        ("hdr(host),field(1,:) a.example", "upper case or a dot at the end"),
+        ("hdr(host) a.example", "upper case or a port or a dot at the end"),
+        ("hdr(host),lower a.example", "a port or a dot at the end"),
         ("hdr(host),field(1,:) -i -m reg ^a", "an IPv6 address"),
+        ("hdr(host),field(1,:) -i -m reg ^a$", "an IPv6 address or a dot at the end"),
     ],
 )
 def test_what_is_another_host_to_haproxy_alone_is_told(text: str, seen: str) -> None:
