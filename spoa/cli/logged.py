@@ -121,12 +121,13 @@ def asked_of(decision: dict[str, Any], policy: Policy, der: bytes | None = None)
         return Asked(request, now, None, revocation, decision, lacks)
     certificate, issuer_text = found
     lacks += tuple(one for one in _NOT_SAID if one in policy.evaluator.attributes)
-    subject = Subject(certificate, _issuer_named(policy, issuer_text), {})
+    named = (decision.get("cert") or {}).get("issuer_name")
+    subject = Subject(certificate, _issuer_named(policy, issuer_text, named), {})
     return Asked(replace(request, used=True, cert=ABSENT), now, subject, revocation, decision, lacks)
 
 
-def _issuer_named(policy: Policy, text: str) -> str:
-    """Return the issuer of the policy whose CA has that name; empty where none has, or several."""
+def _issuer_named(policy: Policy, text: str, named: object) -> str:
+    """Return the issuer of the policy whose CA has that name, of several the one that the log names; empty for none."""
     found = []
     for issuer in policy.model.issuers:
         for der in policy.issuers.certificates(issuer.name):
@@ -136,4 +137,6 @@ def _issuer_named(policy: Policy, text: str) -> str:
                 continue
             if name == text and issuer.name not in found:
                 found.append(issuer.name)
-    return found[0] if len(found) == 1 else ""
+    if len(found) == 1:
+        return found[0]
+    return next((name for name in found if name == named), "")

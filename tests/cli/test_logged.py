@@ -89,3 +89,11 @@ def test_an_issuer_is_known_where_one_ca_alone_has_its_name() -> None:
     ambiguous = asked_of(row(), twice).subject
     assert ambiguous is not None
     assert ambiguous.issuer == ""
+
+
+@pytest.mark.parametrize(("named", "issuer"), [("corp", "corp"), ("partners", "partners"), ("other", ""), (None, "")])
+def test_of_two_cas_with_one_name_the_log_tells_which_it_was(named: str | None, issuer: str) -> None:
+    own = policy(RULES, authorities={"corp": [CORP.der], "partners": [CA("Corp").der]})
+    subject = asked_of(row(cert={**row()["cert"], "issuer_name": named}), own).subject
+    assert subject is not None
+    assert subject.issuer == issuer
