@@ -75,9 +75,15 @@ def pieces_of(found: Mapping[str, Any]) -> Pieces | None:
         # Of that shape one in twenty is new.
         new_certificate_us=(cpu["50x1, 5 % new certificates"] - 0.95 * recurring) / 0.05,
         start_mb=start["value"],
-        most_mb=full["limit"],
+        most_mb=max(full["limit"], _largest_worker(found)),
         entry_bytes=entry["value"],
     )
+
+
+def _largest_worker(found: Mapping[str, Any]) -> float:
+    """Return the megabytes of the largest worker that a result tells of, whatever it had been asked."""
+    sizes = [size for look in found.get("memory", ()) for name, size in look.items() if "worker" in name]
+    return max(sizes, default=0) / 1024
 
 
 def pieces(one: Pieces) -> list[tuple[str, str, str]]:

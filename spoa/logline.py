@@ -26,7 +26,7 @@ __all__ = ["Entry", "LineWriter", "row_of"]
 
 _OVERHEAD: Final = 1024
 #: Parts of lines that are remembered, of each kind, in half of a cache; some 0.5 kB each.
-REMEMBERED: Final = 4096
+REMEMBERED: Final = 16384
 
 
 class Entry(NamedTuple):

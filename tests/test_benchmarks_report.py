@@ -106,6 +106,9 @@ def test_a_machine_is_sized_from_what_was_measured(tmp_path: Path) -> None:
     assert "| `--workers` | the sum / 0.5, rounded up | 2 |" in found["sizing-example"]
     # 40 + 2 x 150 MB; 2 x 200,000 x 50 + 1,000,000 x 39 bytes; 1,000,000 x 200 bytes.
     assert "| in all | 4 cores | 599 MB |" in found["sizing-example"]
+    report.memory({"supervisor 1": 300 * 1024, "worker 2": 200 * 1024})
+    found = tables(json.loads(report.write(tmp_path).read_text()))
+    assert "| W | memory: a worker whose caches are full, at most | 200 MB |" in found["sizing"]
 
 
 def test_only_blocks_that_have_figures_are_written_anew() -> None:
