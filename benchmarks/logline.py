@@ -17,7 +17,7 @@ from spoa.authorizer import Judgement, Standing
 from spoa.facts import ABSENT, Certificate
 from spoa.logline import Entry, LineWriter, row_of
 from spoa.logsinks.sink import encode
-from spoa.policy.model import Decision, Tally
+from spoa.policy.decision import Decision, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable

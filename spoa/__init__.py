@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from spoa.exceptions import PolicyError, Problem, SpoaError
     from spoa.facts import ABSENT, UNAVAILABLE, Certificate, Request
     from spoa.loading import load_policy
-    from spoa.policy.model import Decision
+    from spoa.policy.decision import Decision
 
 __all__ = [
     "ABSENT",

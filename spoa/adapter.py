@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from spoa.authorizer import Judgement
     from spoa.facts import Missing
-    from spoa.policy.model import Decision
+    from spoa.policy.decision import Decision
     from spoa.spop import Value
 
 __all__ = ["ARGUMENTS", "MESSAGE", "VARIABLES", "Answers", "no_verdict_actions", "read_request"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
 
@@ -17,7 +17,8 @@ from spoa.comparison import Comparison
 from spoa.enquiries import Enquiries, Waiting
 from spoa.exceptions import ProtocolError
 from spoa.facts import Request
-from spoa.metrics import REQUEST_BUCKETS, Histogram
+from spoa.histogram import Histogram
+from spoa.metrics import REQUEST_BUCKETS
 from spoa.policy.model import Reason
 from spoa.recall import Recall
 from spoa.spop import ConnectionBroken, HealthCheckReceived, HelloReceived, Status
@@ -57,6 +58,13 @@ class Limits:
     max_connections: int = 4096
     hello_timeout: float = 10.0
     idle_timeout: float = 300.0
+
+
+class Writer(Protocol):
+    """What takes the answers of one connection."""
+
+    def write(self, data: bytes, /) -> object:
+        """Send bytes, or keep them until they can be sent."""
 
 
 class Answering:
@@ -162,20 +170,21 @@ class Answering:
     def answer(
         self,
         connection: Connection,
-        write: Callable[[bytes], object],
+        writer: Writer,
         events: list[Event],
         at: int,
         started: float,
+        begun: float,
         client: Client | None = None,
     ) -> tuple[int, bool]:
         """Answer the events from index `at` on, of which there is one, as many as one turn allows, with one `write`.
 
-        `started` says when they were read, by `perf_counter`. A `client` may be owed answers that have to wait.
-        Returns the index to go on from, and whether the connection's last word was written.
+        `started` says when they were read, by `perf_counter`, and `begun` what it is now. A `client` may be owed
+        answers that have to wait. Returns the index to go on from, and whether the connection's last word was written.
         """
         now = self._time()
-        begun = passed = perf_counter()
-        revision = self._policy.revision
+        passed = begun
+        policy = self._policy
         answers: list[bytes] = []
         judged: list[tuple[Request, Judgement]] = []
         total = len(events)
@@ -191,9 +200,9 @@ class Answering:
             passed = perf_counter()
             if passed - begun > _TURN:
                 break
-        write(b"".join(answers))
+        writer.write(b"".join(answers))
         count = len(judged) + self._unlogged
-        if self._policy.switches:
+        if policy.switches:
             self._count_break_glass(judged, self._unlogged)
         self._unlogged = 0
         self._notifies += count
@@ -201,7 +210,7 @@ class Answering:
             latency = perf_counter() - started
             self._seconds.observe(latency, count)
             if judged and self._decision_log is not None:
-                self._decision_log.record(now, latency, judged, revision, self._policy.switches)
+                self._decision_log.record(now, latency, judged, policy.revision, policy.switches)
         return at, is_last
 
     def refuse_rest(self, connection: Connection, events: list[Event], at: int) -> bytes:
@@ -250,14 +259,13 @@ class Answering:
         client: Client | None,
         started: float,
     ) -> bool:
-        # Hot path: this loop runs for each request. What is shared is looked up once; counting, logging and the look at
-        # the clock are done for many requests at a time.
-        ack = connection.ack
-        ask = self._recall.ask
-        judge = self._policy.judge
+        # Hot path: this loop runs for each request. Counting, logging and the look at the clock are done for many
+        # requests at a time.
+        recall = self._recall
         comparison = self._comparison
+        logs_allows = self._logs_allows
         seconds = int(now)
-        self._recall.look_around(seconds)
+        recall.look_around(seconds)
         for event in events:
             if type(event) is not tuple:
                 answers.append(self._other(connection, event))
@@ -267,31 +275,32 @@ class Answering:
             ids, payload = event
             request: Request | None = None
             try:
-                recalled = ask(payload, seconds) if comparison is None else None
+                recalled = recall.ask(payload, seconds) if comparison is None else None
                 if recalled is None:
                     request = read_request(payload)
-                    judgement = None if request is None else judge(request, now)
+                    judgement = None if request is None else self._policy.judge(request, now)
                     if judgement is not None and client is not None and _asks(judgement):
                         waiting = Waiting(client, connection, ids, payload, request or _UNREAD, started)
                         if self._waits(waiting, judgement):
                             client.owe()
                             continue
-                    answer = ack(ids, self._actions(payload, request, judgement, now, judged))
+                    connection.put_ack(answers, ids, self._actions(payload, request, judgement, now, judged), b"")
                 else:
-                    known, decision, actions = recalled
-                    answer = ack(ids, actions)
-                    if decision.verdict == "allow" and not self._logs_allows:
+                    known, outcome = recalled
+                    if outcome.is_allow and not logs_allows:
+                        connection.put_ack(answers, ids, outcome.actions, known.days_left)
                         self._unlogged += 1
                     else:
-                        judged.append((read_request(payload) or _UNREAD, known.judgement(decision)))
-                    decision.tally.count += 1
+                        entry = read_request(payload) or _UNREAD, known.judgement(outcome.decision)
+                        connection.put_ack(answers, ids, outcome.actions, known.days_left)
+                        judged.append(entry)
+                    outcome.tally.count += 1
             except Exception as error:  # noqa: BLE001 -- fail closed: whatever it is, the answer is deny
                 if isinstance(error, ProtocolError) and error.status == Status.INVALID_FRAME:
                     answers.append(self._break(connection, error))
                     return True
                 self._report("a request was denied as internal_error", exc_info=error)
-                answer = self._refuse(connection, ids, request or _UNREAD, judged, "exception")
-            answers.append(answer)
+                answers.append(self._refuse(connection, ids, request or _UNREAD, judged, "exception"))
         return False
 
     def _actions(

@@ -7,13 +7,14 @@ a certificate says outlives a policy, since that depends on nothing else.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping  # noqa: TC003 -- compiled, a named tuple looks its annotations up
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from spoa.assurance import NOT_CHECKED, Assurance, Assured, Authorities, denial_for
 from spoa.blocks import BlockList
 from spoa.cache import BoundedCache
 from spoa.exceptions import CertificateError
-from spoa.facts import UNAVAILABLE, Missing
+from spoa.facts import UNAVAILABLE, Certificate, Missing
 from spoa.identity import identity_from_der
 from spoa.listindex import NEVER
 from spoa.policy.conditions import bearer_values
@@ -28,14 +29,15 @@ from spoa.policy.model import Bearer, Reason
 from spoa.policy.path import ASTERISK, CanonicalPath
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from spoa.assurance import Question
-    from spoa.facts import Certificate, Request
+    from spoa.facts import Request
     from spoa.issuers import Issuers
     from spoa.listindex import ListIndex
+    from spoa.policy.decision import Decision, Tally
     from spoa.policy.evaluator import Evaluator
-    from spoa.policy.model import Decision, Issuer, PolicyModel, RequestValues, Tally
+    from spoa.policy.model import Issuer, PolicyModel, RequestValues
     from spoa.revocation.crl import Crl
     from spoa.revocation.ocsp_memory import OcspMemory
     from spoa.revocation.status import Reason as RevocationReason

@@ -17,74 +17,76 @@ from spoa.adapter import MESSAGE
 from spoa.exceptions import ProtocolError
 from spoa.spop import CONTINUED, FOLLOWED, read_messages, read_varint, write_varint
 
-__all__ = ["COUNT", "certificate_bounds", "head_of", "is_cut_at_id", "is_cut_at_path", "path_bounds", "question_end"]
+__all__ = [
+    "HEAD",
+    "around_path",
+    "head_of",
+    "is_cut_at_id",
+    "is_cut_at_path",
+    "text_end",
+    "text_start",
+    "without_id",
+]
 
 _HEAD: Final = bytes((len(MESSAGE),)) + MESSAGE
-#: Where NB-ARGS stands.
-COUNT: Final = len(_HEAD)
+_COUNT: Final = len(_HEAD)  # where NB-ARGS stands
 _CERT: Final = b"\x04cert\x09"
-_LENGTH: Final = COUNT + 1 + len(_CERT)
-_SHORTEST: Final = _LENGTH + 2
+#: Where the length of the certificate stands in a payload of the usual form, which shows by the bytes before.
+HEAD: Final = _COUNT + 1 + len(_CERT)
 _PATH: Final = b"\x04path\x08"
 _ID: Final = b"\x02id\x08"
-_ID_LENGTH: Final = len(_ID)
 
 
-# Hot path: these three are asked for every request. Benchmark: benchmarks/hotpath.py.
-def certificate_bounds(payload: bytes) -> tuple[int, int] | None:
-    """Return where the certificate begins and ends, or None for a payload of another form."""
-    # The size comes first: compiled, a slice that begins behind the end is an error.
-    if len(payload) < _SHORTEST or payload[:COUNT] != _HEAD or payload[COUNT + 1 : _LENGTH] != _CERT:
-        return None
-    bounds = _string_bounds(payload, _LENGTH)
-    return None if bounds is None or bounds[1] > len(payload) else bounds
-
-
-def _string_bounds(payload: bytes, position: int) -> tuple[int, int] | None:
-    """Return where a string whose length is at *position* begins, and where it ends, be it beyond the payload."""
-    length = payload[position]
-    if length < FOLLOWED:
-        return position + 1, position + 1 + length
-    if position + 1 < len(payload) and payload[position + 1] < CONTINUED:  # two bytes, as for most certificates
-        return position + 2, position + 2 + length + (payload[position + 1] << 4)
+# Hot path: these are asked for every request. Places are plain integers, since compiled a pair or None is an object
+# that has to be made. Benchmark: benchmarks/hotpath.py.
+def text_start(payload: bytes, position: int) -> int:
+    """Return where a string whose length is at *position* begins, or -1 where the length is cut off or none."""
+    end = len(payload)
+    if position >= end:
+        return -1
+    if payload[position] < FOLLOWED:
+        return position + 1
+    if position + 1 < end and payload[position + 1] < CONTINUED:  # two bytes, as for most certificates
+        return position + 2
     try:
-        length, start = read_varint(payload, position)
+        return read_varint(payload, position)[1]
     except ProtocolError:
+        return -1
+
+
+def text_end(payload: bytes, position: int, start: int) -> int:
+    """Return where a string ends whose length is from *position* to *start*, be it beyond the payload."""
+    if start == position + 1:
+        return start + payload[position]
+    if start == position + 2:
+        return start + payload[position] + (payload[position + 1] << 4)
+    return start + read_varint(payload, position)[0]
+
+
+def without_id(arguments: bytes) -> bytes:
+    """Return arguments without a trailing `id` of less than 240 bytes, or the same object."""
+    before, mark, text = arguments.rpartition(_ID)
+    return before if mark and text and text[0] < FOLLOWED and len(text) == 1 + text[0] else arguments
+
+
+def around_path(arguments: bytes) -> tuple[bytes, bytes, bytes] | None:
+    """Return what stands before the argument `path`, its text, and what follows; None where none can be cut out."""
+    before, mark, rest = arguments.partition(_PATH)
+    start = text_start(rest, 0) if mark else -1
+    if start < 0:
         return None
-    return start, start + length
-
-
-def question_end(payload: bytes, start: int) -> int:
-    """Return where a trailing `id` of less than 240 bytes begins, or the end of the payload."""
-    cut = payload.rfind(_ID, start, -1)
-    if (
-        cut < 0
-        or payload[cut + _ID_LENGTH] >= FOLLOWED
-        or cut + _ID_LENGTH + 1 + payload[cut + _ID_LENGTH] != len(payload)
-    ):
-        return len(payload)
-    return cut
-
-
-def path_bounds(payload: bytes, start: int, end: int) -> tuple[int, int, int] | None:
-    """Return where the argument `path`, its text, and what follows begin; None where there is none to be cut out."""
-    at = payload.find(_PATH, start, end - 1)
-    if at < 0:
-        return None
-    bounds = _string_bounds(payload, at + len(_PATH))
-    if bounds is None or bounds[1] > end:
-        return None
-    return at, bounds[0], bounds[1]
+    stop = text_end(rest, 0, start)
+    return None if stop > len(rest) else (before, rest[start:stop], rest[stop:])
 
 
 def head_of(payload: bytes, der: bytes) -> bytes:
     """Return how a payload of the usual form would begin, up to the end of the certificate."""
-    return _HEAD + payload[COUNT : COUNT + 1] + _CERT + write_varint(len(der)) + der
+    return _HEAD + payload[_COUNT : _COUNT + 1] + _CERT + write_varint(len(der)) + der
 
 
 def is_cut_at_id(payload: bytes, cut: int) -> bool:
     """Tell whether what was cut off at *cut* is the last argument of the only message, or nothing."""
-    return cut == len(payload) or _holds_arguments(payload, cut, payload[COUNT] - 1)
+    return cut == len(payload) or _holds_arguments(payload, cut, payload[_COUNT] - 1)
 
 
 def is_cut_at_path(payload: bytes, at: int) -> bool:
@@ -97,6 +99,6 @@ def is_cut_at_path(payload: bytes, at: int) -> bool:
 def _holds_arguments(payload: bytes, end: int, count: int) -> bool:
     """Tell whether the bytes before *end* are one message, had it *count* arguments."""
     try:
-        return len(read_messages(payload[:COUNT] + bytes((count,)) + payload[COUNT + 1 : end])) == 1
+        return len(read_messages(payload[:_COUNT] + bytes((count,)) + payload[_COUNT + 1 : end])) == 1
     except ProtocolError:
         return False

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from spoa.authorizer import Policy
     from spoa.memberships import Listings
-    from spoa.policy.model import Decision
+    from spoa.policy.decision import Decision
     from spoa.verdicts import Occasion
 
 __all__ = ["Change", "Difference", "compare"]

@@ -20,7 +20,7 @@ from spoa.logsinks.sink import SEPARATORS
 if TYPE_CHECKING:
     from spoa.authorizer import Judgement
     from spoa.facts import Certificate, Unavailable
-    from spoa.policy.model import Decision
+    from spoa.policy.decision import Decision
 
 __all__ = ["Entry", "LineWriter", "row_of"]
 

@@ -7,7 +7,6 @@ ever falls while the agent runs. `METRICS` defines each name once.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -22,7 +21,7 @@ from prometheus_client.registry import Collector
 from spoa.spop.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from prometheus_client.metrics_core import Metric as Family
 
@@ -30,7 +29,6 @@ __all__ = [
     "METRICS",
     "RELOAD_BUCKETS",
     "REQUEST_BUCKETS",
-    "Histogram",
     "Metric",
     "Samples",
     "Totals",
@@ -242,28 +240,6 @@ METRICS: Final = (
 )
 
 _BY_NAME: Final = {metric.name: metric for metric in METRICS}
-
-
-class Histogram:
-    """Counts by bucket; `observe` takes as many equal observations as one socket read answered."""
-
-    __slots__ = ("_bounds", "_counts", "_sum")
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = tuple(bounds)
-        self._counts = [0] * (len(self._bounds) + 1)
-        self._sum = 0.0
-
-    def observe(self, seconds: float, count: int = 1) -> None:
-        """Count `count` observations of `seconds`."""
-        self._counts[bisect_left(self._bounds, seconds)] += count
-        self._sum += seconds * count
-
-    def samples(self, name: str) -> Samples:
-        """Return the counts, bucket by bucket (not cumulated), and the sum, under a metric's name."""
-        found: Samples = {(name, (str(index),)): count for index, count in enumerate(self._counts)}
-        found[name, ("sum",)] = self._sum
-        return found
 
 
 class Totals:

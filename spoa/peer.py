@@ -25,6 +25,18 @@ _WRITE_BUFFER: Final = 1 << 18  # bytes of answers that wait for the peer before
 _SLICE: Final = 1 << 16  # bytes that are decoded in one turn of the loop
 
 
+class _Held:
+    """Takes answers that are not written yet."""
+
+    __slots__ = ("data",)
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def write(self, data: bytes) -> None:
+        self.data += data
+
+
 class Peer:
     """The protocol of one connection, as `asyncio.Protocol` has it.
 
@@ -112,11 +124,11 @@ class Peer:
         if self._data or self._events:
             self._data += data
             return
-        self._started = perf_counter()
+        now = self._started = perf_counter()
         if len(data) > _SLICE:
             self._data = data[_SLICE:]
             data = data[:_SLICE]
-        self._take(data)
+        self._take(data, now)
 
     def pause_writing(self) -> None:
         """Read no more from a peer that does not take its answers."""
@@ -191,22 +203,22 @@ class Peer:
             self._is_paused = False
             self._transport.resume_reading()
 
-    def _take(self, data: bytes) -> None:
+    def _take(self, data: bytes, now: float) -> None:
         events = self._connection.receive_data(data)
         if events:
             self.heard = self._started
             self._events = events
-            self._judge()
+            self._judge(now)
         elif self._data:
             self._later()
 
-    def _judge(self) -> None:
+    def _judge(self, now: float) -> None:
         assert self._transport is not None
         if self._parting is not None:
-            self._judge_to_part()
+            self._judge_to_part(now)
             return
         self._at, is_last = self._answering.answer(
-            self._connection, self._transport.write, self._events, self._at, self._started, self
+            self._connection, self._transport, self._events, self._at, self._started, now, self
         )
         if is_last:
             self._linger()
@@ -218,21 +230,21 @@ class Peer:
             if self._data:
                 self._later()
 
-    def _judge_to_part(self) -> None:
+    def _judge_to_part(self, now: float) -> None:
         """Judge as always, and write the answers when it is known whether more are owed."""
         assert self._transport is not None
-        held: list[bytes] = []
+        held = _Held()
         self._at, is_last = self._answering.answer(
-            self._connection, held.append, self._events, self._at, self._started, self
+            self._connection, held, self._events, self._at, self._started, now, self
         )
         if self._at >= len(self._events):
             self._events = []
             self._at = 0
         if is_last:
-            self._transport.write(b"".join(held))
+            self._transport.write(held.data)
             self._linger()
             return
-        self._write(b"".join(held))
+        self._write(held.data)
         if (self._events or self._data) and not self.is_leaving:
             self._later()
 
@@ -254,9 +266,9 @@ class Peer:
         if self._transport is None or self.is_leaving or self.stalled:
             return
         if self._events:
-            self._judge()
+            self._judge(perf_counter())
         elif self._data:
             data, self._data = self._data[:_SLICE], self._data[_SLICE:]
-            self._take(data)
+            self._take(data, perf_counter())
         if not self._events and not self._data and not self.stalled:
             self._resume()

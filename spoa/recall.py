@@ -23,29 +23,25 @@ from typing import TYPE_CHECKING, Final
 from spoa.authorizer import Judgement
 from spoa.cache import LONGEST, BoundedCache
 from spoa.cutting import (
-    COUNT,
-    certificate_bounds,
+    HEAD,
+    around_path,
     head_of,
     is_cut_at_id,
     is_cut_at_path,
-    path_bounds,
-    question_end,
+    text_end,
+    text_start,
+    without_id,
 )
-from spoa.policy.model import Decision
+from spoa.policy.decision import Decision
 from spoa.policy.path import canonical_path
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
-
     from spoa.adapter import Answers
     from spoa.authorizer import Policy, Standing
     from spoa.facts import Request
     from spoa.policy.model import Reason
 
-    #: A decision, and the actions that tell of it but for the path and the days left.
-    Outcome: TypeAlias = tuple[Decision, bytes]
-
-__all__ = ["Known", "Recall"]
+__all__ = ["Known", "Outcome", "Recall"]
 
 #: Certificates, questions, and requests but for their path, in half of a cache; some 1.5, 0.5 and 0.6 kB each.
 CERTIFICATES: Final = 16384
@@ -58,6 +54,7 @@ OUTCOMES: Final = 1024
 
 #: Bytes at the end of a certificate by which it is found.
 _TAIL: Final = 32
+#: A payload that breaks off where its id should begin is not taken for a whole one.
 _WITH_ID: Final = b"\x01"
 _WITHOUT_ID: Final = b"\x00"
 _MINUTE: Final = 60
@@ -70,16 +67,18 @@ class Known:
     Attributes:
         der: the certificate.
         standing: what it amounts to.
-        group: begins the keys of all questions of certificates that no rule can tell apart.
+        group, group_with_id: in the keys of all questions of certificates that no rule can tell apart, where no id was
+            cut off, and where one was.
         days_left: the action that tells how long it is valid, and the number of days.
     """
 
-    __slots__ = ("days", "days_left", "der", "group", "since", "standing", "until")
+    __slots__ = ("days", "days_left", "der", "group", "group_with_id", "since", "standing", "until")
 
     def __init__(self, der: bytes, standing: Standing, group: bytes, days: int, days_left: bytes) -> None:
         self.der = der
         self.standing = standing
-        self.group = group
+        self.group = group + _WITHOUT_ID
+        self.group_with_id = group + _WITH_ID
         self.days = days
         self.days_left = days_left
         self.since = max(standing.since, standing.not_before, standing.not_after - (days + 1) * _DAY + 1)
@@ -91,6 +90,25 @@ class Known:
         judgement.days_left = self.days
         judgement.revocation = self.standing.revocation if self.standing.reason is None else ""
         return judgement
+
+
+class Outcome:
+    """An answer but for the days left.
+
+    Attributes:
+        decision: shared by all requests with the same answer.
+        actions: tell of it.
+        tally: of the decision.
+        is_allow: whether it is one.
+    """
+
+    __slots__ = ("actions", "decision", "is_allow", "tally")
+
+    def __init__(self, decision: Decision, actions: bytes) -> None:
+        self.decision = decision
+        self.actions = actions
+        self.tally = decision.tally
+        self.is_allow = decision.verdict == "allow"
 
 
 class _AllButPath:
@@ -161,47 +179,44 @@ class Recall:
         self._forget()
 
     # Hot path: the whole of a request that recurs. Benchmark: benchmarks/hotpath.py, the recurring shapes.
-    def ask(self, payload: bytes, now: int) -> tuple[Known, Decision, bytes] | None:
-        """Return what is known of the certificate, the decision and the actions, or None where nothing is."""
-        bounds = certificate_bounds(payload)
-        if bounds is None:
+    def ask(self, payload: bytes, now: int) -> tuple[Known, Outcome] | None:
+        """Return what is known of the certificate, and the answer but for the days left, or None where nothing is."""
+        start = text_start(payload, HEAD)
+        if start < 0:
             return None
-        start, end = bounds
-        if end - start < _TAIL:
+        end = text_end(payload, HEAD, start)
+        if end - start < _TAIL or end > len(payload):
             return None
-        # A certificate ends with its signature, a few bytes of which find it; that it is the same is seen in place.
+        # A certificate ends with its signature, a few bytes of which find it; that it is the same is seen afterwards.
         # Hashing all of it, as a key, costs 1 us more. Benchmark: benchmarks/hotpath.py.
         known = self._known.get(payload[end - _TAIL : end])
-        if known is None or not known.since <= now < known.until:
+        if known is None or not known.since <= now < known.until or payload[start:end] != known.der:
             return None
-        if end - start != len(known.der) or not payload.startswith(known.der, start):
-            return None
-        cut = question_end(payload, end)
-        question = known.group + _question(payload, end, cut, cut)
+        rest = payload[end:]
+        asked = without_id(rest)
+        begin = payload[:HEAD] + (known.group if asked is rest else known.group_with_id)
+        question = begin + asked
         found = self._questions.get(question)
         if found is None:
-            found = self._ask_but_path(known, payload, end, cut)
+            found = self._ask_but_path(begin, asked)
             if found is None:
                 return None
             if len(question) <= LONGEST and self._is_asked_again(question):
                 self._questions.put(question, found)
         self.hits += 1
-        decision, actions = found
-        return known, decision, actions + known.days_left
+        return known, found
 
     # Hot path: a request whose path was never seen. Benchmark: benchmarks/hotpath.py, the shape of new paths.
-    def _ask_but_path(self, known: Known, payload: bytes, end: int, cut: int) -> Outcome | None:
+    def _ask_but_path(self, begin: bytes, asked: bytes) -> Outcome | None:
         """Return the answer to a request of which all but the path is known."""
-        bounds = path_bounds(payload, end, cut)
-        if bounds is None:
+        parts = around_path(asked)
+        if parts is None:
             return None
-        at, start, stop = bounds
-        request = self._requests.get((known.group, _question(payload, end, at, cut), payload[stop:cut]))
+        before, text, after = parts
+        request = self._requests.get((begin, before, after))
         if request is None:
             return None
-        path = canonical_path(
-            payload[start:stop].decode("latin-1"), normalise=self._normalises, parameters=self._parameters
-        )
+        path = canonical_path(text.decode("latin-1"), normalise=self._normalises, parameters=self._parameters)
         if path is None:
             return None
         found = request.gate
@@ -211,12 +226,12 @@ class Recall:
             if found is None:
                 found = self._decide(request, bits)
             if self._normalises:
-                return found[0], found[1] + self._answers.path(path.text)
+                return Outcome(found.decision, found.actions + self._answers.path(path.text))
         return found
 
     def _decide(self, request: _AllButPath, bits: int) -> Outcome:
         decision = self._policy.evaluator.answer(request.holding & bits, request.identity, self._switches)
-        outcome = decision, self._answers.of_decision(decision)
+        outcome = Outcome(decision, self._answers.of_decision(decision))
         if len(request.outcomes) >= OUTCOMES:
             request.outcomes.clear()
         request.outcomes[bits] = outcome
@@ -234,40 +249,45 @@ class Recall:
         if not payload.startswith(head):
             return
         end = len(head)
-        cut = question_end(payload, end)
+        asked = without_id(payload[end:])
+        cut = end + len(asked)
         group = self._group(standing)
-        question = group + _question(payload, end, cut, cut)
+        begin = payload[:HEAD] + group + (_WITHOUT_ID if cut == len(payload) else _WITH_ID)
+        question = begin + asked
         is_again = len(question) <= LONGEST and self._is_asked_again(question)
-        is_known = self._remember_but_path(payload, request, standing, (group, end, cut), now)
+        is_known = self._remember_but_path(payload, request, standing, (begin, asked, end), now)
         if not (is_again or is_known) or not is_cut_at_id(payload, cut):
             return
         known = self._known.get(der[-_TAIL:])
         if known is None or known.standing is not standing or not known.since <= now < known.until:
             self._known.put(der[-_TAIL:], Known(der, standing, group, days, self._answers.days_left(days)))
         if is_again:
-            self._questions.put(question, (judgement.decision, self._answers.without_days(judgement)))
+            decision = judgement.decision
+            self._questions.put(question, Outcome(decision, self._answers.without_days(judgement)))
 
     def _remember_but_path(
-        self, payload: bytes, request: Request, standing: Standing, cuts: tuple[bytes, int, int], now: int
+        self, payload: bytes, request: Request, standing: Standing, parts: tuple[bytes, bytes, int], now: int
     ) -> bool:
         """Keep what is known of a request but for its path, if it is asked again; tell whether it is known."""
-        group, end, cut = cuts
-        bounds = path_bounds(payload, end, cut)
-        if bounds is None:
+        begin, asked, end = parts
+        cut = around_path(asked)
+        if cut is None:
             return False
-        at, _, stop = bounds
-        key = (group, _question(payload, end, at, cut), payload[stop:cut])
-        if len(key[1]) + len(key[2]) > LONGEST:
+        before, _, after = cut
+        key = (begin, before, after)
+        if len(before) + len(after) > LONGEST:
             return False
         if self._requests.get(key) is not None:
             return True
-        if not self._is_asked_again(key) or not is_cut_at_id(payload, cut) or not is_cut_at_path(payload, at):
+        if not self._is_asked_again(key):
+            return False
+        if not is_cut_at_id(payload, end + len(asked)) or not is_cut_at_path(payload, end + len(before)):
             return False
         found = self._policy.judge_but_path(request, standing, now)
         if found is None:
             return False
         if isinstance(found, Decision):
-            known = _AllButPath(0, "", {}, (found, self._answers.of_decision(found)))
+            known = _AllButPath(0, "", {}, Outcome(found, self._answers.of_decision(found)))
         else:
             if len(self._outcomes) >= REQUESTS:
                 self._outcomes.clear()  # who shares them already goes on to
@@ -292,11 +312,3 @@ class Recall:
             self._seen.clear()
         self._seen.add(mark)
         return False
-
-
-def _question(payload: bytes, end: int, until: int, cut: int) -> bytes:
-    """Return what is asked of a certificate: NB-ARGS, whether an id was cut off, and the arguments from end to until.
-
-    Without the second, a payload that breaks off where its id should begin would be taken for a whole one.
-    """
-    return payload[COUNT : COUNT + 1] + (_WITH_ID if cut < len(payload) else _WITHOUT_ID) + payload[end:until]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from spoa.migration.drafting import Draft
     from spoa.migration.simulation import Sample
     from spoa.migration.trials import Client
-    from spoa.policy.model import Decision
+    from spoa.policy.decision import Decision
 
 __all__ = ["Compared", "HaproxyRefusedError", "reduced", "reenact"]
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from spoa.coverage import Coverage
     from spoa.facts import Request
     from spoa.policy.cases import Case, CaseFile, Expectation, Invariant, Specimen
+    from spoa.policy.decision import Decision
     from spoa.policy.document import Node
-    from spoa.policy.model import Decision
     from spoa.policy.reading import Report
 
 __all__ = ["Rehearsal", "Result", "rehearse"]

@@ -21,9 +21,10 @@ import structlog
 from spoa.bundle import is_of_this_version
 from spoa.control import WorkerError
 from spoa.exceptions import Problem, StateError
+from spoa.histogram import Histogram
 from spoa.history import History, Kept, Rollback
 from spoa.jobs import Job
-from spoa.metrics import RELOAD_BUCKETS, Histogram
+from spoa.metrics import RELOAD_BUCKETS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from spoa.authorizer import Policy
     from spoa.logreading import LoggedCertificate, LogLine
-    from spoa.policy.model import Decision
+    from spoa.policy.decision import Decision
 
 __all__ = ["Replay", "Replayed", "Totals"]
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from spoa.authorizer import Policy
     from spoa.facts import Request
     from spoa.memberships import Listings
-    from spoa.policy.model import Conjunction, Decision, Matcher, Rule
+    from spoa.policy.decision import Decision
+    from spoa.policy.model import Conjunction, Matcher, Rule
 
 __all__ = ["Occasion", "Verdict", "World"]
 

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from spoa.exceptions import Problem
-    from spoa.policy.model import Decision, PolicyModel
+    from spoa.policy.decision import Decision
+    from spoa.policy.model import PolicyModel
 
-__all__ = ["HEAD", "NOW", "ask", "certificate", "holder", "judge", "model", "policy", "problems"]
+__all__ = ["HEAD", "NOW", "ask", "certificate", "holder", "judge", "model", "policy", "problems", "said"]
 
 #: Friday, 20 November 2026, 09:00 UTC; 10:00 in Paris.
 NOW: Final = 1_795_165_200
@@ -35,6 +36,12 @@ issuers:
   corp: {ca: corp.pem, revocation: {none: "a test"}}
   partners: {ca: partners.pem, revocation: {none: "a test"}}
 """
+
+
+def said(decision: Decision) -> dict[str, object]:
+    """Return what a decision says, without what counts it."""
+    names = "verdict status reason rule identity route shadow rules log_reason log_rule"
+    return {name: getattr(decision, name) for name in names.split()}
 
 
 def problems(*texts: str, now: float | None = None) -> list[Problem]:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from spoa.authorizer import Policy
-    from spoa.policy.model import Decision, RequestValues, Who
+    from spoa.policy.decision import Decision
+    from spoa.policy.model import RequestValues, Who
 
 __all__ = ["replay_line", "replay_lines"]
 

@@ -15,7 +15,8 @@ from spoa.adapter import ARGUMENTS, VARIABLES, Answers, no_verdict_actions, read
 from spoa.authorizer import Judgement
 from spoa.exceptions import ProtocolError
 from spoa.facts import ABSENT, UNAVAILABLE, Request
-from spoa.policy.model import Decision, Reason, Tally
+from spoa.policy.decision import Decision, Tally
+from spoa.policy.model import Reason
 from spoa.spop import read_actions
 from tests.policies import HEAD, NOW, holder, judge, policy
 from tests.wire import item, message, string, varint

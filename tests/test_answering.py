@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from spoa.spop import Event
 
 NOW = 1_800_000_000.0
+#: What every judgement begins with, and is looked up also where it is compiled.
+JUDGING = "spoa.authorizer.request_values"
 
 
 class Desk:
@@ -51,7 +53,11 @@ class Desk:
     def give(self, data: bytes, ago: float = 0.0) -> tuple[int, bool]:
         """Feed one read that came some seconds ago; return what `answer` does."""
         self.events = self.agent.receive_data(data)
-        return self.answering.answer(self.agent, self.writes.append, self.events, 0, perf_counter() - ago)
+        now = perf_counter()
+        return self.answering.answer(self.agent, self, self.events, 0, now - ago, now)
+
+    def write(self, data: bytes) -> None:
+        self.writes.append(data)
 
     def received(self) -> list[Event]:
         events = self.haproxy.receive_data(b"".join(self.writes))
@@ -107,7 +113,7 @@ def test_whatever_is_raised_denies_that_request_and_no_other(monkeypatch: pytest
     error = RuntimeError("a defect")
     with structlog.testing.capture_logs() as logs, monkeypatch.context() as patch:
         if place == "judge":
-            patch.setattr(desk.policy, "judge", raising(error))
+            patch.setattr(JUDGING, raising(error))
         else:
             patch.setattr(spoa.answering, place, raising(error))
         answers = desk.ask(*payloads)
@@ -121,7 +127,7 @@ def test_whatever_is_raised_denies_that_request_and_no_other(monkeypatch: pytest
 
 def test_the_tracebacks_left_out_are_counted_in_the_next_line(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk()
-    monkeypatch.setattr(desk.policy, "judge", raising(RuntimeError("a defect")))
+    monkeypatch.setattr(JUDGING, raising(RuntimeError("a defect")))
     with structlog.testing.capture_logs() as logs:
         desk.ask(*[authorize()] * 5)
         monkeypatch.setattr(desk.answering, "_next_report", 0.0)
@@ -138,7 +144,7 @@ def test_an_answer_too_large_for_the_connection_becomes_a_deny() -> None:
 
 def test_requests_past_the_deadline_are_denied_unjudged(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk()
-    monkeypatch.setattr(desk.policy, "judge", raising(AssertionError("must not be asked")))
+    monkeypatch.setattr(JUDGING, raising(AssertionError("must not be asked")))
     answers = desk.ask(*[authorize()] * 16, ago=0.1)  # as many as one turn takes on the slowest machine
     assert {answer["reason"] for answer in answers} == {"internal_error"}
     assert desk.count("internal_errors_total", "deadline") == 16
@@ -367,7 +373,8 @@ class AskingDesk(Desk):
             self._last += 1
             data += self.haproxy.send_notify(self._last, 1, payload)
         events = self.agent.receive_data(data)
-        self.answering.answer(self.agent, self.writes.append, events, 0, perf_counter(), self.client)
+        now = perf_counter()
+        self.answering.answer(self.agent, self, events, 0, now, now, self.client)
 
     def reasons(self) -> list[str]:
         """Return the reasons of what was answered at once or later."""
@@ -487,7 +494,7 @@ def test_a_defect_while_others_wait_denies_them(tmp_path: Path, monkeypatch: pyt
         desk = AskingDesk(tmp_path)
         desk.received()
         desk.notify(2)
-        monkeypatch.setattr(desk.policy, "judge", raising(RuntimeError("a defect")))
+        monkeypatch.setattr(JUDGING, raising(RuntimeError("a defect")))
         with structlog.testing.capture_logs():
             desk.learn()
         assert desk.reasons() == ["internal_error"] * 2

@@ -14,11 +14,11 @@ ROOT: Final = Path(__file__).parent.parent
 #: Bytecode instructions for one decision on CPython 3.11, with some room; whoever gets below should lower them.
 MOST: Final = {
     "recurring": 840,
-    "recurring, 10 in a read": 520,
+    "recurring, 10 in a read": 510,
     "recurring, unique id": 870,
     "path never seen": 1350,
-    "path never seen, 10 in a read": 1050,
-    "certificate never seen": 24_500,  # some of them the parser's
+    "path never seen, 10 in a read": 990,
+    "certificate never seen": 23_500,  # some of them the parser's
 }
 #: Later versions cut the same work into other instructions.
 ROOM: Final = 1.0 if sys.version_info[:2] == (3, 11) else 1.4

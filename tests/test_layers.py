@@ -36,10 +36,10 @@ LAYERS: Mapping[int, str] = {
     4: (
         "accounts admin agent agentprobe announcer answering blocker builder bundle candidate connector console. "
         "control credentials credentials_keeper crew crl_builder crl_fetcher decision_log departure diagnostics "
-        "download enquiries evidence_keeper evidence_store expiries fetch followed gate glass history jobs listeners "
-        "liststore loading logline logsinks. lookup metrics monitoring. ocsp_keeper ocsp_records ocsp_store peer "
-        "pki_directory promotion reenactment reload revisions selfprobe starvation state statefile supervisor tracing "
-        "watcher worker"
+        "download enquiries evidence_keeper evidence_store expiries fetch followed gate glass histogram history jobs "
+        "listeners liststore loading logline logsinks. lookup metrics monitoring. ocsp_keeper ocsp_records ocsp_store "
+        "peer pki_directory promotion reenactment reload revisions selfprobe starvation state statefile supervisor "
+        "tracing watcher worker"
     ),
     5: "settings optiontexts cli. explainer __main__",
 }
@@ -54,6 +54,7 @@ ARROWS: Mapping[str, str] = {
     "chainaudit": "recorded",
     "decision_log": "logline logsinks.",
     "logline": "logsinks.",
+    "histogram": "metrics",
     "identity": "facts",
     "issuers": "identity pem signatures",
     "listindex": "facts",
@@ -84,7 +85,7 @@ ARROWS: Mapping[str, str] = {
     "rehearsal": "authorizer coverage invariants",
     "migration.": "authorizer",
     "agent": "answering decision_log gate metrics peer tracing",
-    "answering": "decision_log enquiries metrics tracing",
+    "answering": "decision_log enquiries histogram metrics tracing",
     "admin": "console. reload",
     "announcer": "selfprobe",
     "accounts": "metrics",
@@ -114,7 +115,7 @@ ARROWS: Mapping[str, str] = {
     "ocsp_keeper": "enquiries fetch metrics ocsp_records ocsp_store",
     "ocsp_records": "ocsp_store",
     "peer": "answering",
-    "reload": "bundle control history jobs metrics state watcher",
+    "reload": "bundle control histogram history jobs metrics state watcher",
     "supervisor": (
         "accounts admin announcer answering blocker bundle candidate console. control credentials_keeper crew "
         "departure evidence_keeper fetch glass history listeners logsinks. metrics ocsp_keeper ocsp_store reload "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -13,25 +12,19 @@ from spoa.authorizer import Judgement, Standing
 from spoa.facts import ABSENT, UNAVAILABLE, Certificate, Missing, Request
 from spoa.logline import Entry, LineWriter, row_of
 from spoa.logsinks.sink import encode
-from spoa.policy.model import Decision, Tally
+from spoa.policy.decision import Decision, Tally
 
 NOW = 1_800_000_000.25
 
 
-class _Standing:
-    def __init__(self, certificate: Certificate) -> None:
-        self.certificate = certificate
-        self.issuer = "corp"
-
-
 def judgement(verdict: str = "deny", certificate: Certificate | None = None, **changes: Any) -> Judgement:
-    decision = Decision(
-        verdict=verdict, status=403, reason="no_rule_allows", rule="", identity="", route="", shadow="",
-        rules=("a", "b"), log_reason="no_rule_allows", log_rule="", tally=Tally(verdict, "no_rule_allows", "", ""),
-    )  # fmt: skip
-    made = Judgement(replace(decision, **changes))
+    values: dict[str, Any] = {
+        "verdict": verdict, "status": 403, "reason": "no_rule_allows", "rule": "", "identity": "", "route": "",
+        "shadow": "", "rules": ("a", "b"), "log_reason": "no_rule_allows", "log_rule": "",
+    }  # fmt: skip
+    made = Judgement(Decision(**{**values, **changes}, tally=Tally(verdict, "no_rule_allows", "", "")))
     if certificate is not None:
-        made.standing = _Standing(certificate)  # type: ignore[assignment] # all that the log looks at
+        made.standing = Standing(certificate, "corp", None)
     return made
 
 

@@ -8,8 +8,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from spoa.metrics import (
     METRICS,
-    REQUEST_BUCKETS,
-    Histogram,
     Samples,
     Totals,
     exposition,
@@ -47,20 +45,6 @@ def test_labels_stand_on_the_page() -> None:
     shown = page({("decisions_total", ("deny", "no_rule_allows", 'a"\n')): 3})
     labels = (("reason", "no_rule_allows"), ("rule", 'a"\n'), ("verdict", "deny"))
     assert shown["spoa_authz_decisions_total", labels] == 3
-
-
-def test_a_histogram_counts_up_to_and_with_its_bound() -> None:
-    histogram = Histogram(REQUEST_BUCKETS)
-    histogram.observe(REQUEST_BUCKETS[0], 2)
-    histogram.observe(0.07)
-    histogram.observe(5.0)
-    shown = page(histogram.samples("request_duration_seconds"))
-    name = "spoa_authz_request_duration_seconds"
-    assert shown[f"{name}_bucket", (("le", "5e-05"),)] == 2
-    assert shown[f"{name}_bucket", (("le", "0.06"),)] == 2
-    assert shown[f"{name}_bucket", (("le", "0.08"),)] == 3
-    assert shown[f"{name}_bucket", (("le", "+Inf"),)] == shown[f"{name}_count", ()] == 4
-    assert abs(shown[f"{name}_sum", ()] - 5.0701) < 1e-9
 
 
 def test_workers_are_added_up() -> None:

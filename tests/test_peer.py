@@ -75,9 +75,9 @@ class Line:
         """Return the ACK of one NOTIFY without writing it, as an answer that comes later."""
         agent = Connection(Role.AGENT)
         agent.receive_data(Connection(Role.HAPROXY).send_hello())
-        written: list[bytes] = []
-        self.answering.answer(agent, written.append, agent.receive_data(data), 0, perf_counter())
-        return b"".join(written)
+        transport, now = Transport(), perf_counter()
+        self.answering.answer(agent, transport, agent.receive_data(data), 0, now, now)
+        return b"".join(transport.writes)
 
     def burst(self, count: int, payload: bytes = b"") -> bytes:
         return b"".join(self.haproxy.send_notify(n, 1, payload or authorize()) for n in range(1, count + 1))

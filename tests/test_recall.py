@@ -93,7 +93,7 @@ class Asker:
     def from_memory(self, payload: bytes, now: int = NOW) -> bytes | None:
         self.recall.look_around(now)
         found = self.recall.ask(payload, now)
-        return None if found is None else found[2]
+        return None if found is None else found[1].actions + found[0].days_left
 
 
 @pytest.fixture
@@ -301,6 +301,26 @@ def test_what_is_cut_off_is_not_known(asker: Asker, broken: bytes) -> None:
     assert asker.from_memory(broken) is None
 
 
+@pytest.mark.parametrize(
+    ("usual", "other"),
+    [
+        (b"\x09authorize", b"\x09autorizes"),
+        (b"\x09authorize", b"\x08uthorizes"),
+        (b"\x04cert\x09", b"\x04cerd\x09"),
+        (b"\x04cert\x09", b"\x04cert\x08"),
+    ],
+)
+def test_what_does_not_begin_as_usual_is_not_known(
+    asker: Asker, people: Sequence[Issued], usual: bytes, other: bytes
+) -> None:
+    asked = http(people[0].der, "/a/b", "xy")
+    for _ in range(2):
+        asker.fresh(asked)
+    assert asker.from_memory(asked) is not None
+    assert asked.index(usual) < 20
+    assert asker.from_memory(asked.replace(usual, other, 1)) is None
+
+
 def test_certificates_of_every_length_are_found(asker: Asker, ca: CA) -> None:
     for size in (0, 600, 1500, 3000):
         der = ca.issue("x" * 60, ["staff"], dns=tuple(f"{'a' * 50}{n}.example" for n in range(size // 60))).der
@@ -315,8 +335,8 @@ def test_the_log_gets_the_judgement_that_was_remembered(asker: Asker, people: Se
         asker.fresh(asked)
     found = asker.recall.ask(asked, NOW)
     assert found is not None
-    known, decision, _ = found
-    judgement = known.judgement(decision)
+    known, answer = found
+    judgement = known.judgement(answer.decision)
     assert (judgement.decision.verdict, judgement.days_left, judgement.revocation) == ("deny", 30, "not_checked")
     assert judgement.certificate is not None
 
@@ -409,7 +429,7 @@ def test_what_is_known_of_a_certificate_ends_with_the_evidence_about_its_revocat
     assert allowed != denied
     known = asker.recall.ask(http(alice.der, "/a/x", "4"), NOW)
     assert known is not None
-    assert known[0].judgement(known[1]).revocation == "good"
+    assert known[0].judgement(known[1].decision).revocation == "good"
     assert asker.from_memory(http(alice.der, "/a/x", "5"), NOW + 99) is not None
     assert asker.from_memory(http(alice.der, "/a/x", "5"), NOW + 100) is None
 

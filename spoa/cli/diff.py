@@ -19,7 +19,7 @@ from spoa.revisions import directory_of
 if TYPE_CHECKING:
     from spoa.difference import Change, Difference
     from spoa.loading import Loaded
-    from spoa.policy.model import Decision
+    from spoa.policy.decision import Decision
 
 __all__ = ["command"]
 

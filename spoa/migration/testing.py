@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from spoa.migration.drafting import Draft
-    from spoa.policy.model import Decision
+    from spoa.policy.decision import Decision
 
 __all__ = ["draft_tests", "verdicts"]
 

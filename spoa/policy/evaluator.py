@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from spoa.policy.conditions import COLUMNS
-from spoa.policy.model import Decision, Effect, Reason, Tally, Who
+from spoa.policy.decision import Decision, Tally
+from spoa.policy.model import Effect, Reason, Who
 from spoa.policy.table import RuleTable, Whos, bit_set, conjunctions_of
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ __all__ = [
     "STATUSES",
     "Bearer",
     "CrlSource",
-    "Decision",
     "Defaults",
     "Effect",
     "IdentityPattern",
@@ -30,7 +29,6 @@ __all__ = [
     "Route",
     "Rule",
     "Switch",
-    "Tally",
     "Values",
     "Who",
 ]
@@ -393,48 +391,3 @@ class PolicyModel:
     lists: tuple[ListSource, ...]
     switches: tuple[Switch, ...] = ()
     defaults: Defaults = Defaults()
-
-
-class Tally:
-    """How often one answer was given; shared by all decisions that differ in identity or route only."""
-
-    __slots__ = ("count", "reason", "rule", "shadow", "verdict")
-
-    def __init__(self, verdict: str, reason: str, rule: str, shadow: str) -> None:
-        self.verdict = verdict
-        self.reason = reason
-        self.rule = rule
-        self.shadow = shadow
-        self.count = 0
-
-
-@dataclass(slots=True, eq=False)
-class Decision:
-    """What is answered, made once for each different answer and shared by all requests that get it.
-
-    Compared by identity, which makes it a cheap key.
-
-    Attributes:
-        verdict: `allow` or `deny`.
-        status: HTTP status; 200 on allow.
-        reason: a `Reason`, or a rule's own.
-        rule: id of the deciding rule, empty where none did.
-        identity: the first named identity that matches strictly.
-        route: backend, on allow.
-        shadow: `deny` where shadow mode or a shadow rule would have denied.
-        rules: ids of all rules that matched, in file order.
-        log_reason, log_rule: what would have been answered without shadow mode; else as `reason` and `rule`.
-        tally: counts the requests that got it.
-    """
-
-    verdict: str
-    status: int
-    reason: str
-    rule: str
-    identity: str
-    route: str
-    shadow: str
-    rules: tuple[str, ...]
-    log_reason: str
-    log_rule: str
-    tally: Tally

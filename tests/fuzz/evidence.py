@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from spoa.pki import PrivateKey
-    from spoa.policy.model import Decision
+    from spoa.policy.decision import Decision
     from spoa.revocation import Result
     from spoa.revocation.ocsp import OcspResponse
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from spoa.facts import ABSENT, UNAVAILABLE
+from spoa.policy.decision import Tally
 from spoa.policy.model import (
     RULE_REASONS,
     SOFT_REASONS,
@@ -14,7 +15,6 @@ from spoa.policy.model import (
     IdentityPattern,
     Matcher,
     Reason,
-    Tally,
     Values,
     Who,
 )
