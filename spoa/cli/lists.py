@@ -10,6 +10,7 @@ import click
 
 from spoa.cli.candidate import read_candidate, read_end
 from spoa.cli.list_import import import_
+from spoa.cli.list_removal import Removal
 from spoa.cli.list_review import audit, show
 from spoa.cli.table import printable
 from spoa.listedit import Addition, add_entries, finish_rotation, new_list, remove_entries, start_rotation
@@ -144,26 +145,28 @@ def _fitting(addition: Addition, text: ListText, *, is_given: bool) -> Addition:
 def remove(file: Path, certs: tuple[str, ...], *, as_json: bool) -> None:
     """Take certificates off the list FILE.
 
-    A certificate file is taken off by its fingerprints and its key, and as the successor of another. An entry by
-    serial number is named, since only you know whether it means this certificate.
+    A certificate file is taken off by its fingerprints and its key, and as the successor of another. An entry under
+    rotation goes with its `next`, since both are one client's; that is said, with the line that would keep it. An entry
+    by serial number is named, since only you know whether it means this certificate.
     """
     candidates = [read_candidate(text) for text in certs]
     keys = {key for candidate in candidates for key in candidate.keys}
-    removed = edit_list(file, lambda text: remove_entries(text, str(file), keys))
-    found = {key for entry in removed for key in entry.keys}
+
+    def edit(text: bytes) -> tuple[bytes, Removal]:
+        after, named = remove_entries(text, str(file), keys)
+        return after, Removal(named, frozenset(keys), ListText(after, str(file)).entries)
+
+    removal = edit_list(file, edit)
+    found = {key for entry in removal.named for key in entry.keys}
     missing = [text for text, one in zip(certs, candidates, strict=True) if found.isdisjoint(one.keys)]
     left = _by_serial(file, candidates)
     if as_json:
-        _print_json(
-            file,
-            removed=[entry.key.text for entry in removed],
-            missing=missing,
-            perhaps=[entry.key.text for entry in left],
-        )
+        _print_json(file, **removal.answer, missing=missing, perhaps=[entry.key.text for entry in left])
     else:
-        for entry in removed:
-            what = "removed" if entry.key in keys else "no longer accepts the successor of"
-            click.echo(f"{what} {entry.key.text}")
+        for line in removal.lines(file):
+            click.echo(line)
+        for line in removal.hints(file):
+            click.echo(f"spoa-authz list: {line}", err=True)
     for text in missing:
         click.echo(f"spoa-authz list: nothing on {printable(str(file))} names {printable(text)}", err=True)
     for entry in left:

@@ -111,7 +111,7 @@ class TestRemove:
         result = run("remove", folder / "x.yaml", folder / "alice.pem")
         assert (result.exit_code, [line.split(":")[0] for line in result.stdout.splitlines()]) == (
             0,
-            ["removed sha256", "removed spki", "no longer accepts the successor of sha256"],
+            ["removed sha256", "removed spki", "no longer accepts sha256"],
         )
         (left,) = entries(folder / "x.yaml")
         assert (left.comment, left.next) == ("CN=bob", b"")
