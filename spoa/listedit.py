@@ -23,6 +23,7 @@ __all__ = [
     "add_entries",
     "check_addition",
     "finish_rotation",
+    "instant",
     "new_list",
     "remove_entries",
     "start_rotation",
@@ -173,9 +174,9 @@ def finish_rotation(text: bytes, file: str, key: Key, expires: int | None = None
         until = expires
         assert entry.row is not None
         if "expires" in entry.row.marks:
-            _change(lines, entry, "expires", _instant(expires), file)
+            _change(lines, entry, "expires", instant(expires), file)
         else:
-            _give(before, lines, entry, "expires", _instant(expires))
+            _give(before, lines, entry, "expires", instant(expires))
     wanted = [one.says for one in before.entries]
     renewed = Key(Kind.SHA256, entry.next)
     wanted[before.entries.index(entry)] = (renewed, *entry.says[1:4], until, b"")
@@ -306,7 +307,7 @@ def _fields(addition: Addition) -> list[str]:
     notes = {"owner": addition.owner, "comment": addition.comment, "ticket": addition.ticket}
     fields += [f"{name}: {_quoted(text)}" for name, text in notes.items() if text]
     if addition.expires != NEVER:
-        fields.append(f"expires: {_instant(addition.expires)}")
+        fields.append(f"expires: {instant(addition.expires)}")
     if addition.next:
         fields.append(f"next: {_quoted(addition.next.hex())}")
     return fields
@@ -318,7 +319,8 @@ def _plain_line(addition: Addition) -> str:
     return f"{digits}  # {_printable(notes)}" if notes else digits
 
 
-def _instant(seconds: int) -> str:
+def instant(seconds: int) -> str:
+    """Return seconds since the epoch as a list has them."""
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

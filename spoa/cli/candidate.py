@@ -12,6 +12,7 @@ import click
 
 from spoa.exceptions import CertificateError
 from spoa.identity import fingerprints, identity_from_der, parts_from_der
+from spoa.listedit import instant
 from spoa.listindex import NEVER, Kind
 from spoa.listtext import Key, read_key
 from spoa.pem import read_blocks
@@ -20,7 +21,7 @@ from spoa.policy.scalars import Date, Timestamp
 if TYPE_CHECKING:
     from spoa.facts import Certificate
 
-__all__ = ["Candidate", "read_candidate", "read_end"]
+__all__ = ["Candidate", "read_candidate", "read_end", "read_newcomer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,35 @@ def _of_der(der: bytes) -> Candidate:
         return Candidate(keys[0], tuple(keys), identity_from_der(der))
     except CertificateError:
         return Candidate(keys[0], tuple(keys))
+
+
+def read_newcomer(text: str, *, hint: str = "CERT", by_key: bool = False) -> Candidate:
+    """Return what *text* names, of which an entry is to let somebody in.
+
+    There is no option to overrule a refusal, since such an entry is of no use; a fingerprint is taken without a
+    look at what it names.
+
+    Args:
+        text: as `read_candidate` takes it.
+        hint: the argument's name.
+        by_key: the entry is to name the key, which a certificate to come may have as well.
+
+    Raises:
+        click.BadParameter: it names nothing, or a file's certificate has ended or is a CA's, which a gate refuses
+            whatever lists say.
+    """
+    candidate = read_candidate(text)
+    certificate = candidate.certificate
+    if certificate is None:
+        return candidate
+    if certificate.is_ca:
+        raise click.BadParameter(
+            f"{text} is a CA's certificate ({certificate.subject_text}), no client's", param_hint=hint
+        )
+    if certificate.not_after < time.time() and not by_key:
+        what = f"{text} ended on {instant(certificate.not_after)}; list the one that the client has now"
+        raise click.BadParameter(what, param_hint=hint)
+    return candidate
 
 
 def read_end(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,7 +13,7 @@ import click
 from spoa.cli.candidate import read_end
 from spoa.cli.table import printable
 from spoa.exceptions import ListError
-from spoa.listedit import Addition, add_entries, check_addition, new_list
+from spoa.listedit import Addition, add_entries, check_addition, instant, new_list
 from spoa.listimport import FORMATS, read_entries
 from spoa.listindex import NEVER
 from spoa.liststore import create_list, edit_list
@@ -93,6 +94,10 @@ class _Outcome:
             for line, entry in imported.entries:
                 if entry.key in on_it or entry.key in fresh:
                     self.known.append(entry.key.text)
+                    continue
+                if entry.expires < time.time():
+                    why = f"{entry.key.text} ended on {instant(entry.expires)}, and would let nobody in"
+                    self.refused.append((source, line, why))
                     continue
                 addition = self._completed(entry, before)
                 try:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from spoa.cli.candidate import read_candidate, read_end
+from spoa.cli.candidate import read_candidate, read_end, read_newcomer
 from spoa.cli.list_import import import_
 from spoa.cli.list_removal import Removal
 from spoa.cli.list_review import audit, show
 from spoa.cli.table import printable
-from spoa.listedit import Addition, add_entries, finish_rotation, new_list, remove_entries, start_rotation
+from spoa.exceptions import ListError
+from spoa.listedit import Addition, add_entries, finish_rotation, instant, new_list, remove_entries, start_rotation
 from spoa.listindex import NEVER, Kind
 from spoa.liststore import create_list, edit_list
 from spoa.listtext import ListText
@@ -69,7 +71,7 @@ def command() -> None:
     epilog="\b\nExamples:\n"
     "  spoa-authz list add lists/docks.yaml scanner.pem --owner warehouse-ops\n"
     "  spoa-authz list add lists/docks.yaml spki:9f0c… --expires 2027-12-31\n\n"
-    + _STATUS.format("0 all are on the list")
+    + _STATUS.format("0 all are on the list, 1 an entry that is there has ended")
 )
 @_FILE
 @_CERTS
@@ -93,9 +95,10 @@ def add(
     """Put certificates on the list FILE, behind the last entry.
 
     What is on the list already stays as it is. An entry of a certificate file ends with the certificate, unless the
-    list is permanent or --expires says otherwise.
+    list is permanent or --expires says otherwise. A certificate that has ended, or is a CA's, is refused, and then
+    nothing is added: no entry would let it in.
     """
-    wanted = [_addition(read_candidate(text), expires, notes, by_key=by_key) for text in certs]
+    wanted = [_addition(read_newcomer(text, by_key=by_key), expires, notes, by_key=by_key) for text in certs]
     if create and create_list(file, new_list(file.name)):
         click.echo(f"made {printable(str(file))}", err=True)
 
@@ -109,13 +112,19 @@ def add(
         return add_entries(text, str(file), list(fresh.values())), (list(fresh.values()), known)
 
     added, known = edit_list(file, edit)
+    over = [entry for entry in known if entry.expires < time.time()]
     if as_json:
-        _print_json(file, added=[one.key.text for one in added], already=[entry.key.text for entry in known])
-        return
-    for one in added:
-        click.echo(f"added {one.key.text} to {printable(str(file))}")
-    for entry in known:
-        click.echo(f"{entry.key.text} is on it already, {printable(str(file))}:{entry.first + 1}")
+        already, ended = ([entry.key.text for entry in those] for those in (known, over))
+        _print_json(file, added=[one.key.text for one in added], already=already, ended=ended)
+    else:
+        for one in added:
+            click.echo(f"added {one.key.text} to {printable(str(file))}")
+        for entry in known:
+            click.echo(f"{entry.key.text} is on it already, {printable(str(file))}:{entry.first + 1}")
+    for entry in over:
+        message = f"{file}:{entry.first + 1}: this entry ended on {instant(entry.expires)} and lets nobody in; "
+        click.echo(f"spoa-authz list: {printable(message)}give it another end, or remove it and add it again", err=True)
+    raise SystemExit(_NOTHING if over else 0)
 
 
 def _addition(candidate: Candidate, expires: int | None, notes: dict[str, str], *, by_key: bool) -> Addition:
@@ -132,6 +141,9 @@ def _addition(candidate: Candidate, expires: int | None, notes: dict[str, str], 
 def _fitting(addition: Addition, text: ListText, *, is_given: bool) -> Addition:
     """Leave out an end that nobody asked for, where the list does without."""
     until = NEVER if text.is_permanent and not is_given else addition.expires
+    if until < time.time():
+        what = f"the certificate ended on {instant(until)}, and the entry would with it; give --expires"
+        raise click.BadParameter(what, param_hint="CERT")
     return Addition(addition.key, addition.owner, addition.comment, addition.ticket, until)
 
 
@@ -206,7 +218,7 @@ def rotate(file: Path, old: str, new: str | None, expires: int | None, *, finish
     is in use and the old certificate no longer.
     """
     key = read_candidate(old).key
-    candidate = None if new is None else read_candidate(new)
+    candidate = None if new is None else read_newcomer(new, hint="NEW")
     if candidate is None and not finish:
         raise click.UsageError("name the certificate that comes: list rotate FILE OLD NEW; or --finish")
     if candidate is not None and candidate.key.kind is not Kind.SHA256:
@@ -215,8 +227,7 @@ def rotate(file: Path, old: str, new: str | None, expires: int | None, *, finish
         assert candidate is not None
         if expires is not None:
             raise click.UsageError("--expires goes with --finish; until then the entry's own end holds")
-        successor = candidate.key.digest
-        edit_list(file, lambda text: (start_rotation(text, str(file), key, successor), None))
+        edit_list(file, lambda text: (_begun(text, file, key, candidate.key), None))
         _tell(file, f"accepts {candidate.key.text} beside {key.text}", as_json=as_json, rotating=key.text)
         return
 
@@ -231,6 +242,15 @@ def rotate(file: Path, old: str, new: str | None, expires: int | None, *, finish
 
     edit_list(file, finishing)
     _tell(file, f"accepts {key.text} no longer, its successor has the entry", as_json=as_json, finished=key.text)
+
+
+def _begun(text: bytes, file: Path, key: Key, successor: Key) -> bytes:
+    """Begin a rotation, if the entry lasts: both match until it ends."""
+    for entry in ListText(text, str(file)).named(key):
+        if entry.expires < time.time():
+            what = f"this entry ended on {instant(entry.expires)}, so neither would match; give it another end"
+            raise ListError(str(file), entry.first + 1, f"{what}, or take it off and add the successor")
+    return start_rotation(text, str(file), key, successor.digest)
 
 
 def _tell(file: Path, text: str, *, as_json: bool, **said: Any) -> None:

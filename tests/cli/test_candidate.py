@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import click
 import pytest
 
-from spoa.cli.candidate import read_candidate, read_end
+from spoa.cli.candidate import read_candidate, read_end, read_newcomer
 from spoa.listindex import NEVER, Kind
 from tests.pki import CA
 
@@ -63,3 +64,21 @@ def test_an_end_is_a_day_or_an_instant() -> None:
     assert read_end(context, option, "2027-12-31T01:00:00+01:00") == 1830211200
     with pytest.raises(click.BadParameter):
         read_end(context, option, "soon")
+
+
+class TestNewcomers:
+    def test_one_that_has_ended_or_is_a_ca_s_is_refused(self, tmp_path: Path) -> None:
+        ca, then = CA("corp"), int(time.time())
+        (tmp_path / "old.pem").write_bytes(ca.issue("old", not_before=then - 7200, not_after=then - 3600).pem)
+        (tmp_path / "ca.pem").write_bytes(ca.pem)
+        with pytest.raises(click.BadParameter, match="; list the one that the client has now"):
+            read_newcomer(str(tmp_path / "old.pem"))
+        with pytest.raises(click.BadParameter, match="a CA's certificate"):
+            read_newcomer(str(tmp_path / "ca.pem"), by_key=True)
+
+    def test_its_key_a_renewal_may_have_and_of_a_fingerprint_nothing_is_known(self, tmp_path: Path) -> None:
+        then = int(time.time())
+        issued = CA("corp").issue("old", not_before=then - 7200, not_after=then - 3600)
+        (tmp_path / "old.pem").write_bytes(issued.pem)
+        assert read_newcomer(str(tmp_path / "old.pem"), by_key=True).certificate is not None
+        assert read_newcomer("aa" * 32).certificate is None

@@ -12,7 +12,7 @@ from spoa.cli.lists import command
 from spoa.listedit import new_list
 from spoa.listindex import NEVER
 from spoa.listtext import Listed, ListText
-from tests.pki import CA
+from tests.pki import CA, DAY, HOUR
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +54,19 @@ def test_an_entry_without_an_end_is_named_where_the_list_wants_one(folder: Path)
     found = json.loads(result.stdout)
     assert (result.exit_code, found["added"], [one["line"] for one in found["refused"]]) == (1, [], [3, 2, 4])
     assert (folder / "x.yaml").read_bytes() == new_list("x.yaml")
+
+
+@pytest.mark.parametrize("name", ["x.yaml", "p.txt"])
+def test_what_ended_is_named_and_not_taken(folder: Path, name: str) -> None:
+    ca = CA("corp")
+    (folder / "p.txt").touch()
+    (folder / "old.pem").write_bytes(ca.issue("old", not_before=ca.now - DAY, not_after=ca.now - HOUR).pem)
+    (folder / "register.csv").write_text(f"fingerprint,expires\n{A},2020-01-01\n{B},2099-12-31\n")
+    result = run(folder / name, folder / "old.pem", folder / "register.csv", "--json")
+    found = json.loads(result.stdout)
+    assert (result.exit_code, found["added"]) == (1, [f"sha256:{B}"])
+    assert [one["line"] for one in found["refused"]] == [1, 2]
+    assert all("ended on" in one["why"] for one in found["refused"])
 
 
 def test_a_list_without_ends_takes_none(folder: Path) -> None:

@@ -13,7 +13,7 @@ from spoa.exceptions import ListError, PolicyError
 from spoa.listedit import new_list
 from spoa.listindex import NEVER
 from spoa.listtext import Listed, ListText
-from tests.pki import CA
+from tests.pki import CA, DAY, HOUR
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +26,7 @@ CORP = CA("corp")
 def folder(tmp_path: Path) -> Path:
     for name in ("alice", "bob"):
         (tmp_path / f"{name}.pem").write_bytes(CORP.issue(name).bundle_pem)
+    (tmp_path / "old.pem").write_bytes(CORP.issue("old", not_after=CORP.now - HOUR, not_before=CORP.now - DAY).pem)
     (tmp_path / "x.yaml").write_bytes(new_list("x.yaml"))
     (tmp_path / "x.txt").touch()
     return tmp_path
@@ -83,10 +84,37 @@ class TestAdd:
         assert result.stderr == f"made {folder / 'new.yaml'}\n"
         assert len(entries(folder / "new.yaml")) == 1
 
+    @pytest.mark.parametrize("name", ["x.yaml", "x.txt"])
+    def test_a_certificate_that_ended_is_on_no_list_and_neither_is_what_came_with_it(
+        self, folder: Path, name: str
+    ) -> None:
+        before = (folder / name).read_bytes()
+        result = run("add", folder / name, folder / "alice.pem", folder / "old.pem")
+        assert (result.exit_code, (folder / name).read_bytes()) == (2, before)
+        assert "ended on" in result.stderr
+        assert run("rotate", folder / name, OTHER, folder / "old.pem").exit_code == 2
+
+    def test_the_key_of_one_that_ended_needs_an_end_of_its_own(self, folder: Path) -> None:
+        words = ("add", folder / "x.yaml", folder / "old.pem", "--key")
+        result = run(*words)
+        assert (result.exit_code, entries(folder / "x.yaml")) == (2, ())
+        assert "give --expires" in " ".join(result.stderr.split())
+        assert run(*words, "--expires", "2099-12-31").exit_code == 0
+
+    def test_an_entry_that_is_there_and_ended_is_said_to_let_nobody_in(self, folder: Path) -> None:
+        head = new_list("x.yaml").decode().replace(" []", "")
+        (folder / "x.yaml").write_text(f'{head}  - sha256: "{OTHER}"\n    expires: 2020-01-01T00:00:00Z\n')
+        result = run("add", folder / "x.yaml", OTHER, "--expires", "2099-12-31")
+        assert result.exit_code == 1
+        assert "x.yaml:4: this entry ended on 2020-01-01T00:00:00Z and lets nobody in" in result.stderr
+        assert json.loads(run("add", folder / "x.yaml", OTHER, "--json").stdout)["ended"] == [f"sha256:{OTHER}"]
+        with pytest.raises(ListError, match="so neither would match"):
+            run("rotate", folder / "x.yaml", OTHER, folder / "alice.pem")
+
     def test_programs_get_json(self, folder: Path) -> None:
         words = ("add", folder / "x.txt", OTHER, OTHER, "--json")
         first: dict[str, Any] = json.loads(run(*words).stdout)
-        assert first == {"file": str(folder / "x.txt"), "added": [f"sha256:{OTHER}"], "already": []}
+        assert first == {"file": str(folder / "x.txt"), "added": [f"sha256:{OTHER}"], "already": [], "ended": []}
         assert json.loads(run(*words).stdout)["already"] == [f"sha256:{OTHER}"]
 
     def test_a_broken_list_is_left_alone(self, folder: Path) -> None:
