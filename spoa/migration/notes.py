@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from spoa.haproxy_config.acl import Comparison
     from spoa.haproxy_config.reading import Line
 
 __all__ = ["NOTES", "Note", "Notes", "as_utf8", "is_utf8"]
 
-#: Code → what it means. `untranslated` and `unsafe-…` count as warnings, `kept` and `narrowed` are for reading.
+#: Code → what it means. `untranslated` and `unsafe-…` count as warnings, others are for reading.
 NOTES: Final[Mapping[str, str]] = {
     "untranslated": "The policy language has no word for it; where it restricted, the draft denies without it.",
     "unsafe-prefix": "A prefix of text is none of a path: /admin is also that of /administrator, and not of /Admin.",
@@ -25,12 +26,17 @@ NOTES: Final[Mapping[str, str]] = {
     "unsafe-fingerprint": "SHA-1 no longer tells certificates apart; the list takes such lines until a date.",
     "unsafe-url": "A URL may be absolute, and then begins with a scheme; the draft judges the path.",
     "host-spelling": "Host names are judged in lower case, without a port and without a dot at the end.",
+    "unmatched": "Nothing fits it: what it excepts is denied, and a refusal or a route that asks for it is left out.",
+    "folded": "HAProxy ignored case; the draft does too where it restricts, and never where it grants.",
     "narrowed": "The draft grants less than HAProxy did.",
     "kept": "It is no authorization, and stays in HAProxy.",
     "placeholder": "A file could not be read; the draft has something in its place that lets nobody in.",
     "not-joined": "HAProxy refuses a continued line; it was read as one.",
     "unreadable": "The line can't be read.",
 }
+
+
+_FOR_READING: Final = frozenset({"folded", "host-spelling", "kept", "narrowed"})
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -51,7 +57,7 @@ class Note:
     @property
     def is_warning(self) -> bool:
         """Whether somebody has to decide something."""
-        return self.code not in {"kept", "narrowed", "host-spelling"}
+        return self.code not in _FOR_READING
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.code}: {self.text}"
@@ -86,3 +92,17 @@ class Notes:
     def all(self) -> tuple[Note, ...]:
         """All notes, by file and line."""
         return tuple(sorted(self._all))
+
+
+def note_unmatched(test: Comparison, notes: Notes, why: str, *, generous: bool, is_route: bool) -> None:
+    """Note a test that nothing fits, with what the draft makes of it.
+
+    Args:
+        test: of HAProxy's.
+        notes: take the note.
+        why: nothing fits it.
+        generous: it stands where a refusal restricts.
+        is_route: it chooses a backend.
+    """
+    outcome = "has no route for it" if is_route else "denies nothing for it" if generous else "excepts nobody for it"
+    notes.add(test.line, "unmatched", f"{test}: {why}; the draft {outcome}")

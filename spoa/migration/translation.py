@@ -11,13 +11,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from spoa.migration.hosts import host_name, server_name
-from spoa.migration.notes import is_utf8
+from spoa.migration.notes import is_utf8, note_unmatched
 from spoa.migration.patterns import (
     Every,
     Pattern,
     file_patterns,
     header_pattern,
     host_patterns,
+    includes_zero,
     literal,
     networks,
     path_patterns,
@@ -52,13 +53,6 @@ _DIGESTS: Final = {
     ("ssl_c_der", ("sha2",)): 64,
 }
 _SHA1_DIGITS: Final = 40
-_INTEGER_WORDS: Final[Mapping[str, Callable[[int], bool]]] = {
-    "eq": lambda number: number == 0,
-    "ge": lambda number: number <= 0,
-    "gt": lambda number: number < 0,
-    "le": lambda number: number >= 0,
-    "lt": lambda number: number > 0,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +142,11 @@ def translate(test: Comparison, around: Surroundings, *, generous: bool, is_rout
             raise ValueError("a header that clients write is no source; take addresses by `accept-proxy`")
         raise ValueError(f"the sample {test.fetch}")
     atom = row(one)
-    return atom if atom.values or atom.kind == "always" else _NEVER
+    if atom.values or atom.kind == "always":
+        return atom
+    if one.is_worth_noting and row is not _constant:
+        note_unmatched(test, around.notes, one.why, generous=generous, is_route=is_route)
+    return _NEVER
 
 
 class _Test:
@@ -161,6 +159,9 @@ class _Test:
         self.is_route = is_route
         self.converters = tuple(name for name, _ in test.converters)
         self.argument = (test.arguments or ("",))[0]
+        #: Why nothing matches, where nothing does, and whether that has to be said.
+        self.why = "nothing that gets past the gates matches it"
+        self.is_worth_noting = True
 
     def of(self, test: Comparison) -> _Test:
         """Return another test in the same place."""
@@ -221,6 +222,10 @@ def _path(one: _Test) -> Atom:
     if one.is_route and (test.ignores_case or test.converters):
         raise ValueError("a path that ignores case")
     patterns = one.patterns(path_patterns, is_exact=one.is_route)
+    if test.ignores_case and one.generous and test.match != "found":
+        one.note(
+            "folded", f"{test}: in upper and lower case alike, as all that the draft restricts; it grants as written"
+        )
     if test.match == "beg":
         for text in one.texts():
             if text.startswith("/") and text.rstrip("/"):
@@ -235,8 +240,9 @@ def _note_prefix(one: _Test, text: str) -> None:
             one.note("unsafe-prefix", f"{text} covers {name}x as well; `{name}/**` alone is likely what is meant")
     elif one.generous:
         covers = "" if text.endswith("/") else f"covers {name}x as well, and "
+        folded = "" if one.test.ignores_case or one.converters else f"{name.upper()}, "
         likely = "" if text.endswith("/") else f"; `{name}/**` alone is likely what is meant"
-        one.note("unsafe-prefix", f"{text} {covers}missed {name.upper()}, /.{name} and /{name}{likely}")
+        one.note("unsafe-prefix", f"{text} {covers}missed {folded}/.{name} and /{name}{likely}")
     elif not text.endswith("/"):
         one.note("unsafe-prefix", f"{text} covered {name}x as well; only {name} and what is below it stays")
 
@@ -367,10 +373,18 @@ def _whole_subject(one: _Test) -> Atom:
 def _issuer(one: _Test) -> Atom:
     authorities = one.around.authorities
     if not authorities or not one.argument:
-        raise ValueError("the issuer's name, as long as the CA certificates are not known")
+        why = ", as long as the CA certificates are not known" if one.argument else " as a whole"
+        raise ValueError(f"the issuer's name{why}")
     one.plain()
     texts = one.texts()
     chosen = [authority.issuer for authority in authorities if _names(authority, one, texts)]
+    strange = [text for text in texts if not any(_names(authority, one, [text]) for authority in authorities)]
+    if strange:
+        one.why = (
+            f"no CA certificate of the bind line has {' or '.join(map(repr, strange))} as its {one.argument.upper()}"
+        )
+        if chosen:
+            one.note("unmatched", f"{one.test}: {one.why}")
     if len(chosen) == len({authority.issuer for authority in authorities}):
         return Atom("who", (ANY,))
     return Atom("who", ((("issuer", tuple(chosen)),),)) if chosen else _NEVER
@@ -394,8 +408,10 @@ def _names(authority: Authority, one: _Test, texts: list[str]) -> bool:
 
 def _verified(one: _Test) -> Atom:
     """Translate a test of what verification said: a gate denies whatever was not verified."""
-    holds_for_valid = _includes_zero(one.test.patterns)
+    holds_for_valid = includes_zero(one.test.patterns)
     if not holds_for_valid:
+        # Where it restricts, a gate says the same of every request.
+        one.why, one.is_worth_noting = "a gate denies whatever was not verified", not one.generous
         return _NEVER
     what = f"{one.test}: 0 also where there is no certificate at all"
     if one.generous:
@@ -403,22 +419,6 @@ def _verified(one: _Test) -> Atom:
         return _ALWAYS
     one.note("unsafe-certificate-test", f"{what}; the draft wants one")
     return Atom("who", (ANY,))
-
-
-def _includes_zero(words: tuple[str, ...]) -> bool:
-    operator = _INTEGER_WORDS["eq"]
-    for text in words:
-        for word in text.split():
-            if word in _INTEGER_WORDS:
-                operator = _INTEGER_WORDS[word]
-                continue
-            low, _, high = word.partition(":")
-            if high:
-                if int(low) <= 0 <= int(high):
-                    return True
-            elif operator(int(low)):
-                return True
-    return False
 
 
 def _has_certificate(one: _Test) -> Atom:

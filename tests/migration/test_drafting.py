@@ -155,6 +155,14 @@ def test_each_ca_of_several_is_an_issuer_and_names_say_which_are_meant() -> None
     assert "unsafe-issuer" in {note.code for note in draft.notes}
 
 
+def test_a_refusal_that_comes_to_deny_everything_is_a_finding_with_its_line() -> None:
+    draft = draft_of(frontend("http-request deny if !{ ssl_c_i_dn(cn) 'No Such CA' }"), {"ca.pem": CORP.pem})
+    (rule, _) = yaml.safe_load(draft.files["policy.yaml"])["rules"]
+    assert set(rule) == {"id", "effect"}
+    (note,) = [one for one in draft.notes if one.is_warning]
+    assert (note.code, note.line) == ("unmatched", frontend("!").splitlines().index("    !") + 1)
+
+
 def test_cas_of_one_name_are_told_apart_and_those_of_one_key_are_one_issuer() -> None:
     assert list(issuers_of({"ca.pem": CORP.pem + CA("Corp CA").pem})) == ["corp-ca", "corp-ca-2"]
     renewed = PARTNERS.issue("Corp CA", with_key=CORP.key, is_ca=True)

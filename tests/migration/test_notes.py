@@ -19,7 +19,7 @@ def test_a_note_is_there_once_and_they_come_by_file_and_line() -> None:
 @pytest.mark.parametrize("code", NOTES)
 def test_each_code_has_its_meaning_and_its_weight(code: str) -> None:
     assert NOTES[code].endswith(".")
-    assert Note("a.cfg", 1, code, "x").is_warning is (code not in {"kept", "narrowed", "host-spelling"})
+    assert Note("a.cfg", 1, code, "x").is_warning is (code not in {"folded", "kept", "narrowed", "host-spelling"})
 
 
 def test_a_code_that_is_none_is_a_defect() -> None:

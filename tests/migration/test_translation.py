@@ -12,6 +12,7 @@ from spoa.migration.translation import ANONYMOUS, ANY, Atom, Authority, Surround
 from tests.migration.configurations import comparison
 
 FILES = {"list.txt": "# c\nAABB\n\n" + "AB" * 20 + "\n", "names.txt": "alice\n# bob\ncarol\n"}
+FILES |= {"paths.txt": "/x\n", "empty.txt": "# nobody\n"}
 AUTHORITIES = (
     Authority("corp", {"CN": "Corp CA", "O": "Corp"}),
     Authority("partners", {"CN": "Partner CA"}),
@@ -53,7 +54,10 @@ WHOLE_NAME = Atom("who", ((("o", Every(("Acme",))), ("cn", Every(("alice",)))),)
         ("ssl_c_s_dn(cn) -m sub ro", WITHIN, WITHIN, {"unsafe-substring"}),
         ("path_beg /x", Atom("path", ("/x/**", "/x*/**")), Atom("path", ("/x/**",)), {"unsafe-prefix"}),
         ("path /x", Atom("path", ("/x",)), Atom("path", ("/x",)), set()),
-        ("path_beg x", Atom("never"), Atom("never"), set()),
+        ("path_beg x", Atom("never"), Atom("never"), {"unmatched"}),
+        ("path -i /x", Atom("path", ("/x",)), Atom("path", ("/x",)), {"folded", "narrowed"}),
+        ("path -i -f paths.txt", Atom("path", ("/x",)), Atom("path", ("/x",)), {"folded", "narrowed"}),
+        ("ssl_c_s_dn(cn) -f empty.txt", Atom("never"), Atom("never"), {"unmatched"}),
         ("method GET", Atom("method", ("GET",)), Atom("method", ("GET",)), set()),
         ("method POST", Atom("method", ("POST",)), Atom("method", ("POST",)), {"unsafe-verb-list"}),
         ("method DELETE PATCH PUT POST LOCK", Atom("method", ("write", "LOCK")), VERBS, {"unsafe-verb-list"}),
@@ -73,11 +77,11 @@ WHOLE_NAME = Atom("who", ((("o", Every(("Acme",))), ("cn", Every(("alice",)))),)
         ("ssl_c_used 0", Atom("who", (ANONYMOUS,)), Atom("who", (ANONYMOUS,)), set()),
         ("ssl_fc_has_crt", Atom("who", (ANY,)), Atom("who", (ANY,)), {"unsafe-certificate-test"}),
         ("ssl_c_verify 0", Atom("always"), Atom("who", (ANY,)), {"unsafe-certificate-test"}),
-        ("ssl_c_verify 10 18", Atom("never"), Atom("never"), set()),
+        ("ssl_c_verify 10 18", Atom("never"), Atom("never"), {"unmatched"}),
         ("ssl_c_verify ge 0", Atom("always"), Atom("who", (ANY,)), {"unsafe-certificate-test"}),
-        ("ssl_c_verify gt 0", Atom("never"), Atom("never"), set()),
+        ("ssl_c_verify gt 0", Atom("never"), Atom("never"), {"unmatched"}),
         ("ssl_c_verify lt 1", Atom("always"), Atom("who", (ANY,)), {"unsafe-certificate-test"}),
-        ("ssl_c_verify le -1", Atom("never"), Atom("never"), set()),
+        ("ssl_c_verify le -1", Atom("never"), Atom("never"), {"unmatched"}),
         ("ssl_c_verify 1:9 0:3", Atom("always"), Atom("who", (ANY,)), {"unsafe-certificate-test"}),
         ("ssl_c_serial,hex 0A xyz", who("serial", "0A"), who("serial", "0A"), set()),
         ("ssl_c_s_dn -m str /O=Acme/CN=alice", NAME, WHOLE_NAME, {"unsafe-substring"}),
@@ -111,6 +115,36 @@ def test_an_issuer_is_chosen_by_the_names_of_the_cas() -> None:
     assert both("ssl_c_i_dn(cn) -i -m end ca", *AUTHORITIES)[0] == Atom("who", (ANY,))
     assert both("ssl_c_i_dn(o) Other", *AUTHORITIES)[0] == Atom("never")
     assert both("ssl_c_i_dn(cn) -m sub Corp", *AUTHORITIES)[1] == Atom("who", ((("issuer", ("corp",)),),))
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [("ssl_c_i_dn(cn) Other", "'Other' as its CN"), ("ssl_c_i_dn(o) Corp Typo", "'Typo' as its O")],
+)
+def test_an_issuer_that_no_ca_has_is_said_with_what_comes_of_it(text: str, missing: str) -> None:
+    for place, outcome in (
+        ({"generous": True}, "denies nothing for it"),
+        ({"generous": False}, "excepts nobody for it"),
+        ({"generous": False, "is_route": True}, "has no route for it"),
+    ):
+        surroundings = around(*AUTHORITIES)
+        atom = translate(comparison(text), surroundings, **place)
+        (note,) = surroundings.notes.all
+        assert (note.code, note.line, note.is_warning) == ("unmatched", 5, True)
+        assert f"no CA certificate of the bind line has {missing}" in note.text
+        assert (outcome in note.text) is (atom == Atom("never"))
+
+
+def test_where_it_restricts_a_verification_that_failed_is_the_gate_s() -> None:
+    surroundings = around()
+    assert translate(comparison("ssl_c_verify gt 0"), surroundings, generous=True) == Atom("never")
+    assert surroundings.notes.all == ()
+
+
+def test_a_prefix_that_ignores_case_missed_no_other_case() -> None:
+    surroundings = around()
+    translate(comparison("path_beg -i /x"), surroundings, generous=True)
+    assert [("/X" in note.text) for note in surroundings.notes.all if note.code == "unsafe-prefix"] == [False]
 
 
 def test_a_name_that_several_cas_can_issue_is_noted() -> None:
