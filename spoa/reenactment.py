@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import ipaddress
+import re
 import socket
 import ssl
 import subprocess
@@ -304,21 +305,38 @@ class _Conversation:
         return answer.status, answer.headers.get(_MARK, "")
 
 
+def _printed(folder: Path, text: str, status: int | None) -> str:
+    """Return what HAProxy printed, with lines of the configuration in the place of numbers in a file that is gone."""
+    printed = (folder / "haproxy.log").read_text(errors="replace").strip()
+    if not printed:
+        return (
+            f"it ended with status {status} and printed nothing" if status is not None else "it accepts no connections"
+        )
+    lines = dict(enumerate(text.splitlines(), start=1))
+    place = re.compile(rf"{re.escape(str(folder))}/haproxy\.cfg:(\d+)")
+    printed = place.sub(lambda found: f"`{lines.get(int(found[1]), '').strip()}`", printed)
+    return printed.replace(f"{folder}/", "")
+
+
 @contextlib.contextmanager
 def _running(binary: Path, folder: Path, text: str) -> Iterator[None]:
     (folder / "haproxy.cfg").write_text(text, encoding="utf-8", errors="surrogateescape")
     with (folder / "haproxy.log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603 -- HAProxy itself, on a file that was just written
-            [binary, "-db", "-f", folder / "haproxy.cfg"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
+        try:
+            process = subprocess.Popen(  # noqa: S603 -- HAProxy itself, on a file that was just written
+                [binary, "-db", "-f", folder / "haproxy.cfg"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        except OSError as error:
+            raise HaproxyRefusedError(f"{binary} can't be run: {error.strerror}") from error
     try:
         deadline = time.monotonic() + _SECONDS
         while not _accepts(folder / "edge.sock"):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise HaproxyRefusedError((folder / "haproxy.log").read_text(errors="replace"))
+            status = process.poll()
+            if status is not None or time.monotonic() > deadline:
+                raise HaproxyRefusedError(_printed(folder, text, status))
             time.sleep(0.02)
         yield
     finally:

@@ -204,8 +204,22 @@ def test_backends_that_are_not_there_are_made_up(folder: Path) -> None:
 
 
 def test_what_haproxy_refuses_is_said_in_its_words(folder: Path) -> None:
-    with pytest.raises(HaproxyRefusedError, match="no such ACL"):
+    with pytest.raises(HaproxyRefusedError, match="no such ACL") as refused:
         compared(frontend("http-request deny if nope"), folder)
+    # Numbers of lines in a file that is gone are of no use.
+    assert '`http-request "deny" "if" "nope"`' in str(refused.value)
+    assert str(folder) not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("#!/bin/sh\nexit 7\n", "status 7 and printed nothing"), ("", "can't be run: ")]
+)
+def test_what_is_no_haproxy_is_said_to_be_none(folder: Path, text: str, said: str) -> None:
+    program = folder / "program"
+    program.write_text(text)
+    program.chmod(0o755 if text else 0o644)
+    with pytest.raises(HaproxyRefusedError, match=said):
+        compared(frontend("default_backend a"), folder, binary=program)
 
 
 def test_only_what_decides_is_left_of_a_configuration() -> None:

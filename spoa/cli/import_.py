@@ -177,16 +177,19 @@ def command(
     except OSError as error:
         raise click.UsageError(f"{error.filename} can't be read: {error.strerror}") from error
     _write(out, draft.files)
-    compared = None if binary is None else _verified(draft, original, binary, now)
+    compared, refusal = (None, "") if binary is None else _verified(draft, original, binary, now)
     warnings = sum(note.is_warning for note in draft.notes)
     if as_json:
-        click.echo(json.dumps(_answer(draft, out, compared), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_answer(draft, out, compared, refusal), indent=2, ensure_ascii=False))
     else:
         for note in draft.notes:
             click.echo(printable(str(note)))
         click.echo(f"{out}: drafted from frontend {draft.frontend.name}, {counted(warnings, 'warning')}")
         _print_compared(compared)
         click.echo(f"Next: spoa-authz check {out}; spoa-authz test {out}")
+    if refusal:
+        click.echo(f"spoa-authz import: not verified: {refusal}", err=True)
+        sys.exit(_NOT_VERIFIED)
     if compared is not None and any(one.tag in _NEW for one in compared):
         sys.exit(_ALLOWS_NEW)
     sys.exit(_WARNINGS if warnings and strict else 0)
@@ -205,14 +208,15 @@ def _binary(given: Path | None) -> Path:
     return Path(found)
 
 
-def _verified(draft: Draft, original: Original, binary: Path, now: int) -> list[Compared]:
+def _verified(draft: Draft, original: Original, binary: Path, now: int) -> tuple[list[Compared] | None, str]:
+    """Return what came of the comparison, or None with what HAProxy said in place of starting."""
     # A short name: the path of a unix socket has some hundred characters.
     with tempfile.TemporaryDirectory(prefix="spoa-", dir="/tmp") as folder:
         try:
-            return reenact(draft, original.configuration, original.proxies, original.text, binary, Path(folder), now)
+            found = reenact(draft, original.configuration, original.proxies, original.text, binary, Path(folder), now)
         except HaproxyRefusedError as error:
-            click.echo(f"spoa-authz import: {error}", err=True)
-            sys.exit(_NOT_VERIFIED)
+            return None, str(error).rstrip()
+    return found, ""
 
 
 def _print_compared(compared: Sequence[Compared] | None) -> None:
@@ -251,9 +255,10 @@ def _told(one: Compared) -> str:
     return f"{who} {sample.line} from {sample.source}{to}{headers}: {haproxy}, {draft}"
 
 
-def _answer(draft: Draft, out: Path, compared: Sequence[Compared] | None) -> dict[str, Any]:
+def _answer(draft: Draft, out: Path, compared: Sequence[Compared] | None, refusal: str) -> dict[str, Any]:
     return {
         "verified": None if compared is None else _comparison(compared),
+        "not_verified": refusal or None,
         "frontend": draft.frontend.name,
         "out": str(out),
         "files": sorted(draft.files),

@@ -95,7 +95,7 @@ def test_tests_of_a_draft_in_tcp_mode_state_connections(edge: Path, tmp_path: Pa
 
 def test_json_has_files_and_notes(edge: Path, tmp_path: Path) -> None:
     answer = json.loads(run(edge, "--out", tmp_path / "p", "--json").stdout)
-    assert set(answer) == {"frontend", "out", "files", "notes", "verified"}
+    assert set(answer) == {"frontend", "out", "files", "notes", "verified", "not_verified"}
     assert (answer["frontend"], answer["verified"]) == ("edge", None)
     assert set(answer["notes"][0]) == {"code", "file", "line", "text", "is_warning"}
 
@@ -155,9 +155,17 @@ def test_what_would_go_elsewhere_exits_6(edge: Path, tmp_path: Path) -> None:
 
 def test_what_haproxy_does_not_start_on_cannot_be_verified(edge: Path, tmp_path: Path) -> None:
     edge.write_text(frontend("http-request deny if nope"))
-    result = run(edge, "--out", tmp_path / "p", "--verify", "--haproxy", haproxy_binary("2.8"))
+    options = ("--verify", "--strict", "--haproxy", haproxy_binary("2.8"))
+    result = run(edge, "--out", tmp_path / "p", *options)
     assert result.exit_code == 1
+    assert f"{edge}:5: untranslated: http-request deny if nope: no ACL is named nope" in result.stdout
+    assert f"{tmp_path / 'p'}: drafted from frontend edge, 1 warning\n" in result.stdout
+    assert result.stderr.startswith("spoa-authz import: not verified: HAProxy doesn't start")
     assert "no such ACL" in result.stderr
+    answer = run(edge, "--out", tmp_path / "q", *options, "--json")
+    found = json.loads(answer.stdout)
+    assert (answer.exit_code, found["verified"], len(found["notes"])) == (1, None, 1)
+    assert "no such ACL" in found["not_verified"]
 
 
 def test_a_haproxy_is_looked_for(edge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
