@@ -79,7 +79,8 @@ def _needs(policies: str | None) -> Needs | None:
         sys.exit(_INVALID)
     policy = loaded.policy()
     routes = tuple(dict.fromkeys(route.backend for route in policy.model.routes))
-    return Needs(frozenset(policy.reads), routes, policy.model.defaults.normalises_path)
+    defaults = policy.model.defaults
+    return Needs(frozenset(policy.reads), routes, defaults.normalises_path, defaults.allows_anonymous)
 
 
 def _unreachable(examination: Examination) -> list[Finding]:

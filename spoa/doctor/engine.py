@@ -6,6 +6,7 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from spoa.doctor.asking import MESSAGE, asking_findings, messages_of
 from spoa.doctor.findings import Finding, found
 from spoa.haproxy_config.arguments import SAMPLES
 from spoa.haproxy_config.reading import number_of
@@ -17,11 +18,8 @@ if TYPE_CHECKING:
     from spoa.haproxy_config.reading import Configuration, Line
     from spoa.haproxy_config.spoe import Engine, Message
 
-__all__ = ["EVENTS", "agent_findings", "engine_findings", "milliseconds"]
+__all__ = ["agent_findings", "engine_findings", "milliseconds", "patience_findings"]
 
-MESSAGE: Final = "authorize"
-#: Mode of a frontend → the event on which its requests are judged.
-EVENTS: Final = {"http": "on-frontend-http-request", "tcp": "on-frontend-tcp-request"}
 _MULTIPLEXER: Final = (3, 1)
 _UNITS: Final = {"us": 0.001, "ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION: Final = re.compile(r"(\d+)(us|ms|s|m|h|d)?")
@@ -43,16 +41,32 @@ def milliseconds(text: str) -> float | None:
     return int(match[1]) * _UNITS[match[2] or "ms"] if match else None
 
 
-def engine_findings(engine: Engine, frontend: Proxy, configuration: Configuration, version: str) -> Iterator[Finding]:
-    """Yield what is wrong with an engine that a frontend asks."""
+def engine_findings(
+    engine: Engine,
+    frontend: Proxy,
+    configuration: Configuration,
+    version: str,
+    *,
+    is_guarded: bool = True,
+    is_second: bool = False,
+) -> Iterator[Finding]:
+    """Yield what is wrong with an engine that a frontend asks.
+
+    Args:
+        engine: that is asked.
+        frontend: that asks.
+        configuration: whose settings bound what is sent.
+        version: of HAProxy.
+        is_guarded: the frontend denies whatever has no allow.
+        is_second: another engine before this one asks the same.
+    """
     assert engine.line is not None
     is_legacy = number_of(version) < _MULTIPLEXER
-    messages = [message for name, message in engine.messages.items() if message in engine.sent and name == MESSAGE]
+    messages = messages_of(engine)
     if not messages:
         yield found("message-missing", engine.line, f"{engine.agent} sends no message {MESSAGE}")
     for message in messages:
-        if not _is_sent_by_rule(engine, frontend):
-            yield from _event(message, frontend)
+        yield from asking_findings(engine, message, frontend, is_guarded=is_guarded, is_second=is_second)
         yield from _arguments(message)
         yield from _sizes(engine, message, frontend, configuration, is_legacy=is_legacy)
     yield from _times(engine, frontend)
@@ -60,24 +74,6 @@ def engine_findings(engine: Engine, frontend: Proxy, configuration: Configuratio
         yield found("no-error-variable", engine.line, f"{engine.agent} has no `option set-on-error`")
     if is_legacy:
         yield from _legacy(engine)
-
-
-def _is_sent_by_rule(engine: Engine, frontend: Proxy) -> bool:
-    """Tell whether a rule of the frontend sends the message, whatever events there are."""
-    groups = {group for group in engine.words("groups") if MESSAGE in engine.groups.get(group, ())}
-    sending = (
-        rule for rule in frontend.rules("http-request", "tcp-request content") if rule.action == "send-spoe-group"
-    )
-    return any(rule.words[:1] == (engine.name,) and groups.intersection(rule.words[1:2]) for rule in sending)
-
-
-def _event(message: Message, frontend: Proxy) -> Iterator[Finding]:
-    line = message.lines.get("event", message.line)
-    wanted = EVENTS.get(frontend.mode, "")
-    if message.event != wanted:
-        yield found("event-wrong", line, f"the event is {message.event or 'missing'}; {frontend.name} needs {wanted}")
-    elif message.condition and "path_len" not in message.condition:
-        yield found("event-conditional", line, f"asked only {' '.join(message.condition)}")
 
 
 def _arguments(message: Message) -> Iterator[Finding]:
@@ -155,6 +151,15 @@ def _times(engine: Engine, frontend: Proxy) -> Iterator[Finding]:
         yield found("timeout-long", line, f"timeout processing {text}")
     elif processing <= _DEADLINE:
         yield found("timeout-below-deadline", line, f"timeout processing {text}")
+
+
+def patience_findings(frontend: Proxy) -> Iterator[Finding]:
+    """Yield what lets a client keep a connection without ever finishing its request."""
+    line = frontend.setting("timeout", "http-request")
+    given = milliseconds("".join(line.texts[2:3])) if line is not None else None
+    if frontend.mode == "http" and not given:
+        place = line or frontend.section.line
+        yield found("slow-requests", place, f"{frontend.name} has no `timeout http-request`")
 
 
 def _legacy(engine: Engine) -> Iterator[Finding]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from spoa.doctor.engine import agent_findings, engine_findings
+from spoa.doctor.asking import waits_for_errors
+from spoa.doctor.engine import agent_findings, engine_findings, patience_findings
 from spoa.doctor.findings import Finding, found
 from spoa.doctor.passthrough import (
     header_findings,
@@ -48,11 +49,13 @@ class Needs:
         reads: arguments that it reads.
         routes: backends that its routes name.
         is_normalised: it judges a path that HAProxy must apply.
+        allows_anonymous: it judges clients without a certificate too, instead of denying them all.
     """
 
     reads: frozenset[str] = frozenset()
     routes: tuple[str, ...] = ()
     is_normalised: bool = False
+    allows_anonymous: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +180,10 @@ class _Examiner:
         has_filter = bool(frontend.lines("filter", "spoe"))
         if passage.guard is not None and not has_filter and passage.prefixes:
             self._add([found("no-filter", frontend.section.line, f"{frontend.name} has no `filter spoe`")])
+        is_guarded = passage.guard is not None or not passage.findings
         told: set[tuple[str, str]] = set()
-        for engine in engines:
+        for position, engine in enumerate(engines):
+            is_second = any(one.prefix == engine.prefix and not waits_for_errors(one) for one in engines[:position])
             wrong = passage.prefixes - {engine.prefix}
             if passage.guard is not None and wrong:
                 what = f"{frontend.name} reads txn.{min(wrong)}.verdict; the engine sets txn.{engine.prefix}.verdict"
@@ -186,7 +191,14 @@ class _Examiner:
             said = [line.texts for line in self._configuration.settings("ssl-server-verify")]
             is_unverified = bool(said) and said[-1][1:2] == ("none",)
             findings = [
-                *engine_findings(engine, frontend, self._configuration, self._version),
+                *engine_findings(
+                    engine,
+                    frontend,
+                    self._configuration,
+                    self._version,
+                    is_guarded=is_guarded,
+                    is_second=is_second,
+                ),
                 *agent_findings(engine, self._proxies, self._version, is_unverified=is_unverified),
                 *self._arguments(engine),
             ]
@@ -194,15 +206,26 @@ class _Examiner:
             self._add(one for one in findings if (one.code, one.message) not in told)
             told.update((one.code, one.message) for one in findings)
             self._note_agents(engine)
-        if not any(map(_asks_for_certificates, frontend.lines("bind"))):
-            what = f"{frontend.name} asks no client for a certificate"
-            self._add([found("no-client-certificate", frontend.section.line, what)])
+        self._add(self._certificates(frontend, is_guarded=is_guarded))
+        self._add(patience_findings(frontend))
         serving = self._serving(frontend)
         if frontend.mode == "http":
             self._add(header_findings(frontend))
             self._add(rewrite_findings(frontend, serving, is_normalised=self._needs.is_normalised))
             self._add(leniency_findings(frontend))
         self._add(route_findings(frontend, self._proxies.backends))
+
+    def _certificates(self, frontend: Proxy, *, is_guarded: bool) -> Iterator[Finding]:
+        """Yield the addresses at which clients are asked for no certificate."""
+        binds = frontend.lines("bind")
+        silent = [bind for bind in binds if not _asks_for_certificates(bind)]
+        code = "no-client-certificate" if is_guarded else "certificate-not-asked"
+        if is_guarded and len(silent) == len(binds) and self._knows_policy and not self._needs.allows_anonymous:
+            code = "nobody-gets-in"
+        for bind in silent:
+            yield found(code, bind, f"{frontend.name} asks for no certificate at {''.join(bind.texts[1:2])}")
+        if not binds:
+            yield found(code, frontend.section.line, f"{frontend.name} asks for no certificate, and has no address")
 
     def _behind(self, frontend: Proxy, findings: list[Finding]) -> Iterator[Finding]:
         """Yield the findings of a frontend that doesn't deny by itself, unless all its backends do."""

@@ -181,8 +181,19 @@ FINDINGS: Final[Mapping[str, Kind]] = {
     ),
     "no-client-certificate": Kind(
         Severity.WARNING,
-        "No client is asked for a certificate here, so that all are denied unless the policy allows `anonymous`.",
-        "Add `ca-file … verify required`, or `verify optional`, to the bind line.",
+        "Nobody is asked for a certificate here. The agent is told so and denies all as `no_certificate`, unless the "
+        "policy says `no_certificate: anonymous`; then they may do what it grants `anonymous`, and no more.",
+        "Add `ca-file … verify required`, or `verify optional`, to the bind line; look with `--policies DIR`.",
+    ),
+    "nobody-gets-in": Kind(
+        Severity.BROKEN,
+        "The policy denies whoever shows no certificate, and nobody is asked for one: everything is denied.",
+        "Add `ca-file … verify required` to the bind line.",
+    ),
+    "certificate-not-asked": Kind(
+        Severity.OPEN,
+        "Nobody is asked for a certificate, and no rule denies what has no allow: requests of anybody reach a server.",
+        f"Add `ca-file … verify required` to the bind line, and {_DENY}.",
     ),
     # -- the engine ----------------------------------------------------------------------------------------------
     "engine-missing": Kind(
@@ -202,8 +213,21 @@ FINDINGS: Final[Mapping[str, Kind]] = {
     ),
     "event-conditional": Kind(
         Severity.WARNING,
-        "Where the condition doesn't hold nobody is asked, and the request is denied.",
+        "Where the condition doesn't hold nobody is asked. No answer is no allow, so the rule that denies refuses such "
+        "requests: none gets through by this, and those that the policy would allow don't either.",
         "Have no condition but `unless { path_len gt 8192 }`.",
+    ),
+    "event-leaves-out": Kind(
+        Severity.OPEN,
+        "Where the condition doesn't hold nobody is asked, and no rule denies what nobody was asked about: such "
+        "requests reach a server.",
+        f"Have no condition but `unless {{ path_len gt 8192 }}`, and add {_DENY}.",
+    ),
+    "asked-twice": Kind(
+        Severity.WARNING,
+        "A second engine asks about requests that the first one has an answer to: the agents have twice the load, "
+        "clients wait twice, and the later answer counts.",
+        "Ask again only what was lost: `if { var(txn.authz.error) -m int 2 256:258 }`, as the shipped `authz-again`.",
     ),
     "argument-missing": Kind(
         Severity.BROKEN,
@@ -255,6 +279,12 @@ FINDINGS: Final[Mapping[str, Kind]] = {
         Severity.WARNING,
         "HAProxy stops waiting before the agent's own deadline, so that a slow answer is a 503 without a reason.",
         "Keep `timeout processing` above the agent's --deadline (80 ms unless told otherwise).",
+    ),
+    "slow-requests": Kind(
+        Severity.WARNING,
+        "A client that sends its request a byte at a time keeps a connection for as long as it likes (slow loris), "
+        "since `timeout client` begins anew with each byte; enough of them keep all others out.",
+        "Add `timeout http-request 10s` to the frontend or its defaults, as the shipped configuration does.",
     ),
     "frame-too-large": Kind(
         Severity.BROKEN,

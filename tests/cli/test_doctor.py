@@ -84,6 +84,18 @@ def test_json_has_the_same_and_keeps_its_form(edge: Path) -> None:
     assert (finding["code"], finding["severity"], finding["file"]) == ("no-verdict-rule", "open", str(edge))
 
 
+@pytest.mark.parametrize(("defaults", "status"), [("deny", 1), ("anonymous", 0)])
+def test_whether_certificates_must_be_asked_for_is_the_policy_s(
+    edge: Path, policies: Path, defaults: str, status: int
+) -> None:
+    edge.write_text(edge.read_text().replace('verify "${AUTHZ_VERIFY}"', "verify none"))
+    text = POLICY.replace("request: {header: {X-Tenant: a}}", "request: {path: /x}")
+    (policies / "policy.yaml").write_text(f"{text}defaults: {{no_certificate: {defaults}}}\n")
+    result = run(edge, "--offline", "--policies", policies)
+    assert (result.exit_code, "nobody-gets-in" in result.stdout) == (status, bool(status)), result.output
+    assert "mtls_api asks for no certificate at :8443" in result.stdout
+
+
 def test_an_agent_that_is_not_there_is_a_warning(edge: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

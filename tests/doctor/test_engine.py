@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spoa.doctor.engine import EVENTS, agent_findings, engine_findings, milliseconds
+from spoa.doctor.engine import agent_findings, engine_findings, milliseconds, patience_findings
 from spoa.haproxy_config.proxies import read_proxies
 from spoa.haproxy_config.reading import read_configuration
 from spoa.haproxy_config.spoe import read_engine
@@ -17,6 +17,22 @@ from tests.haproxy import CONFIGURATION
 )
 def test_durations_are_those_of_haproxy(text: str, number: float | None) -> None:
     assert milliseconds(text) == number
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_patient"),
+    [
+        ("mode http\n", True),
+        ("mode http\n    timeout http-request 0s\n", True),
+        ("mode http\n    timeout http-request\n", True),
+        ("mode http\n    timeout http-request 5s\n", False),
+        ("mode tcp\n", False),
+    ],
+)
+def test_a_frontend_for_http_bounds_how_long_a_request_may_take(lines: str, is_patient: bool) -> None:
+    configuration = read_configuration([("a.cfg", f"frontend f\n    {lines}")], version="3.2", environment={})
+    found = [one.code for one in patience_findings(read_proxies(configuration).frontends[0])]
+    assert found == ["slow-requests"] * is_patient
 
 
 def codes(engine_lines: str, proxy_lines: str = "", version: str = "3.2", file: str = "spoe-authz.conf") -> list[str]:
@@ -44,7 +60,6 @@ def codes(engine_lines: str, proxy_lines: str = "", version: str = "3.2", file: 
 
 def test_the_shipped_engine_is_well() -> None:
     assert codes("") == []
-    assert EVENTS["http"] == "on-frontend-http-request"
 
 
 def test_the_wait_is_measured_against_the_clients_patience() -> None:
@@ -53,26 +68,6 @@ def test_the_wait_is_measured_against_the_clients_patience() -> None:
     assert codes("", "    timeout client 100ms\n") == ["timeout-beyond-client"]
     assert codes("", "    timeout client 101ms\n") == []
     assert codes("", "    timeout client\n") == []
-
-
-def test_an_engine_for_tcp_does_not_fit_a_frontend_for_http() -> None:
-    assert "event-wrong" in codes("", file="spoe-authz-tcp.conf")
-
-
-def test_a_message_may_be_sent_by_a_rule_instead_of_an_event() -> None:
-    groups = "    groups g\n"
-    file = "spoe-authz-tcp.conf"
-    sending = "    http-request send-spoe-group authz g\n"
-    assert "event-wrong" in codes(groups, sending.replace(" g\n", " other\n"), file=file)
-    text = (CONFIGURATION / file).read_text().replace("    messages authorize\n", groups)
-    text = text.replace('"${AUTHZ_TIMEOUT_PROCESSING}"', "100ms").replace("    event on-frontend-tcp-request\n", "")
-    engine = read_engine("x.conf", f"{text}spoe-group g\n    messages authorize\n", "authz", {}, [])
-    assert engine is not None
-    configuration = read_configuration(
-        [("a.cfg", f"frontend f\n    mode http\n{sending}")], version="3.2", environment={}
-    )
-    frontend = read_proxies(configuration).frontends[0]
-    assert list(engine_findings(engine, frontend, configuration, "3.2")) == []
 
 
 def test_old_engines_have_settings_of_their_own() -> None:

@@ -166,6 +166,29 @@ VARIANTS: Final = (
         "if { method POST }",
         "event-conditional",
     ),
+    Variant(
+        "some requests are not asked about, beside paths that are too long",
+        ENGINE,
+        "unless { path_len gt 8192 }",
+        "if METH_POST !{ path_len gt 8192 }",
+        "event-conditional",
+    ),
+    Variant(
+        "only long paths are asked about",
+        ENGINE,
+        "unless { path_len gt 8192 }",
+        "if { path_len gt 8192 }",
+        "event-conditional",
+    ),
+    Variant(
+        "one address of two asks for a certificate",
+        EDGE,
+        "    filter spoe engine authz config",
+        "    bind :8444 ssl crt s.pem verify none\n    filter spoe engine authz config",
+        "no-client-certificate",
+    ),
+    Variant("clients may take their time", EDGE, "    timeout http-request 10s\n", "", "slow-requests"),
+    Variant("clients may take any time", EDGE, "timeout http-request 10s", "timeout http-request 0", "slow-requests"),
     Variant("errors leave no trace", ENGINE, "    option set-on-error error\n", "", "no-error-variable"),
     Variant("large requests fail others", ENGINE, "    no option send-frag-payload\n", "", "fragments-on", "3.0"),
     Variant("answers come on any connection", ENGINE, "    no option async\n", "", "async-on", "2.8"),
@@ -423,6 +446,70 @@ def test_an_engine_that_asks_again_is_examined_too_and_what_both_lack_is_said_on
     other = examined(edge, f"{first} cert=req.hdr(x){second}", AUTHZ_SPOE="/etc/haproxy/spoe-authz.conf")
     assert [finding.code for finding in other.findings] == ["argument-sample"]
     assert examined(edge, f"{first} cert=req.hdr(x){second}").findings == []
+
+
+AGAIN: Final = "if { var(txn.authz.error) -m int 2 256:258 } !{ path_len gt 8192 }"
+
+
+@pytest.mark.parametrize(
+    "condition",
+    ["unless { path_len gt 8192 }", "if { var(txn.other.error) -m found }", "if !{ var(txn.authz.error) -m found }"],
+)
+def test_an_engine_that_asks_again_without_need_is_a_warning(condition: str) -> None:
+    engine = ENGINE.read_text().replace(AGAIN, condition)
+    found = examined(EDGE.read_text(), engine, AUTHZ_SPOE="/etc/haproxy/spoe-authz.conf").findings
+    assert "asked-twice" in {finding.code for finding in found}
+    assert {finding.kind.severity for finding in found} == {Severity.WARNING}
+    assert examined(EDGE.read_text(), engine).findings == []
+
+
+def test_an_engine_for_what_was_lost_that_stands_first_is_asked_nothing() -> None:
+    first, again = (
+        "    filter spoe engine authz config spoe-authz.conf\n",
+        "    filter spoe engine authz-again config x\n",
+    )
+    edge = EDGE.read_text().replace(first, again + first)
+    assert [one.code for one in examined(edge, ENGINE.read_text()).findings] == ["event-conditional"]
+
+
+@pytest.mark.parametrize("is_guarded", [True, False])
+def test_what_nobody_is_asked_about_is_an_error_where_no_rule_denies_it(is_guarded: bool) -> None:
+    edge = EDGE.read_text().replace('verify "${AUTHZ_VERIFY}"', "verify none")
+    edge = edge if is_guarded else edge.replace(GUARD, "")
+    engine = ENGINE.read_text().replace("unless { path_len gt 8192 }", "if METH_POST !{ path_len gt 8192 }")
+    kinds = {one.code: one.kind.severity for one in examined(edge, engine).findings}
+    expected = (
+        {"no-client-certificate": Severity.WARNING, "event-conditional": Severity.WARNING}
+        if is_guarded
+        else {
+            "certificate-not-asked": Severity.OPEN,
+            "event-leaves-out": Severity.OPEN,
+            "no-verdict-rule": Severity.OPEN,
+        }
+    )
+    assert expected.items() <= kinds.items()
+
+
+def test_a_frontend_without_an_address_asks_for_no_certificate() -> None:
+    edge = re.sub(r'    bind "\$\{AUTHZ_BIND_MTLS\}".*\n', "", EDGE.read_text())
+    (finding,) = examined(edge, ENGINE.read_text()).findings
+    assert (finding.code, edge.splitlines()[finding.line - 1]) == (
+        "no-client-certificate",
+        "frontend mtls_api from authz-enforced",
+    )
+
+
+def test_without_certificates_a_policy_that_wants_them_lets_nobody_in() -> None:
+    edge, engine = EDGE.read_text().replace('verify "${AUTHZ_VERIFY}"', "verify none"), ENGINE.read_text()
+    (strict,) = examined(edge, engine, needs=Needs()).findings
+    assert (strict.code, strict.kind.severity) == ("nobody-gets-in", Severity.BROKEN)
+    (open_to_all,) = examined(edge, engine, needs=Needs(allows_anonymous=True)).findings
+    assert (open_to_all.code, open_to_all.message) == (
+        "no-client-certificate",
+        "mtls_api asks for no certificate at :8443",
+    )
+    mixed = edge.replace(FILTER, f"    bind :8444 ssl crt s.pem ca-file c.pem verify required\n{FILTER}")
+    assert [one.code for one in examined(mixed, engine, needs=Needs()).findings] == ["no-client-certificate"]
 
 
 def test_the_environment_is_that_of_haproxy() -> None:
