@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +16,7 @@ import click
 
 from spoa.cli.annotations import workflow_commands
 from spoa.cli.findings import counted, load, print_problems, problem_rows
-from spoa.cli.sarif import sarif_log
+from spoa.cli.sarif import PAGES, sarif_log
 from spoa.cli.table import printable
 from spoa.crl_builder import build
 from spoa.evidence_keeper import state_of_lists
@@ -34,11 +36,14 @@ if TYPE_CHECKING:
     from spoa.loading import Loaded
     from spoa.policy.reading import Report, Schema
 
+    _Printer = Callable[[str, Loaded | None, int, Judged], None]
+
 __all__ = ["SCHEMAS", "command"]
 
 _INVALID: Final = 3
 _NEW_LIST: Final = "put a current one of this issuer there"
 _WARNINGS: Final = 5
+_ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]*:[^\s#<>\"]+")
 
 #: JSON Schemas by the `kind` of the document that they describe.
 SCHEMAS: Final[Mapping[str, Callable[[], Schema]]] = {
@@ -122,6 +127,13 @@ def _text_of(path: Path) -> str | None:
         return None  # what can't be read holds no comments, and is reported for itself
 
 
+def _address(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Return an address as SARIF wants it: absolute, and without an anchor of its own."""
+    if value is None or (_ADDRESS.fullmatch(value) and value.isascii()):
+        return value
+    raise click.BadParameter(f"{value} is no absolute address, such as https://docs.example/reference/findings.html")
+
+
 @click.command("check", short_help="Validate a policy directory.", epilog=_EPILOG)
 @click.argument("directory", metavar="DIR", required=False, type=click.Path(exists=True, file_okay=False))
 @click.option("--strict", is_flag=True, help="Warnings count: exit 5.")
@@ -131,11 +143,24 @@ def _text_of(path: Path) -> str | None:
     type=click.Choice(["text", "json", "sarif", "github"]),
     help="`sarif` is SARIF 2.1.0, `github` the annotations of a workflow. [default: text]",
 )
+@click.option(
+    "--pages",
+    metavar="URL",
+    callback=_address,
+    help=f"Where SARIF says that findings are explained: URL#CODE, of your own site perhaps. [default: {PAGES}]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of policy documents, for editors.")
 @click.option("--kind", type=click.Choice(list(SCHEMAS)), help="Of which documents --schema prints the schema.")
 def command(
-    directory: str | None, *, strict: bool, form: str | None, as_json: bool, schema: bool, kind: str | None
+    directory: str | None,
+    *,
+    strict: bool,
+    form: str | None,
+    pages: str | None,
+    as_json: bool,
+    schema: bool,
+    kind: str | None,
 ) -> None:
     """Validate and lint the policy directory DIR, without running its tests.
 
@@ -151,10 +176,13 @@ def command(
         raise click.UsageError("Missing argument 'DIR'.")
     if as_json and form not in {None, "json"}:
         raise click.UsageError(f"--json and --format {form} contradict each other; give one of them")
+    if pages is not None and form != "sarif":
+        raise click.UsageError("--pages goes with --format sarif")
     loaded, report = _look_at(Path(directory))
     judged = _judged(Path(directory), loaded, report)
     warnings = sum(problem.is_warning for problem in judged.problems)
-    _PRINTERS["json" if as_json else form or "text"](directory, loaded, report.errors, judged)
+    printers: dict[str, _Printer] = {**_PRINTERS, "sarif": partial(_print_sarif, pages or PAGES)}
+    printers["json" if as_json else form or "text"](directory, loaded, report.errors, judged)
     sys.exit(_INVALID if report.errors else _WARNINGS if warnings and strict else 0)
 
 
@@ -184,8 +212,8 @@ def _print_json(_: str, loaded: Loaded | None, errors: int, judged: Judged) -> N
     click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
 
 
-def _print_sarif(directory: str, _: Loaded | None, __: int, judged: Judged) -> None:
-    click.echo(json.dumps(sarif_log(judged, _from_here(directory)), indent=2))
+def _print_sarif(pages: str, directory: str, _: Loaded | None, __: int, judged: Judged) -> None:
+    click.echo(json.dumps(sarif_log(judged, _from_here(directory), pages), indent=2))
 
 
 def _print_annotations(directory: str, _: Loaded | None, errors: int, judged: Judged) -> None:
@@ -202,9 +230,8 @@ def _from_here(directory: str) -> Path:
         return Path(directory)
 
 
-_PRINTERS: Final[Mapping[str, Callable[[str, Loaded | None, int, Judged], None]]] = {
+_PRINTERS: Final[Mapping[str, _Printer]] = {
     "text": _print_text,
     "json": _print_json,
-    "sarif": _print_sarif,
     "github": _print_annotations,
 }

@@ -127,7 +127,9 @@ def test_sarif_and_annotations_name_files_from_the_working_directory(
     (tmp_path / "sub").mkdir()
     write_directory(tmp_path / "sub", WARNED)
     monkeypatch.chdir(tmp_path)
-    log = json.loads(run("sub", "--format", "sarif").stdout)
+    log = json.loads(run("sub", "--format", "sarif", "--pages", "https://docs.example/f.html").stdout)
+    rules = log["runs"][0]["tool"]["driver"]["rules"]
+    assert all(rule["helpUri"] == f"https://docs.example/f.html#{rule['id']}" for rule in rules)
     result = log["runs"][0]["results"][0]
     assert result["ruleId"] == "any-issuer"
     assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "sub/policy.yaml"
@@ -144,6 +146,9 @@ def test_sarif_and_annotations_name_files_from_the_working_directory(
 def test_two_forms_at_once_are_a_usage_error(tmp_path: Path) -> None:
     write_directory(tmp_path)
     assert run(tmp_path, "--json", "--format", "sarif").exit_code == 2
+    assert run(tmp_path, "--json", "--pages", "https://docs.example").exit_code == 2
+    for address in ("docs/findings.md", "https://docs.example/#a", "https://docs.example/ x"):
+        assert run(tmp_path, "--format", "sarif", "--pages", address).exit_code == 2
     assert run(tmp_path, "--json", "--format", "json").exit_code == 0
 
 

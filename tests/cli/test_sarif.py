@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import PurePosixPath
+from urllib.parse import urlsplit
 
 import jsonschema
 import pytest
 
-from spoa.cli.sarif import sarif_log
+from spoa.cli.sarif import PAGES, sarif_log
 from spoa.exceptions import Problem
+from spoa.lint.catalogue import FINDINGS
 from spoa.lint.silences import Judged, Silenced
 from tests.npm_packages import npm_package
 
@@ -35,6 +38,18 @@ def test_a_log_has_what_the_standard_demands() -> None:
     for result in run["results"]:
         assert driver["rules"][result["ruleIndex"]]["id"] == result["ruleId"]
         assert result["message"]["text"]
+
+
+@pytest.mark.parametrize("code", FINDINGS)
+def test_every_rule_says_where_it_is_explained(code: str) -> None:
+    judged = Judged((replace(WARNING, code=code), ERROR), (Silenced(QUIET, "meant"),))
+    for pages in (PAGES, "https://docs.example/reference/findings.html"):
+        rules = sarif_log(judged, PurePosixPath("policies"), pages)["runs"][0]["tool"]["driver"]["rules"]
+        assert {rule["id"] for rule in rules} >= {code, "unreadable", "any-issuer"}
+        for rule in rules:
+            address = urlsplit(rule["helpUri"])
+            assert (address.scheme, address.fragment) == ("https", rule["id"])
+            assert rule["helpUri"].startswith(pages)
 
 
 def test_places_are_addresses_and_a_file_as_a_whole_has_no_region() -> None:
