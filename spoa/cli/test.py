@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from spoa.exceptions import Problem
+    from spoa.loading import Loaded
     from spoa.rehearsal import Result
 
 __all__ = ["command"]
 
+_UNTESTED: Final = 1
 _INVALID: Final = 3
 _FAILED: Final = 4
 
@@ -36,8 +38,8 @@ Examples:
   spoa-authz test policies --junit results.xml
 
 \b
-Exit status: 0 all passed, 2 usage, 3 the policy or a tests document
-is invalid, 4 a test failed.
+Exit status: 0 all passed, 1 there are no tests, 2 usage, 3 the policy or
+a tests document is invalid, 4 a test failed.
 """
 
 
@@ -48,7 +50,10 @@ is invalid, 4 a test failed.
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @click.option("--verbose", is_flag=True, help="Name the tests that passed, too.")
 def command(directory: str, *, with_coverage: bool, junit: str | None, as_json: bool, verbose: bool) -> None:
-    """Run the policy tests of DIR: tests, matrices and invariants."""
+    """Run the policy tests of DIR: tests, matrices and invariants.
+
+    They stand in DIR/tests/*.yaml. Where there are none nothing was tested, which is no success: the exit status is 1.
+    """
     loaded, report = load(directory)
     rehearsal, coverage, revision = Rehearsal(), None, None
     if loaded is not None:
@@ -67,11 +72,12 @@ def command(directory: str, *, with_coverage: bool, junit: str | None, as_json: 
         )
     others = [problem for problem in report.problems if problem.code != "test-failed"]
     invalid = [problem for problem in others if not problem.is_warning]
+    untested = "" if invalid or rehearsal.results else _untested(directory, loaded)
     if junit is not None:
-        _write_junit(junit, rehearsal.results, invalid)
+        _write_junit(junit, rehearsal.results, invalid, untested)
     if as_json:
         answer = {
-            "ok": not report.errors,
+            "ok": not report.errors and not untested,
             "revision": revision,
             "passed": len(rehearsal.results) - rehearsal.failed,
             "failed": rehearsal.failed,
@@ -83,7 +89,17 @@ def command(directory: str, *, with_coverage: bool, junit: str | None, as_json: 
     else:
         print_problems(others, err=True)
         _print_text(rehearsal, coverage, verbose=verbose)
-    sys.exit(_INVALID if invalid else _FAILED if rehearsal.failed else 0)
+    if untested:
+        click.echo(printable(f"spoa-authz test: {untested}"), err=True)
+    sys.exit(_INVALID if invalid else _FAILED if rehearsal.failed else _UNTESTED if untested else 0)
+
+
+def _untested(directory: str, loaded: Loaded | None) -> str:
+    """Return why nothing was tested."""
+    files = loaded.documents.tests if loaded is not None else {}
+    if files:
+        return f"nothing was tested, since {', '.join(sorted(files))} state no test"
+    return f"nothing was tested, since there is no {Path(directory) / 'tests'}/*.yaml"
 
 
 def _coverage_row(coverage: Coverage) -> dict[str, Any]:
@@ -114,14 +130,14 @@ def _print_text(rehearsal: Rehearsal, coverage: Coverage | None, *, verbose: boo
         click.echo("no tests were run")
 
 
-def _write_junit(file: str, results: Sequence[Result], invalid: Sequence[Problem]) -> None:
-    """Write one testcase a test, and one with an error for each problem that kept tests from being read."""
+def _write_junit(file: str, results: Sequence[Result], invalid: Sequence[Problem], untested: str) -> None:
+    """Write one testcase a test, and one with an error for each problem that kept tests from being read or there."""
     failed = sum(not result.passed for result in results)
     total = {
         "name": "spoa-authz test",
-        "tests": str(len(results) + len(invalid)),
+        "tests": str(len(results) + len(invalid) + bool(untested)),
         "failures": str(failed),
-        "errors": str(len(invalid)),
+        "errors": str(len(invalid) + bool(untested)),
         "time": f"{sum(result.seconds for result in results):.6f}",
     }
     suites = ET.Element("testsuites", total)
@@ -136,6 +152,9 @@ def _write_junit(file: str, results: Sequence[Result], invalid: Sequence[Problem
     for problem in invalid:
         case = ET.SubElement(suite, "testcase", {"name": str(problem), "classname": problem.file, "time": "0"})
         ET.SubElement(case, "error", {"message": problem.message, "type": problem.code})
+    if untested:
+        case = ET.SubElement(suite, "testcase", {"name": "there are tests", "classname": "tests", "time": "0"})
+        ET.SubElement(case, "error", {"message": untested, "type": "no-tests"})
     ET.indent(suites)
     try:
         ET.ElementTree(suites).write(file, encoding="utf-8", xml_declaration=True)

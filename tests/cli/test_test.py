@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
+import pytest
 from click.testing import CliRunner
 
 from spoa.cli.test import command
@@ -83,6 +85,29 @@ def test_junit_that_cannot_be_written_is_a_usage_error(tmp_path: Path) -> None:
     result = run(tmp_path, "--junit", tmp_path / "no" / "j.xml")
     assert result.exit_code == 2
     assert "can't be written" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, "there is no {}/tests/*.yaml"),
+        ("apiVersion: authz/v1\nkind: tests\ntests: []\n", "tests/t.yaml state no test"),
+    ],
+)
+def test_without_tests_nothing_passes(tmp_path: Path, text: str | None, why: str) -> None:
+    write_directory(tmp_path, tests=text or TESTS)
+    if text is None:
+        shutil.rmtree(tmp_path / "tests")
+    result = run(tmp_path, "--junit", tmp_path / "j.xml")
+    assert (result.exit_code, result.stdout) == (1, "no tests were run\n")
+    message = f"nothing was tested, since {why.format(tmp_path)}"
+    assert result.stderr == f"spoa-authz test: {message}\n"
+    suites = ET.parse(tmp_path / "j.xml").getroot()
+    assert (suites.get("tests"), suites.get("failures"), suites.get("errors")) == ("1", "0", "1")
+    (error,) = suites.iter("error")
+    assert (error.get("type"), error.get("message")) == ("no-tests", message)
+    answer = run(tmp_path, "--json")
+    assert (answer.exit_code, json.loads(answer.stdout)["ok"]) == (1, False)
 
 
 def test_coverage_names_what_is_missing(tmp_path: Path) -> None:
