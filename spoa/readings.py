@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 from functools import reduce
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
 
 from spoa.facts import ABSENT, UNAVAILABLE
 from spoa.policy.hosts import normal_host
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from spoa.authorizer import Policy
-    from spoa.policy.model import Values
+    from spoa.policy.model import PolicyModel, Rule, Values
 
-__all__ = ["Reading", "Readings"]
+__all__ = ["Reading", "Readings", "Untold", "untold_of"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -41,6 +41,35 @@ _MINUTE: Final = 60
 #: What a request, or a part of it, amounts to: the conjunctions that hold as far as it goes, at worst and at best for
 #: the client, and why no rule is asked, None where they are. A plain tuple: one is made for each line.
 Reading: TypeAlias = tuple[int, int, "Reason | None"]
+
+
+class Untold(NamedTuple):
+    """What a policy asks for and no log tells.
+
+    Attributes:
+        attribute: `header`, `sni` or `tls`.
+        rules: ids of those that ask, in the order of the policy; what they say may be undetermined.
+        gate: the gate that asks too, and is taken to pass whom it passed; empty for none.
+    """
+
+    attribute: str
+    rules: tuple[str, ...]
+    gate: str = ""
+
+
+def untold_of(model: PolicyModel) -> tuple[Untold, ...]:
+    """Return what a policy asks for that no log tells, so that judging again has its limits there."""
+    found = []
+    for attribute in _UNTOLD:
+        rules = tuple(rule.id for rule in model.rules if not rule.is_shadow and attribute in _asked_by(rule))
+        has_gate = attribute == "sni" and not model.defaults.allows_sni_mismatch
+        if rules or has_gate:
+            found.append(Untold(attribute, rules, str(Reason.SNI_MISMATCH) if has_gate else ""))
+    return tuple(found)
+
+
+def _asked_by(rule: Rule) -> set[str]:
+    return {matcher.key for matcher in (*rule.request, *rule.required, *(rule.unless or ()))}
 
 
 class _Remembered(dict[K, V]):

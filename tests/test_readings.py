@@ -17,7 +17,7 @@ from spoa.policy.evaluator import Evaluator
 from spoa.policy.gates import request_values
 from spoa.policy.model import Reason
 from spoa.policy.sans import packed_address
-from spoa.readings import Readings
+from spoa.readings import Readings, Untold, untold_of
 from spoa.recorded import path_of
 from tests.drawn import documents, model_of
 from tests.policies import NOW, model
@@ -83,3 +83,20 @@ def test_no_more_is_remembered_than_fits(monkeypatch: pytest.MonkeyPatch) -> Non
     for number in range(5):
         found.request("GET", None, f"/{number}", None, "ok", NOW)
     assert len(found._paths) <= 2
+
+
+UNTOLD = """\
+apiVersion: authz/v1
+defaults: {sni_mismatch: allow}
+rules:
+  - {id: a, effect: allow, who: any_certificate, request: {sni: a.example}}
+  - {id: b, effect: require, request: {path: "/**"}, when: {tls: TLSv1.3}}
+  - {id: c, effect: deny, request: {path: /c}, unless: {header: {x-a: b}}}
+  - {id: d, effect: deny, request: {sni: b.example}, mode: shadow, shadow_until: 2099-01-01}
+"""
+
+
+def test_what_rules_ask_for_and_no_log_tells_is_named_but_for_those_in_shadow() -> None:
+    assert untold_of(model(UNTOLD)) == (Untold("header", ("c",)), Untold("sni", ("a",)), Untold("tls", ("b",)))
+    gated = model(UNTOLD.replace("sni_mismatch: allow", "").replace("sni: a.example", "path: /a"))
+    assert untold_of(gated)[1] == Untold("sni", (), "sni_mismatch")

@@ -13,12 +13,14 @@ import click
 from spoa.cli.findings import counted, load, print_problems
 from spoa.cli.logs import lines_of
 from spoa.cli.table import print_rows, printable
+from spoa.readings import untold_of
 from spoa.replay import Replay
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator
 
+    from spoa.readings import Untold
     from spoa.replay import Tag, Totals
 
 __all__ = ["command"]
@@ -29,6 +31,7 @@ _NEWLY_ALLOWED: Final = 6
 _CHANGED: Final[tuple[Tag, ...]] = ("newly_allowed", "newly_denied", "undetermined")
 #: Bytes of the log between two looks at the progress bar.
 _STEP: Final = 1 << 20
+_SPOKEN: Final = {"header": "headers", "sni": "SNI", "tls": "TLS version"}
 
 _EPILOG: Final = """
 \b
@@ -60,9 +63,13 @@ log doesn't tell of all decisions, 2 usage, 3 the policy is invalid,
 def command(directory: str, *, logs: tuple[Path, ...], top: int, as_json: bool) -> None:
     """Judge the decisions of a log again under the policy DIR, and count those that would be others.
 
-    What a log doesn't hold (headers, SNI, most of a certificate) is taken at its worst and at its best for the client;
-    where these differ, the decision is undetermined. Break-glass switches are as they were, by the log; where it
-    doesn't tell, they are open at best.
+    What a log doesn't hold (headers, SNI, TLS version, most of a certificate) is taken at its worst and at its best for
+    the client; where these differ, the decision is undetermined. Break-glass switches are as they were, by the log;
+    where it doesn't tell, they are open at best.
+
+    Without the SNI nobody can tell whether the gate `sni_mismatch` would deny: whom it passed is taken to pass. What
+    DIR asks for and no log holds is named below the counts; a candidate beside live traffic (`serve --candidate`) sees
+    it.
     """
     loaded, report = load(directory)
     if loaded is None:
@@ -70,10 +77,14 @@ def command(directory: str, *, logs: tuple[Path, ...], top: int, as_json: bool) 
         sys.exit(_INVALID)
     policy = loaded.policy()
     totals = Replay(policy).read(_lines(logs))
+    untold = untold_of(policy.model)
     if as_json:
-        click.echo(json.dumps(_answer(totals, top, policy.revision), indent=2, ensure_ascii=False))
+        answer = _answer(totals, top, policy.revision) | {"untold": [one._asdict() for one in untold]}
+        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
     else:
         _print_text(totals, top)
+        for one in untold if totals.decisions else ():
+            click.echo(printable(_limit(one)), err=True)
     is_open = bool(totals.tags["undetermined"] or totals.unread)
     sys.exit(_NEWLY_ALLOWED if totals.tags["newly_allowed"] else _UNDETERMINED if is_open else 0)
 
@@ -93,6 +104,15 @@ def _lines(logs: tuple[Path, ...]) -> Iterator[bytes]:
                 passed = 0
             yield line
         bar.update(passed)
+
+
+def _limit(untold: Untold) -> str:
+    """Return in a sentence what could not be judged again."""
+    what = _SPOKEN[untold.attribute]
+    asking = [f"the gate {untold.gate} is taken to pass whom it passed"] if untold.gate else []
+    if untold.rules:
+        asking.append(f"what depends on it by {', '.join(untold.rules)} is undetermined")
+    return f"note: a decision log holds no {what}: {', and '.join(asking)}"
 
 
 def _answer(totals: Totals, top: int, revision: str) -> dict[str, Any]:

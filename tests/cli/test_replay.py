@@ -59,7 +59,7 @@ def recorded(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_the_same_policy_changes_nothing(recorded: tuple[Path, Path]) -> None:
     result = run(recorded[0], "--log", recorded[1])
-    assert (result.exit_code, result.output) == (
+    assert (result.exit_code, result.stdout) == (
         0,
         "3 decisions judged again: 0 newly allowed, 0 newly denied, 0 undetermined\n",
     )
@@ -70,7 +70,7 @@ def test_what_is_newly_allowed_is_counted_and_ends_with_6(recorded: tuple[Path, 
     result = run(recorded[0], "--log", recorded[1])
     assert result.exit_code == 6
     assert "newly allowed  staff  1\n" in result.output
-    assert result.output.splitlines()[-1] == "3 decisions judged again: 1 newly allowed, 0 newly denied, 0 undetermined"
+    assert result.stdout.splitlines()[-1] == "3 decisions judged again: 1 newly allowed, 0 newly denied, 0 undetermined"
 
 
 def test_json_counts_by_rule_identity_and_client(recorded: tuple[Path, Path]) -> None:
@@ -96,7 +96,39 @@ def test_a_log_that_does_not_tell_enough_ends_with_1(recorded: tuple[Path, Path]
     (recorded[0] / "policy.yaml").write_text(POLICY.replace("when: {source: 10.0.0.0/8}", "when: {tls: TLSv1.3}"))
     result = run(recorded[0], "--log", recorded[1])
     assert result.exit_code == 1
-    assert result.output.splitlines()[-1].endswith("0 newly denied, 1 undetermined")
+    assert result.stdout.splitlines()[-1].endswith("0 newly denied, 1 undetermined")
+    assert "note: a decision log holds no TLS version: what depends on it by admin is undetermined\n" in result.stderr
+
+
+GATE = "the gate sni_mismatch is taken to pass whom it passed"
+
+
+@pytest.mark.parametrize(
+    ("change", "limits"),
+    [
+        (("", ""), [f"SNI: {GATE}"]),
+        (("routes:", "defaults: {sni_mismatch: allow}\nroutes:"), []),
+        (
+            ("request: {", "request: {sni: a.example, "),
+            [f"SNI: {GATE}, and what depends on it by staff is undetermined"],
+        ),
+        (
+            ("request: {", "request: {header: {x-a: b}, "),
+            ["headers: what depends on it by staff is undetermined", f"SNI: {GATE}"],
+        ),
+    ],
+)
+def test_what_no_log_holds_and_the_policy_asks_for_is_said(
+    recorded: tuple[Path, Path], change: tuple[str, str], limits: list[str]
+) -> None:
+    (recorded[0] / "policy.yaml").write_text(POLICY.replace(*change, 1))
+    result = run(recorded[0], "--log", recorded[1])
+    assert result.stderr.splitlines() == [f"note: a decision log holds no {limit}" for limit in limits]
+    told = json.loads(run(recorded[0], "--log", recorded[1], "--json").stdout)["untold"]
+    assert [(one["attribute"], bool(one["gate"]), one["rules"]) for one in told] == [
+        ({"S": "sni", "h": "header"}[limit[0]], GATE in limit, ["staff"] if "depends" in limit else [])
+        for limit in limits
+    ]
 
 
 def test_lines_that_are_none_are_counted(recorded: tuple[Path, Path]) -> None:
