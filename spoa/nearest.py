@@ -1,7 +1,9 @@
 """What is least far from an allow: what would have to be otherwise, and by which rules.
 
 A proposal is tried before it is made: the request with all that it lacks is judged again, since what pleases one rule
-may be what another one is there to refuse.
+may be what another one is there to refuse. The smallest change wins; of equally small ones that of the request before
+that of a switch, and both before another client: whoever asks "why was this denied?" can ask otherwise, and can't be
+somebody else.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from spoa.policy.conditions import READ_METHODS, WRITE_METHODS, MethodPattern
 from spoa.policy.model import Effect
 from spoa.questions import WORDS
 
@@ -21,6 +24,8 @@ __all__ = ["NearestMiss", "Trial", "nearest_miss"]
 
 #: Proposals that are tried.
 _MAX_TRIALS: Final = 16
+#: What a request is about, and what nobody changes at will: another one is the greater change of a request.
+_PLACES: Final = frozenset({"path", "host", "sni", "time"})
 
 #: Tells whether a request is allowed once checks hold and switches are open; None where nobody can tell.
 Trial: TypeAlias = "Callable[[Sequence[Check], frozenset[str]], bool | None]"
@@ -67,25 +72,56 @@ def nearest_miss(
     if None in obstacles:
         return None
     found = [one for one in obstacles if one is not None]
-    allows: list[list[_Lack]] = [[]] if is_granted else sorted(map(list, zip(_allows(views))), key=_size)
+    proposals = [] if is_granted else [[*found, allow] for allow in _allows(views)]
+    if found:
+        # What pleases those that refuse may be what one that allows wants.
+        proposals.append(found)
     fallback: list[_Lack] = []
-    for allow in allows[:_MAX_TRIALS]:
-        proposal = [*found, *allow]
-        checks = [check for lack in proposal for check in lack.missing]
-        outcome = trial(checks, frozenset().union(*(lack.opens for lack in proposal)))
+    for proposal in sorted(proposals, key=_size)[:_MAX_TRIALS]:
+        outcome = _tried(proposal, trial)
         if outcome:
-            return _miss(proposal, is_sure=True)
+            return _miss(_reduced(proposal, trial), is_sure=True)
         if outcome is None and not fallback:
             fallback = proposal
     return _miss(fallback, is_sure=False) if fallback else None
 
 
-def _size(proposal: Sequence[_Lack]) -> tuple[int, bool]:
-    return sum(len(lack.missing) for lack in proposal), any(lack.opens for lack in proposal)
+def _tried(proposal: Sequence[_Lack], trial: Trial) -> bool | None:
+    checks = [check for lack in proposal for check in lack.missing]
+    return trial(checks, frozenset().union(*(lack.opens for lack in proposal)))
+
+
+def _reduced(proposal: Sequence[_Lack], trial: Trial) -> list[_Lack]:
+    """Return a proposal that would do without what another part of it brings along."""
+    found = list(proposal)
+    for number, lack in reversed(list(enumerate(proposal))):
+        for check in reversed(lack.missing):
+            rest = tuple(one for one in found[number].missing if one is not check)
+            without = found[number]._replace(missing=rest)
+            fewer = [*found[:number], without, *found[number + 1 :]]
+            # A switch in its place is no smaller change.
+            if without.opens == found[number].opens and _tried(fewer, trial):
+                found = fewer
+    return [lack for lack in found if lack.missing or lack.opens]
+
+
+def _size(proposal: Sequence[_Lack]) -> tuple[int, int, int]:
+    """Return how much a proposal changes: how many things, how many of them of the client, how many not at will."""
+    changes = {
+        (check.question.alternative >= 0 or check.question.key in WORDS, check.question.key, check.wanted)
+        for lack in proposal
+        for check in lack.missing
+    }
+    switches = frozenset().union(*(lack.opens for lack in proposal))
+    not_at_will = sum(key in _PLACES for _, key, _ in changes) + len(switches)
+    return len(changes) + len(switches), sum(is_client for is_client, *_ in changes), not_at_will
 
 
 def _obstacle(view: RuleView) -> _Lack | None:
-    """Return what a rule that refuses lacks; None where only another request would please it."""
+    """Return what a rule that refuses lacks; None where only a request for something else would please it.
+
+    What it asks for comes first. One that asks for nothing is a matter of the method, where it names some.
+    """
     if view.rule.effect is Effect.DENY:
         checks = tuple(check for check in view.checks if check.question.part == "unless")
         is_open = view.rule.unless is not None
@@ -93,8 +129,22 @@ def _obstacle(view: RuleView) -> _Lack | None:
         checks = tuple(check for check in view.checks if check.question.part != "request")
         is_open = True
     if not is_open and not view.rule.overridable_by:
-        return None
+        others = _other_methods(view)
+        return None if others is None else _Lack(view, (others,), "")
     return _Lack(view, _missing(checks) if is_open else (), view.rule.overridable_by)
+
+
+def _other_methods(view: RuleView) -> Check | None:
+    """Return that the method be one that a rule doesn't name; None where it names none, or all that are known."""
+    named = next((check for check in view.checks if check.question.key == "method"), None)
+    if named is None or named.question.matcher is None:
+        return None
+    matcher = named.question.matcher
+    methods = sorted(READ_METHODS) + sorted(WRITE_METHODS)
+    free = tuple(MethodPattern(method) for method in methods if not matcher.holds((method,), generous=True))
+    if not free:
+        return None
+    return named.otherwise(free)
 
 
 def _allows(views: Sequence[RuleView]) -> Iterator[_Lack]:

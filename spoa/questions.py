@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from spoa.facts import UNAVAILABLE
@@ -13,7 +13,7 @@ from spoa.transcript import seen_text, wanted_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from spoa.policy.model import Bearer, Matcher, RequestValues, Rule, Who
+    from spoa.policy.model import Bearer, Matcher, Pattern, RequestValues, Rule, Who
 
 __all__ = ["WORDS", "Check", "Question", "RuleView", "questions"]
 
@@ -61,6 +61,13 @@ class Check(NamedTuple):
     holds: bool
     wanted: str
     seen: str
+
+    def otherwise(self, patterns: tuple[Pattern, ...]) -> Check:
+        """Return that the same were to meet these patterns instead, which it doesn't."""
+        assert self.question.matcher is not None
+        matcher = replace(self.question.matcher, patterns=patterns)
+        question = self.question._replace(matcher=matcher, generous=False)
+        return Check(question, holds=False, wanted=wanted_text(matcher), seen=self.seen)
 
 
 def questions(rule: Rule) -> Iterator[Question]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
 
 from spoa.explanation import explain
 from spoa.facts import ABSENT, Request
@@ -54,7 +57,7 @@ def nearest(subject: Subject | None, path: str, rules: str = RULES, **given_: An
             "would be allowed with ou = admins (admin) and source = 10.0.0.0/8 (office) and ou = staff (staff)",
         ),
         (holder(), "/scan", "would be allowed by listed with in_list = docks"),
-        (holder("x", lists={"docks": False}), "/t", "would be allowed by staff with ou = staff"),
+        (holder("x", lists={"docks": False}), "/t", "would be allowed by hours with time = sun 00:00-24:00 UTC"),
         (holder(ou="staff"), "/h", "would be allowed, since head alone refuses, with tls = TLSv1.3"),
         (
             holder(ou="staff"),
@@ -77,6 +80,126 @@ rules:
 """
     assert nearest(holder(), "/", rules) == "would be allowed by b with ou = b and cn = b"
     assert nearest(holder(), "/", rules.replace("ou: b, cn: b", "ou: a, cn: b")) == ""
+
+
+@pytest.mark.parametrize(
+    ("rules", "sentence"),
+    [
+        ("{ou: a}, request: {path: /x} | {cn: alice}, request: {path: /x, method: PUT}", "b with method = PUT"),
+        ("{ou: a}, request: {path: /x} | {cn: alice}, request: {path: /y}", "b with path = /y"),
+        ("{cn: alice}, request: {path: /y} | {cn: alice}, request: {path: /x, method: PUT}", "b with method = PUT"),
+        ("{ou: a}, request: {path: /x} | {cn: alice}, request: {path: /y, method: PUT}", "a with ou = a"),
+        ("{ou: a, o: b} | {ou: c}, request: {method: PUT} | {o: d}", "c with o = d"),
+        ("{ou: a} | {cn: alice}, when: {source: 10.0.0.0/8}", "b with source = 10.0.0.0/8"),
+        ("{ou: a} | {cn: alice}, active_during: incident", "rule b would allow while the switch incident is open"),
+        ("{cn: alice}, active_during: incident | {cn: alice}, request: {method: PUT}", "b with method = PUT"),
+    ],
+)
+def test_of_equal_changes_that_of_the_request_is_nearer_than_that_of_the_client(rules: str, sentence: str) -> None:
+    lines = [
+        f"  - {{id: {name}, effect: allow, who: {{issuer: corp, {rule.strip()[1:]}}}"
+        for name, rule in zip("abc", rules.split("|"), strict=False)
+    ]
+    head = "break_glass: {incident: {max_duration: 1h, ticket: x}}\nrules:\n"
+    expected = sentence if sentence.startswith("rule ") else f"would be allowed by {sentence}"
+    assert nearest(holder("alice"), "/x", head + "\n".join(lines)) == expected
+
+
+def test_what_pleases_one_that_refuses_may_be_enough_for_one_that_allows() -> None:
+    rules = """
+rules:
+  - {id: a, effect: allow, who: {issuer: corp, ou: {any_of: [staff, admins]}}}
+  - {id: r, effect: require, request: {path: /x}, who: {issuer: corp, ou: admins}}
+"""
+    assert nearest(holder(), "/x", rules) == "would be allowed, since r alone refuses, with ou = admins"
+    twice = rules.replace("[staff, admins]", "[admins]")
+    assert nearest(holder(), "/x", twice) == "would be allowed, since r alone refuses, with ou = admins"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "sentence"),
+    [
+        ("request: {method: [GET, HEAD, PUT]}", "with method = OPTIONS | DELETE | PATCH | POST"),
+        ("request: {method: read}", "with method = DELETE | PATCH | POST | PUT"),
+        ("request: {method: [read, write]}", ""),
+        ("request: {path: /x}", ""),
+        ("request: {method: read}, unless: {source: 10.0.0.0/8}", "with source = 10.0.0.0/8"),
+    ],
+)
+def test_a_refusal_that_asks_for_nothing_is_a_matter_of_its_methods(refusal: str, sentence: str) -> None:
+    rules = f"""
+rules:
+  - {{id: a, effect: allow, who: any_certificate}}
+  - {{id: d, effect: deny, {refusal}}}
+"""
+    found = nearest(holder(), "/x", rules)
+    assert found == (f"would be allowed, since d alone refuses, {sentence}" if sentence else "")
+
+
+VALUES: dict[str, tuple[str, ...]] = {
+    "method": ("GET", "PUT"),
+    "path": ("/x", "/y"),
+    "ou": ("a", "b"),
+    "cn": ("alice", "bob"),
+    "source": ("10.0.0.1", "192.0.2.1"),
+}
+CLIENT = {"ou", "cn"}
+
+
+@st.composite
+def simple_rules(draw: st.DrawFn) -> list[dict[str, str]]:
+    """Draw what some allow rules want."""
+    keys = st.lists(st.sampled_from(list(VALUES)), min_size=1, max_size=3, unique=True)
+    wants = keys.flatmap(lambda some: st.fixed_dictionaries({key: st.sampled_from(VALUES[key]) for key in some}))
+    return draw(st.lists(wants, min_size=1, max_size=4))
+
+
+def written(wants: dict[str, str], name: str) -> str:
+    who = "".join(f", {key}: {value}" for key, value in wants.items() if key in CLIENT)
+    request = ", ".join(f"{key}: {value}" for key, value in wants.items() if key in {"method", "path"})
+    when = f", when: {{source: {wants['source']}}}" if "source" in wants else ""
+    asks = f", request: {{{request}}}" if request else ""
+    return f"  - {{id: {name}, effect: allow, who: {{issuer: corp{who}}}{asks}{when}}}"
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(simple_rules(), st.fixed_dictionaries({key: st.sampled_from(values) for key, values in VALUES.items()}))
+def test_no_smaller_change_would_do(rules: list[dict[str, str]], given_: dict[str, str]) -> None:
+    one = policy(HEAD + "rules:\n" + "\n".join(written(wants, f"r{n}") for n, wants in enumerate(rules)))
+
+    def asked(values: dict[str, str]) -> Any:
+        request = Request(
+            cert=ABSENT,
+            used=False,
+            method=values["method"],
+            path=values["path"],
+            source=ip_address(values["source"]).packed,
+        )
+        return request, holder(values["cn"], ou=values["ou"])
+
+    def is_allowed(values: dict[str, str]) -> bool:
+        request, subject = asked(values)
+        return one.judge(request, NOW, subject=subject, revocation="good").decision.verdict == "allow"
+
+    changes = [
+        (len(keys), len(CLIENT.intersection(keys)))
+        for size in range(len(VALUES) + 1)
+        for keys in combinations(VALUES, size)
+        if is_allowed({key: others(key, value) if key in keys else value for key, value in given_.items()})
+    ]
+    request, subject = asked(given_)
+    found = explain(one, request, NOW, subject=subject).nearest
+    if is_allowed(given_):
+        assert found is None
+        return
+    assert found is not None
+    kinds = [check.question.key in CLIENT for check in found.missing]
+    assert (len(kinds), sum(kinds)) == min(changes)
+
+
+def others(key: str, value: str) -> str:
+    """Return the other value of two."""
+    return next(one for one in VALUES[key] if one != value)
 
 
 def test_where_all_values_count_another_one_takes_their_place() -> None:
