@@ -110,6 +110,8 @@ def gate_text(reason: Reason, request: Request, now: int, subject: Subject | Non
     if subject is None:
         return ""
     certificate = subject.certificate
+    if isinstance(request.cert, Missing) and reason in _NOT_SAID:
+        return _NOT_SAID[reason](certificate, now)
     if reason in {Reason.CERTIFICATE_NOT_YET_VALID, Reason.CERTIFICATE_EXPIRED}:
         return f"{_instant(certificate.not_before)} to {_instant(certificate.not_after)}, now {_instant(now)}"
     if reason is Reason.ISSUER_UNKNOWN:
@@ -149,6 +151,35 @@ _OF_CERTIFICATE: Final[Mapping[Reason, Callable[[Certificate], str]]] = {
     ),
     Reason.AMBIGUOUS_SUBJECT: lambda one: f"{len(one.subject.get(oids.CN, ()))} CN",
     Reason.UNSAFE_ATTRIBUTE: lambda one: one.subject_text,
+}
+
+
+def _end(certificate: Certificate, now: int) -> str:
+    """Return when a certificate ends that a log tells of; a map doesn't say it, and is in date for the one moment."""
+    if certificate.not_after == now:
+        return f"not told when it ends, taken to be in date, now {_instant(now)}"
+    return f"ends {_instant(certificate.not_after)}, now {_instant(now)}"
+
+
+def _key(certificate: Certificate, _: int) -> str:
+    key = _OF_CERTIFICATE[Reason.WEAK_KEY](certificate)
+    return f"not told, taken for {key}" if (certificate.key_type, certificate.key_bits) == ("EC", 256) else key
+
+
+def _purpose(certificate: Certificate, _: int) -> str:
+    told = _OF_CERTIFICATE[Reason.NOT_A_CLIENT_CERTIFICATE](certificate)
+    return "not told, taken to be a client's" if isinstance(certificate.eku, Missing) else told
+
+
+#: What a certificate that is given by what it says, as a map or by a log, leaves to be taken for granted.
+_NOT_SAID: Final[Mapping[Reason, Callable[[Certificate, int], str]]] = {
+    Reason.CERTIFICATE_NOT_YET_VALID: lambda _, now: (
+        f"not told when it begins, taken to be in date, now {_instant(now)}"
+    ),
+    Reason.CERTIFICATE_EXPIRED: _end,
+    Reason.CERTIFICATE_TOO_LONG_LIVED: lambda *_: "not told, taken to be short enough",
+    Reason.WEAK_KEY: _key,
+    Reason.NOT_A_CLIENT_CERTIFICATE: _purpose,
 }
 
 

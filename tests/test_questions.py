@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from spoa.facts import UNAVAILABLE
+from spoa.policy.conditions import MethodPattern
 from spoa.policy.model import Bearer, RequestValues
 from spoa.questions import RuleView, questions
 from tests.policies import HEAD, NOW, holder, policy
@@ -64,3 +65,12 @@ def test_a_view_tells_whether_its_rule_refuses() -> None:
     outcomes = ("denies", "not_met", "met", "excepted", "not_matched")
     refusing = [outcome for outcome in outcomes if RuleView(LANE, outcome, applies=True, checks=()).refuses]
     assert refusing == ["denies", "not_met"]
+
+
+def test_the_same_can_be_asked_otherwise_and_is_not_met() -> None:
+    (method,) = [one for one in questions(NEED) if one.key == "method"]
+    check = method.ask(Bearer({}), RequestValues({"method": ("POST",)}))
+    assert method.matcher is not None
+    other = check.otherwise((MethodPattern("GET"), MethodPattern("HEAD")))
+    assert (other.holds, other.wanted, other.seen) == (False, "GET | HEAD", check.seen)
+    assert (other.question.key, other.question.generous) == ("method", False)

@@ -122,6 +122,35 @@ def test_a_certificate_that_is_given_as_a_map_is_not_said_to_be_absent(reason: R
     assert "absent" in gate_text(Reason.NO_CERTIFICATE, Request(cert=ABSENT), NOW, None, "good")
 
 
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [
+        (
+            Reason.CERTIFICATE_NOT_YET_VALID,
+            "not told when it begins, taken to be in date, now 2026-11-20T09:00:00Z",
+        ),
+        (Reason.CERTIFICATE_EXPIRED, "not told when it ends, taken to be in date, now 2026-11-20T09:00:00Z"),
+        (Reason.CERTIFICATE_TOO_LONG_LIVED, "not told, taken to be short enough"),
+        (Reason.WEAK_KEY, "not told, taken for EC 256, sha256"),
+        (Reason.NOT_A_CLIENT_CERTIFICATE, "not told, taken to be a client's"),
+        (Reason.AMBIGUOUS_SUBJECT, "1 CN"),
+    ],
+)
+def test_what_a_map_leaves_out_is_said_to_be_taken_for_granted(reason: Reason, text: str) -> None:
+    subject = holder("c", not_before=NOW, not_after=NOW, eku=UNAVAILABLE)
+    assert gate_text(reason, Request(cert=ABSENT), NOW, subject, "good") == text
+    if "not told" in text:
+        assert "not told" not in gate_text(reason, Request(cert=b"x"), NOW, subject, "good")
+
+
+def test_what_a_map_or_a_log_does_tell_is_shown() -> None:
+    subject = holder("c", eku=(oids.CLIENT_AUTH,), key_type="RSA", key_bits=1024)
+    texts = {reason: gate_text(reason, Request(cert=ABSENT), NOW, subject, "good") for reason in Reason}
+    assert texts[Reason.CERTIFICATE_EXPIRED] == "ends 2026-12-20T09:00:00Z, now 2026-11-20T09:00:00Z"
+    assert texts[Reason.WEAK_KEY] == "RSA 1024, sha256"
+    assert texts[Reason.NOT_A_CLIENT_CERTIFICATE] == "eku clientAuth"
+
+
 def test_gates_say_what_they_look_at() -> None:
     subject = holder("c", eku=(oids.CLIENT_AUTH,), subject_text="CN=c")
     request = Request(cert=b"x", verify=0, path="/x", host="h", sni=ABSENT)
