@@ -333,11 +333,26 @@ def _meeting(matcher: Matcher, values: Values, now: int) -> Values | None:
     return None
 
 
+#: Words for several methods → those, the most harmless first.
+_METHODS: Final = {"read": ("GET", "HEAD", "OPTIONS"), "write": ("POST", "PUT", "PATCH", "DELETE")}
+
+
+def _header(matcher: Matcher, now: int) -> str | None:
+    """Return a value of one header that meets what is asked of it; None where none can be made up."""
+    texts = (text for pattern in matcher.patterns for text in witnesses(pattern, now))
+    return next((text for text in texts if matcher.holds((text,), generous=False)), None)
+
+
 def _examples(matcher: Matcher, pattern: Any, values: Values, now: int) -> Iterator[Any]:
     if matcher.attribute == "path":
         yield from filter(None, map(canonical_path, path_witnesses([pattern])))
     elif matcher.attribute == "lists":
         known: Any = values[0] if isinstance(values, tuple) else {}
         yield {**known, str(pattern): True}
+    elif matcher.attribute == "header":
+        sent: dict[str, Any] = dict(values[0]) if isinstance(values, tuple) else {}  # type: ignore[call-overload] # as the column has it
+        yield sent | {one.attribute: text for one in pattern.matchers if (text := _header(one, now)) is not None}
+    elif matcher.attribute == "method":
+        yield from _METHODS.get(str(pattern), (str(pattern),))
     else:
         yield from witnesses(pattern, now)
