@@ -233,7 +233,9 @@ class _Parts:
 
     def __init__(self, rule: Rule, limits: Sequence[Limit], known: Methods) -> None:
         self.takers: dict[Rule, None] = {}
-        self._limits = limits
+        # What the switch lifts that the allow waits for is no limit to it.
+        switch = rule.active_during
+        self._limits = [limit for limit in limits if not switch or limit.rule.overridable_by != switch]
         own = {matcher.key: matcher for matcher in rule.request}
         self.needs: Conjunction = tuple(one for key, one in own.items() if key not in {"path", "method"})
         self._own = {one.key: one for one in self.needs}

@@ -68,6 +68,13 @@ def test_a_rule_without_conditions_grants_all_but_what_others_take() -> None:
     ]
 
 
+def test_what_the_switch_lifts_that_an_allow_waits_for_is_no_limit_to_it() -> None:
+    subject, rules = holder("sre"), RULES.replace("request: {path: /x}}", 'request: {path: "/office/**"}}')
+    assert told(reach(subject, rules)) == [("glass", "/office/**", "any", [])]
+    always = rules.replace(", active_during: incident", "")
+    assert told(reach(subject, always)) == [("glass", "/office/**", "any", ["office"])]
+
+
 def test_each_path_and_method_has_what_is_left_of_it() -> None:
     found = reach(holder("lane"))
     assert told(found) == [("lane", "/lane/**", "GET", []), ("lane", "/lane/**", "POST", ["frozen"])]

@@ -200,7 +200,7 @@ def _head(explanation: Explanation, policy: Policy) -> Iterator[str]:
 def _plain(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_plain(one)}" for key, one in value.items())
-    return " | ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return " | ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
 
 
 def _rule_text(view: RuleView, *, is_decisive: bool) -> Iterator[str]:

@@ -170,6 +170,7 @@ def test_a_subject_with_other_attributes_is_written_out(directory: Path) -> None
     lines = run(directory, cert=directory / "o.pem").stdout.splitlines()
     assert lines[0].startswith("DENY issuer_unknown")
     assert any(line.startswith("certificate: issuer unknown, ") and "ou a | b" in line for line in lines)
+    assert any(", policy_oid none, " in line for line in lines)
 
 
 def test_a_block_denies_where_the_state_directory_is_given(directory: Path) -> None:
