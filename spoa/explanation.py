@@ -190,7 +190,9 @@ class _Walk:
         return self._revocation_gate(issuer)
 
     def _revocation_gate(self, issuer: Issuer) -> Reason | None:
-        self.revocation = self._told or NOT_CHECKED
+        # To be good, as whoever says nothing else means, is more than anybody asked of this issuer.
+        is_unasked = self._told == "good" and not issuer.revocation.is_checked
+        self.revocation = NOT_CHECKED if is_unasked else self._told or NOT_CHECKED
         if self._told or not issuer.revocation.is_checked:
             return denial_for(issuer.revocation, self._told) if self._told else None
         der = self._request.cert

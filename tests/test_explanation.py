@@ -6,6 +6,7 @@ from typing import Any
 
 from spoa.explanation import Explanation, explain, questions
 from spoa.facts import ABSENT, Request
+from spoa.policy.model import Reason
 from spoa.revocation.crl import read_crl
 from tests.pki import CA
 from tests.policies import HEAD, NOW, holder, policy
@@ -249,3 +250,12 @@ class TestRevocation:
             policy(HEAD + self.RULES), Request(method="GET", path="/"), NOW, subject=holder(ou="staff"), revocation=""
         )
         assert (found.reason, found.revocation) == ("ok", "not_checked")
+
+
+def test_an_issuer_without_revocation_is_not_said_to_have_found_a_certificate_good() -> None:
+    unchecked = policy(HEAD + "rules: [{id: a, effect: allow, who: any_certificate}]")
+    request = Request(cert=ABSENT, used=False, method="GET", path="/x")
+    found = explain(unchecked, request, NOW, subject=holder())
+    (gate,) = [one for one in found.gates if one.reason is Reason.CERTIFICATE_REVOKED]
+    assert (found.verdict, found.revocation, gate.seen) == ("allow", "not_checked", "not_checked")
+    assert explain(unchecked, request, NOW, subject=holder(), revocation="revoked").reason == "certificate_revoked"
