@@ -116,7 +116,8 @@ def command(
     """Prove that HAPROXY_CFG lets through what the agent allowed and nothing else, or say where it doesn't.
 
     Several files are read in the order given, as HAProxy does with -f. Each finding has a code, which the reference
-    lists; `open` lets something through, `broken` denies or misjudges what should pass.
+    lists; `open` lets something through, `broken` denies or misjudges what should pass, a `warning` does neither today
+    and says what it costs.
     """
     needs = _needs(policies)
     examination = examine(_texts(files), _read_engine, version=version, environment=os.environ, needs=needs)

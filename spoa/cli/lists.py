@@ -158,8 +158,8 @@ def remove(file: Path, certs: tuple[str, ...], *, as_json: bool) -> None:
     """Take certificates off the list FILE.
 
     A certificate file is taken off by its fingerprints and its key, and as the successor of another. An entry under
-    rotation goes with its `next`, since both are one client's; that is said, with the line that would keep it. An entry
-    by serial number is named, since only you know whether it means this certificate.
+    rotation goes with its `next`, since both are one client's; that is said, with the command that has it back. An
+    entry by serial number is named, since only you know whether it means this certificate.
     """
     candidates = [read_candidate(text) for text in certs]
     keys = {key for candidate in candidates for key in candidate.keys}

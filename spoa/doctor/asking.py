@@ -32,7 +32,13 @@ def waits_for_errors(engine: Engine) -> bool:
 
 
 def asking_findings(
-    engine: Engine, message: Message, frontend: Proxy, *, is_guarded: bool, is_second: bool
+    engine: Engine,
+    message: Message,
+    frontend: Proxy,
+    *,
+    is_guarded: bool,
+    is_second: bool,
+    guard: Rule | None = None,
 ) -> Iterator[Finding]:
     """Yield what is wrong with when a message is sent.
 
@@ -42,11 +48,16 @@ def asking_findings(
         frontend: whose requests it is about.
         is_guarded: whatever has no allow is denied, so that what nobody was asked about is.
         is_second: an engine before this one asks about the same requests, for the same variables.
+        guard: the frontend's rule that denies, where it is one of its own.
     """
     conditional = "event-conditional" if is_guarded else "event-leaves-out"
     rules = list(_sending(engine, frontend))
     if rules:
-        if not any(rule.condition.terms == ((),) for rule in rules):
+        if guard is not None and all(_follows(rule, guard, frontend) for rule in rules):
+            yield found(
+                "event-wrong", rules[0].line, f"{frontend.name} asks by {rules[0]}, behind the rule that denies"
+            )
+        elif not any(rule.condition.terms == ((),) for rule in rules):
             yield found(conditional, rules[0].line, f"{frontend.name} asks only by {rules[0]}")
         return
     line = message.lines.get("event", message.line)
@@ -69,6 +80,12 @@ def _sending(engine: Engine, frontend: Proxy) -> Iterator[Rule]:
     for rule in frontend.rules("http-request", "tcp-request content"):
         if rule.action == "send-spoe-group" and rule.words[:1] == (engine.name,) and groups & {*rule.words[1:2]}:
             yield rule
+
+
+def _follows(rule: Rule, guard: Rule, frontend: Proxy) -> bool:
+    """Tell whether a rule comes after the one that denies, which then denies everything."""
+    order = frontend.rules(guard.directive)
+    return rule in order and order.index(rule) > order.index(guard)
 
 
 def _condition(message: Message) -> Condition:

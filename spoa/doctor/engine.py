@@ -14,7 +14,7 @@ from spoa.haproxy_config.reading import number_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from spoa.haproxy_config.proxies import Proxies, Proxy
+    from spoa.haproxy_config.proxies import Proxies, Proxy, Rule
     from spoa.haproxy_config.reading import Configuration, Line
     from spoa.haproxy_config.spoe import Engine, Message
 
@@ -49,6 +49,7 @@ def engine_findings(
     *,
     is_guarded: bool = True,
     is_second: bool = False,
+    guard: Rule | None = None,
 ) -> Iterator[Finding]:
     """Yield what is wrong with an engine that a frontend asks.
 
@@ -59,6 +60,7 @@ def engine_findings(
         version: of HAProxy.
         is_guarded: the frontend denies whatever has no allow.
         is_second: another engine before this one asks the same.
+        guard: the frontend's rule that does, where it is one of its own.
     """
     assert engine.line is not None
     is_legacy = number_of(version) < _MULTIPLEXER
@@ -66,7 +68,7 @@ def engine_findings(
     if not messages:
         yield found("message-missing", engine.line, f"{engine.agent} sends no message {MESSAGE}")
     for message in messages:
-        yield from asking_findings(engine, message, frontend, is_guarded=is_guarded, is_second=is_second)
+        yield from asking_findings(engine, message, frontend, is_guarded=is_guarded, is_second=is_second, guard=guard)
         yield from _arguments(message)
         yield from _sizes(engine, message, frontend, configuration, is_legacy=is_legacy)
     yield from _times(engine, frontend)

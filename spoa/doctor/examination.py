@@ -198,6 +198,7 @@ class _Examiner:
                     self._version,
                     is_guarded=is_guarded,
                     is_second=is_second,
+                    guard=passage.guard,
                 ),
                 *agent_findings(engine, self._proxies, self._version, is_unverified=is_unverified),
                 *self._arguments(engine),

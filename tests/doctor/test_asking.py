@@ -97,6 +97,26 @@ def test_a_rule_may_send_the_message_in_place_of_an_event(rules: list[str], code
         assert (found[0].file, found[0].line) == ("a.cfg", 3)
 
 
+DENIES = "http-request deny unless { var(txn.authz.verdict) -m str allow }"
+
+
+@pytest.mark.parametrize(
+    ("rules", "codes"),
+    [
+        (["http-request send-spoe-group authz g", DENIES], []),
+        ([DENIES, "http-request send-spoe-group authz g"], ["event-wrong"]),
+        ([DENIES, "tcp-request content send-spoe-group authz g"], []),
+    ],
+)
+def test_a_rule_behind_the_one_that_denies_asks_too_late(rules: list[str], codes: list[str]) -> None:
+    text = (CONFIGURATION / "spoe-authz-tcp.conf").read_text().replace("    messages authorize\n", "    groups g\n")
+    one, proxy = engine(text=f"{text}spoe-group g\n    messages authorize\n"), frontend(*rules)
+    (message,) = messages_of(one)
+    guard = next(rule for rule in proxy.rules("http-request") if rule.action == "deny")
+    found = list(asking_findings(one, message, proxy, is_guarded=True, is_second=False, guard=guard))
+    assert [finding.code for finding in found] == codes
+
+
 def test_a_second_engine_is_asked_for_what_the_first_has_lost() -> None:
     shipped = engine(name="authz-again")
     assert (waits_for_errors(shipped), waits_for_errors(engine())) == (True, False)
