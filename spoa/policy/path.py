@@ -24,7 +24,9 @@ _TREACHEROUS: Final = frozenset(b"/\\%;")
 #: Bytes that can't stand in a path as they are: controls, space, DEL, non-ASCII, and what ends or bends a path.
 _FORBIDDEN: Final = re.compile(r"[^!-~]|[\\#?]")
 _ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})?")
-# Hot path: most paths have nothing to look at twice; one search tells. See benchmarks/README.md, "paths".
+# Hot path: most paths have nothing to look at twice, which one pass over classes of characters tells; what begins a
+# segment with a dot is asked more slowly. See benchmarks/README.md, "paths".
+_PLAIN: Final = re.compile(r"(?:/[!-\"$&-.0-:<->@-\[\]-~]++)*+/?")
 _NEEDS_A_LOOK: Final = re.compile(r"[^!-~]|[\\#?%;]|//|/\.\.?(?:/|$)")
 _DOTS: Final = frozenset({".", ".."})
 #: What parts segments, or what some servers take for it.
@@ -68,10 +70,8 @@ def canonical_path(raw: str, *, normalise: bool = False, parameters: bool = Fals
     """
     if not raw.startswith("/"):
         return None
-    if _NEEDS_A_LOOK.search(raw) is None:
-        segments = raw[1:].split("/")
-        lowered = raw.lower()[1:].split("/") if raw[-1] != "/" else raw.lower()[1:-1].split("/")
-        return CanonicalPath(raw, tuple(segments), tuple(lowered) if len(raw) > 1 else ())
+    if _PLAIN.fullmatch(raw) is not None if "/." not in raw else _NEEDS_A_LOOK.search(raw) is None:
+        return _plain_path(raw)
     if _FORBIDDEN.search(raw) or (";" in raw and not parameters):
         return None
     text = _canonical_escapes(raw, normalise=normalise)
@@ -86,6 +86,15 @@ def canonical_path(raw: str, *, normalise: bool = False, parameters: bool = Fals
     if generous[-1] == "":
         generous.pop()
     return CanonicalPath(text, tuple(escapes_as_characters(text[1:]).split("/")), tuple(generous))
+
+
+def _plain_path(raw: str) -> CanonicalPath:
+    """Return a path that has one reading as it stands, which folds to its lower-case letters."""
+    strict = tuple(raw[1:].split("/"))
+    lowered = raw.lower()
+    if raw.endswith("/"):
+        return CanonicalPath(raw, strict, tuple(lowered[1:-1].split("/")) if len(raw) > 1 else ())
+    return CanonicalPath(raw, strict, strict if lowered == raw else tuple(lowered[1:].split("/")))
 
 
 def _canonical_escapes(raw: str, *, normalise: bool) -> str | None:

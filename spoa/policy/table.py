@@ -365,7 +365,8 @@ class _PathColumn(_Column):
 
     def __init__(self, everything: int) -> None:
         super().__init__(everything)
-        self._trees = {False: _Segment(), True: _Segment()}
+        self._strict = _Segment()
+        self._generous = _Segment()
         self._asterisk = 0
         self._restricting = 0
 
@@ -380,8 +381,9 @@ class _PathColumn(_Column):
                 self._asterisk |= bit
             else:
                 # What matches strictly also matches generously, though folding may have lost it; see `Matcher.holds`.
-                for tree in {False, generous}:
-                    self._trees[tree].add(pattern.segments(generous=tree), bit, below=pattern.covers_below)
+                self._strict.add(pattern.segments(generous=False), bit, below=pattern.covers_below)
+                if generous:
+                    self._generous.add(pattern.segments(generous=True), bit, below=pattern.covers_below)
 
     def answer(self, values: Values) -> int:
         if not isinstance(values, tuple):
@@ -390,7 +392,7 @@ class _PathColumn(_Column):
         if path is ASTERISK:
             found = self._free | self._asterisk
         else:
-            found = self._free | self._trees[False].find(path.strict) | self._trees[True].find(path.generous)
+            found = self._free | self._strict.find(path.strict) | self._generous.find(path.generous)
         return self._ask(values, found)
 
 

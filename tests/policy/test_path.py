@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spoa.policy import path as path_module
 from spoa.policy.path import ASTERISK, CanonicalPath, PathPattern, canonical_path
 
 
@@ -115,6 +116,13 @@ def test_a_path_with_two_readings_is_refused_and_only_some_can_be_normalised(raw
     assert canonical_path(raw) is None
     found = canonical_path(raw, normalise=True)
     assert (found.text if found else None) == normal
+
+
+@given(st.text("/.a!;%~\\#? \x7f\x80\u0131", max_size=12))
+def test_what_is_taken_as_it_stands_is_what_has_nothing_to_look_at_twice(text: str) -> None:
+    raw = "/" + text
+    if "/." not in raw:  # which is never taken so
+        assert (path_module._PLAIN.fullmatch(raw) is None) is (path_module._NEEDS_A_LOOK.search(raw) is not None)
 
 
 @pytest.mark.parametrize("byte", range(256))
