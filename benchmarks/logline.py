@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that a clone is measured without installing it
 
 from spoa.authorizer import Judgement, Standing
-from spoa.facts import ABSENT, Certificate
+from spoa.facts import ABSENT, Certificate, Request
 from spoa.logline import Entry, LineWriter, row_of
 from spoa.logsinks.sink import encode
 from spoa.policy.decision import Decision, Tally
@@ -36,11 +36,9 @@ def _entry(number: int) -> Entry:
     )  # fmt: skip
     decision = _DECISIONS[number % len(_DECISIONS)]
     judgement = Judgement(decision, Standing(certificate, "bench", None))
-    source = (0x0A000000 + number).to_bytes(4)
-    path = f"/svc-4/v1/items/{number}"
-    return Entry(
-        1_800_000_000.25 + number, 1e-4, f"id-{number}", source, "GET", "host", path, judgement, "0123456789ab"
-    )
+    request = Request(source=(0x0A000000 + number).to_bytes(4), method="GET", host="host", id=f"id-{number}")
+    request.path = f"/svc-4/v1/items/{number}"
+    return Entry(1_800_000_000.25 + number / 1000, 1e-4, request, judgement, "0123456789ab")
 
 
 _DECISIONS: Final = [

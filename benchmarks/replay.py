@@ -72,8 +72,7 @@ def write_log(file: Path, policy: Policy, certificates: Certificates, decisions:
                 id=f"0A00{number:08X}:9C40_7F000001:01BB_65A1B2C3_0001:1A2B",
             )
             judgement = policy.judge(request, now)
-            entry = Entry(now, 5e-5, request.id, request.source, method, request.host, path, judgement, policy.revision)
-            log.write(writer.line(entry) + b"\n")
+            log.write(writer.line(Entry(now, 5e-5, request, judgement, policy.revision)) + b"\n")
 
 
 def rate(log: Path, policy: Policy) -> float:

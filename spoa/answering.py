@@ -291,9 +291,11 @@ class Answering:
                         connection.put_ack(answers, ids, outcome.actions, known.days_left)
                         self._unlogged += 1
                     else:
-                        entry = read_request(payload) or _UNREAD, known.judgement(outcome.decision)
+                        asked, identifier = recall.request_of(payload)
+                        judgement = known.judgement(outcome.decision)
+                        judgement.id = identifier
                         connection.put_ack(answers, ids, outcome.actions, known.days_left)
-                        judged.append(entry)
+                        judged.append((asked, judgement))
                     outcome.tally.count += 1
             except Exception as error:  # noqa: BLE001 -- fail closed: whatever it is, the answer is deny
                 if isinstance(error, ProtocolError) and error.status == Status.INVALID_FRAME:

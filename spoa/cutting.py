@@ -21,6 +21,7 @@ __all__ = [
     "HEAD",
     "around_path",
     "head_of",
+    "id_after",
     "is_cut_at_id",
     "is_cut_at_path",
     "text_end",
@@ -67,6 +68,11 @@ def without_id(arguments: bytes) -> bytes:
     """Return arguments without a trailing `id` of less than 240 bytes, or the same object."""
     before, mark, text = arguments.rpartition(_ID)
     return before if mark and text and text[0] < FOLLOWED and len(text) == 1 + text[0] else arguments
+
+
+def id_after(arguments: bytes, rest: bytes) -> bytes:
+    """Return the text of the `id` that was cut off *rest*, which left *arguments*."""
+    return rest[len(arguments) + len(_ID) + 1 :]
 
 
 def around_path(arguments: bytes) -> tuple[bytes, bytes, bytes] | None:

@@ -90,8 +90,8 @@ class DecisionLog:
         self._trouble = ""
         self._reopen_wanted = False
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
-        self._thread.start()
+        self._runner = threading.Thread(target=self._run, name="decision-log", daemon=True)
+        self._runner.start()
 
     @property
     def dropped(self) -> int:
@@ -112,30 +112,17 @@ class DecisionLog:
         switches: frozenset[str] = frozenset(),
     ) -> None:
         """Queue what one socket read answered, while these break-glass switches were open; returns at once."""
-        opened = tuple(sorted(switches))
+        opened = tuple(sorted(switches)) if switches else ()
         for request, judgement in judged:
-            is_sampled = judgement.decision.verdict == "allow" and judgement.difference is None and self.allow_share < 1
+            is_sampled = self.allow_share < 1 and judgement.decision.verdict == "allow" and judgement.difference is None
             if is_sampled and self._choose() >= self.allow_share:
                 continue
-            entry = Entry(
-                now,
-                latency,
-                request.id,
-                request.source,
-                request.method,
-                request.host,
-                request.path,
-                judgement,
-                revision,
-                _digest(request, judgement),
-                request.malformed or _detail(judgement),
-                opened,
-            )
-            size = entry.size
-            if self._queued_bytes - self._taken_bytes + size > MAX_QUEUED_BYTES:
+            detail = request.malformed or _detail(judgement)
+            entry = Entry(now, latency, request, judgement, revision, _digest(request, judgement), detail, opened)
+            if self._queued_bytes - self._taken_bytes + entry.size > MAX_QUEUED_BYTES:
                 self._full += 1
                 continue
-            self._queued_bytes += size
+            self._queued_bytes += entry.size
             self._queue.append(entry)
 
     def reopen(self) -> None:
@@ -145,8 +132,8 @@ class DecisionLog:
     def close(self, timeout: float = 2.0) -> None:
         """Write what is queued and close; a disk that hangs is not waited for longer than `timeout` seconds."""
         self._stop.set()
-        self._thread.join(timeout)
-        if not self._thread.is_alive():
+        self._runner.join(timeout)
+        if not self._runner.is_alive():
             self._sink.close()
 
     def _run(self) -> None:

@@ -10,7 +10,7 @@ import ipaddress
 import json
 from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii as quoted
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from spoa.cache import BoundedCache
 from spoa.decision_fields import SCHEMA
@@ -19,17 +19,18 @@ from spoa.logsinks.sink import SEPARATORS
 
 if TYPE_CHECKING:
     from spoa.authorizer import Judgement
-    from spoa.facts import Certificate, Unavailable
+    from spoa.facts import Certificate, Request
     from spoa.policy.decision import Decision
 
 __all__ = ["Entry", "LineWriter", "row_of"]
 
 _OVERHEAD: Final = 1024
+_MICRO: Final = 1_000_000
 #: Parts of lines that are remembered, of each kind, in half of a cache; some 0.5 kB each.
 REMEMBERED: Final = 16384
 
 
-class Entry(NamedTuple):
+class Entry:
     """What a line is made of: not the request itself, which would keep a certificate's bytes alive for each line.
 
     Attributes:
@@ -37,27 +38,42 @@ class Entry(NamedTuple):
         latency: seconds from the frame read to the answer written.
         sha256: of the certificate that was sent, where nothing else is known of it.
         detail: what exactly was malformed, or could not be read; empty for any other reason.
+        size: roughly the memory that it holds, bytes.
     """
 
-    now: float
-    latency: float
-    id: str
-    source: bytes | Unavailable
-    method: str | Unavailable
-    host: str | Unavailable
-    path: str | Missing
-    judgement: Judgement
-    revision: str
-    sha256: bytes = b""
-    detail: str = ""
-    switches: tuple[str, ...] = ()
+    __slots__ = (
+        "detail", "host", "id", "judgement", "latency", "method", "now", "path", "revision", "sha256", "size", "source",
+        "switches",
+    )  # fmt: skip
 
-    @property
-    def size(self) -> int:
-        """Roughly the memory that it holds, bytes."""
-        path, host = self.path, self.host
-        texts = len(path) if isinstance(path, str) else 0
-        return _OVERHEAD + texts + (len(host) if isinstance(host, str) else 0)
+    def __init__(
+        self,
+        now: float,
+        latency: float,
+        request: Request,
+        judgement: Judgement,
+        revision: str,
+        sha256: bytes = b"",
+        detail: str = "",
+        switches: tuple[str, ...] = (),
+    ) -> None:
+        self.now = now
+        self.latency = latency
+        self.id = judgement.id or request.id
+        self.source = request.source
+        self.method = request.method
+        self.host = request.host
+        self.path = request.path
+        self.judgement = judgement
+        self.revision = revision
+        self.sha256 = sha256
+        self.detail = detail
+        self.switches = switches
+        self.size = _OVERHEAD + _length(request.path) + _length(request.host)
+
+
+def _length(text: str | Missing) -> int:
+    return len(text) if isinstance(text, str) else 0
 
 
 def _timestamp(seconds: float) -> str:
@@ -175,6 +191,8 @@ class LineWriter:
         self._certificates: BoundedCache[int, tuple[Certificate, str | None, str]] = BoundedCache(REMEMBERED)
         self._sources: BoundedCache[bytes, str] = BoundedCache(REMEMBERED)
         self._calm = _members(_circumstances((), None))
+        self._second = -1
+        self._day_and_time = ""
 
     # Trick: whoever is refused once is so again and again, for the same reason; what is new in a line is a fifth of it.
     # Benchmark: benchmarks/logline.py.
@@ -183,12 +201,22 @@ class LineWriter:
         judgement = entry.judgement
         is_calm = not entry.switches and judgement.difference is None
         return (
-            f'{{"time":"{_timestamp(entry.now)}","id":{quoted(entry.id)},{self._decision(entry)},'
+            f'{{"time":"{self._time(entry.now)}","id":{quoted(entry.id)},{self._decision(entry)},'
             f'"revocation":{quoted(judgement.revocation)},"cert":{self._certificate(entry)},"src":{self._source(entry)},'
             f'"method":{_quoted(_text(entry.method))},"host":{_quoted(_text(entry.host))},"path":{_quoted(_path(entry))},'
             f'"latency_us":{round(entry.latency * 1e6)},"detail":{quoted(entry.detail)},'
             f"{self._calm if is_calm else _members(_circumstances(entry.switches, judgement.difference))}}}"
         ).encode()
+
+    def _time(self, seconds: float) -> str:
+        """Return what `_timestamp` does, of which all but the microseconds is the same for a second."""
+        second = int(seconds)
+        microseconds = round((seconds - second) * 1e6)
+        if microseconds >= _MICRO or seconds < 0:
+            return _timestamp(seconds)
+        if second != self._second:
+            self._second, self._day_and_time = second, _timestamp(second)[:-7]
+        return f"{self._day_and_time}{str(microseconds).zfill(6)}Z"
 
     def _decision(self, entry: Entry) -> str:
         decision = entry.judgement.decision

@@ -20,25 +20,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from spoa.adapter import read_request
 from spoa.authorizer import Judgement
 from spoa.cache import LONGEST, BoundedCache
 from spoa.cutting import (
     HEAD,
     around_path,
     head_of,
+    id_after,
     is_cut_at_id,
     is_cut_at_path,
     text_end,
     text_start,
     without_id,
 )
+from spoa.facts import UNAVAILABLE, Request
 from spoa.policy.decision import Decision
 from spoa.policy.path import canonical_path
 
 if TYPE_CHECKING:
     from spoa.adapter import Answers
     from spoa.authorizer import Policy, Standing
-    from spoa.facts import Request
     from spoa.policy.model import Reason
 
 __all__ = ["Known", "Outcome", "Recall"]
@@ -47,6 +49,8 @@ __all__ = ["Known", "Outcome", "Recall"]
 CERTIFICATES: Final = 16384
 QUESTIONS: Final = 32768
 REQUESTS: Final = 16384
+#: Requests as they are described to the log, in half of a cache; some 1 kB each.
+DESCRIBED: Final = 4096
 #: What was seen once, of which only a hash is kept.
 SEEN: Final = 65536
 #: Answers to different paths that are kept for requests that are alike but for it.
@@ -148,6 +152,7 @@ class Recall:
         self._switches: frozenset[str] = frozenset()
         self._minute = 0
         self._seen: set[int] = set()
+        self._described: BoundedCache[bytes, Request] = BoundedCache(DESCRIBED)
         self.hits = 0
         self.misses = 0
         self._forget()
@@ -205,6 +210,27 @@ class Recall:
                 self._questions.put(question, found)
         self.hits += 1
         return known, found
+
+    # Trick: a line of the log needs what recurs with the question, not a payload that is decoded anew.
+    # Benchmark: benchmarks/agent.py, the part "logging".
+    def request_of(self, payload: bytes) -> tuple[Request, str]:
+        """Return what a payload asked that `ask` had an answer to, without its certificate, and its id; for the log.
+
+        Whoever asked the same shares the same request.
+        """
+        rest = payload[text_end(payload, HEAD, text_start(payload, HEAD)) :]
+        asked = without_id(rest)
+        identifier = "" if asked is rest else id_after(asked, rest).decode("utf-8", "surrogateescape")
+        question = payload[:HEAD] + asked
+        request = self._described.get(question)
+        if request is None:
+            request = read_request(payload) or Request()
+            request.cert = UNAVAILABLE
+            if asked is not rest:
+                request.id = ""
+            if len(question) <= LONGEST:
+                self._described.put(question, request)
+        return request, identifier
 
     # Hot path: a request whose path was never seen. Benchmark: benchmarks/hotpath.py, the shape of new paths.
     def _ask_but_path(self, begin: bytes, asked: bytes) -> Outcome | None:

@@ -66,14 +66,14 @@ def test_a_connection_without_hello_is_closed(loops: Loops) -> None:
         silent.connection.send_hello()
         began = time.monotonic()
         assert silent.disconnected() == 2
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 5  # much less than where nothing is said of it
         assert silent.is_closed()
         assert here.sample("connections_closed_total", "hello_timeout") == 1
 
 
 def test_an_idle_connection_is_closed_and_a_busy_one_is_not(loops: Loops) -> None:
     with (
-        serving(policy_of(), Limits(idle_timeout=0.4), loop_factory=loops) as here,
+        serving(policy_of(), Limits(idle_timeout=2.0), loop_factory=loops) as here,
         here.connect() as idle,
         here.connect() as busy,
     ):

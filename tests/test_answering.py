@@ -18,6 +18,7 @@ from spoa.decision_log import DecisionLog
 from spoa.enquiries import answer_row
 from spoa.loading import load_policy
 from spoa.logsinks.file import FileSink
+from spoa.recall import Recall
 from spoa.revocation.status import Reason
 from spoa.spop import Connection, DataType, Role, write_messages
 from tests import wire
@@ -289,7 +290,7 @@ class TestRecall:
     ) -> None:
         desk = Desk(policy=staff)
         self.ask(desk, "/shut", alice, 6)
-        monkeypatch.setattr(spoa.answering, "read_request", raising(RuntimeError("a defect")))
+        monkeypatch.setattr(Recall, "request_of", raising(RuntimeError("a defect")))
         (answer,) = self.ask(desk, "/shut", alice, 1)
         assert answer["reason"] == "internal_error"
 

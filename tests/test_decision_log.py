@@ -172,6 +172,7 @@ class TestWriting:
 
 
 class TestLoss:
+    @pytest.mark.interpreted
     def test_a_full_queue_drops_and_counts(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(spoa.decision_log, "MAX_QUEUED_BYTES", 10_000)
         monkeypatch.setattr(spoa.decision_log, "_LOOK_INTERVAL", 60)

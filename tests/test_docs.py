@@ -18,7 +18,7 @@ from docs import generate
 from docs.pages import ROOT, pages
 from spoa.adapter import VARIABLES
 from spoa.authorizer import Judgement
-from spoa.facts import UNAVAILABLE
+from spoa.facts import Request
 from spoa.history import KEPT_BYTES, KEPT_REVISIONS
 from spoa.logline import Entry, LineWriter
 from spoa.metrics import METRICS
@@ -187,7 +187,7 @@ def test_every_variable_is_described() -> None:
 def test_every_field_of_the_decision_log_is_described() -> None:
     policy = policy_of()
     judgement = Judgement(policy.deny(Reason.NO_CERTIFICATE).decision)
-    entry = Entry(0, 0, "", UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, judgement, policy.revision)
+    entry = Entry(0, 0, Request(), judgement, policy.revision)
     described = _first_column(PAGES["docs/reference/decision-log.md"], "# Decision log")
     assert [*json.loads(LineWriter().line(entry)), "cut", "chain"] == described
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from spoa.authorizer import Judgement, Standing
 from spoa.facts import ABSENT, UNAVAILABLE, Certificate, Missing, Request
-from spoa.logline import Entry, LineWriter, row_of
+from spoa.logline import Entry, LineWriter, _timestamp, row_of
 from spoa.logsinks.sink import encode
 from spoa.policy.decision import Decision, Tally
 
@@ -30,7 +30,8 @@ def judgement(verdict: str = "deny", certificate: Certificate | None = None, **c
 
 def entry(path: str | Missing = "/x", request: Request | None = None, made: Judgement | None = None) -> Entry:
     one = request or Request()
-    return Entry(NOW, 0.000123, one.id, one.source, one.method, one.host, path, made or judgement(), "0123456789ab")
+    one.path = path
+    return Entry(NOW, 0.000123, one, made or judgement(), "0123456789ab")
 
 
 def certificate(**changes: Any) -> Certificate:
@@ -140,20 +141,28 @@ def entries(draw: st.DrawFn) -> Entry:
         made.standing = Standing(chosen, draw(st.sampled_from(["corp", "", None])), None)
     made.revocation = draw(st.sampled_from(["", "good", "not_checked"]))
     made.difference = draw(st.none() | st.tuples(TEXTS, TEXTS, TEXTS, TEXTS, TEXTS))
+    made.id = draw(st.just("") | TEXTS)
     return Entry(
-        now=draw(st.floats(0, 4e9)),
+        now=draw(st.floats(0, 4e9) | st.integers(0, 3).map(lambda half: 1_800_000_000 + half / 2)),
         latency=draw(st.floats(0, 100)),
-        id=draw(TEXTS),
-        source=draw(st.binary(min_size=4, max_size=4) | st.binary(min_size=16, max_size=16) | st.just(UNAVAILABLE)),
-        method=draw(MAYBE | st.just("OPTIONS")),
-        host=draw(MAYBE),
-        path=draw(MAYBE | st.just(ABSENT)),
+        request=Request(
+            id=draw(TEXTS),
+            source=draw(st.binary(min_size=4, max_size=4) | st.binary(min_size=16, max_size=16) | st.just(UNAVAILABLE)),
+            method=draw(MAYBE | st.just("OPTIONS")),
+            host=draw(MAYBE),
+            path=draw(MAYBE | st.just(ABSENT)),
+        ),
         judgement=made,
         revision=draw(st.sampled_from(["0123456789ab", "ba9876543210"])),
         sha256=draw(st.sampled_from([b"", b"\x05" * 32])),
         detail=draw(TEXTS),
         switches=draw(st.sampled_from([(), ("incident",), ("a", "b")])),
     )
+
+
+@given(st.floats(-1e9, 4e9) | st.integers(0, 40_000).map(lambda part: 1_800_000_000 + part / 20_000 - 2e-7))
+def test_the_time_is_the_same_whether_its_second_is_known_or_not(seconds: float) -> None:
+    assert WRITER._time(seconds) == _timestamp(seconds)
 
 
 @given(entries())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spoa.adapter import Answers, read_request
+from spoa.facts import UNAVAILABLE
 from spoa.loading import load_policy
 from spoa.recall import Recall
 from spoa.revocation.crl import read_crl
@@ -339,6 +341,20 @@ def test_the_log_gets_the_judgement_that_was_remembered(asker: Asker, people: Se
     judgement = known.judgement(answer.decision)
     assert (judgement.decision.verdict, judgement.days_left, judgement.revocation) == ("deny", 30, "not_checked")
     assert judgement.certificate is not None
+
+
+@pytest.mark.parametrize("path", ["/a/b", "/a/c", "/" + "x" * 2000])
+@pytest.mark.parametrize("identifier", ["", "1", "2", "\u00e9", "x" * 239, "x" * 240, "x" * 3000])
+def test_the_log_gets_what_was_asked_and_by_whose_id(
+    asker: Asker, people: Sequence[Issued], path: str, identifier: str
+) -> None:
+    for who in (*people[:2], *people[:2]):
+        asked = http(who.der, path, identifier)
+        request, own = asker.recall.request_of(asked)
+        expected = read_request(asked)
+        assert expected is not None
+        assert (own or request.id) == expected.id
+        assert replace(request, id="") == replace(expected, cert=UNAVAILABLE, id="")
 
 
 def test_a_message_in_another_order_is_judged_afresh(asker: Asker, people: Sequence[Issued]) -> None:

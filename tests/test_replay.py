@@ -282,7 +282,7 @@ def test_whatever_was_decided_is_decided_again_or_left_open(document: dict[str, 
             else:
                 request.cert, request.used, request.verify = ABSENT, False, UNAVAILABLE
             judgement = found.judge(request, NOW)
-            entry = Entry(NOW, 0, "", request.source, request.method, request.host, request.path, judgement, "r")
+            entry = Entry(NOW, 0, request, judgement, "r")
             row = json.loads(LineWriter().line(entry))
             assert judged(replay, row).tag in {"same", "undetermined"}
             # What is masked is not guessed either.
@@ -380,9 +380,9 @@ def written(found: Policy, asked: list[Request], clients: list[bytes | None], at
             request.verify = UNAVAILABLE if cert is None else 0
             for now in at:
                 judgement = found.judge(request, now)
-                entry = Entry(now, 0, "", request.source, request.method, request.host, request.path, judgement, "r")
+                entry = Entry(now, 0, request, judgement, "r")
                 if cert is not None and judgement.certificate is None:
-                    entry = entry._replace(sha256=hashlib.sha256(cert).digest())
+                    entry.sha256 = hashlib.sha256(cert).digest()
                 rows.append(json.loads(LineWriter().line(entry)))
     return rows
 
