@@ -87,7 +87,7 @@ HOURS ?= 24
 soak-day: venv  ## Clients that break off and dawdle, for HOURS=24: descriptors, threads and memory stay what they were.
 	@SPOA_AUTHZ_SOAK_HOURS=$(HOURS) $(BIN)/python -m pytest -q -s --timeout 0 tests/conformance/test_soak.py
 
-monitoring: venv  ## Cause each alert on real agents, and have a real Prometheus notice. A minute or two.
+monitoring: venv  ## Cause each alert on real agents, and have a real Prometheus notice. Three minutes.
 	@$(BIN)/python -m pytest -q -m monitoring
 
 console: site  ## Drive the console, with hostile names, and the site in a headless Chromium from Debian. A minute.

@@ -8,8 +8,11 @@ import tomllib
 from pathlib import Path
 from typing import Final
 
-__all__ = ["main"]
+__all__ = ["EXTRAS", "main"]
 
+#: What the Debian package and the image bring beside what the agent can't do without: a setting asks for traces, and
+#: nothing can be installed into either of them later.
+EXTRAS: Final = ("fast", "otel")
 _HERE: Final = Path(__file__).parent
 _OPTIONS: Final = (
     "--universal",
@@ -35,7 +38,8 @@ def main() -> None:
     Raises:
         subprocess.CalledProcessError: no set of versions fits, or PyPI can't be reached.
     """
-    _compile("pyproject.toml", "requirements.lock", "--extra", "fast")
+    extras = [word for extra in EXTRAS for word in ("--extra", extra)]
+    _compile("pyproject.toml", "requirements.lock", *extras)
     dev = tomllib.loads((_HERE.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]["dev"]
     builder = next(text for text in dev if text.startswith("hatchling=="))
     _compile("-", "build.lock", given=builder + "\n")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+import yaml
 
 from deploy.checks.machine import Machine, booted, until
+from docs.pages import pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +27,18 @@ identities:
 rules:
   - {id: staff, effect: allow, who: staff}
 """
+#: A collector of traces, which keeps what it is sent.
+COLLECTOR: Final = """
+import gzip, http.server
+class Collector(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        with open("/root/traces", "ab") as file:
+            file.write(gzip.decompress(body) if self.headers["Content-Encoding"] == "gzip" else body)
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", 4318), Collector).serve_forever()
+"""
 #: Certificates, the shipped HAProxy configuration, and a server behind: what a new user does on the first day.
 SET_UP: Final = """
 mkdir /root/edge && cd /root/edge
@@ -31,7 +47,7 @@ spoa-authz pki server root --dns localhost && spoa-authz pki client clients --cn
 mkdir -p /etc/haproxy/certs
 cp root/issued/localhost.pem /etc/haproxy/certs/server.pem
 cp clients/ca-bundle.pem /etc/haproxy/certs/clients-ca.pem
-cp /usr/share/doc/spoa-authz/examples/haproxy/* /etc/haproxy/
+cp -r /usr/share/doc/spoa-authz/examples/haproxy/* /etc/haproxy/
 # A machine inside a sandbox may not have as many descriptors as this asks for.
 sed -i 's/maxconn 50000/maxconn 400/' /etc/haproxy/haproxy.cfg
 printf '%s\\n' 'defaults' ' mode http' ' timeout client 5s' ' timeout server 5s' ' timeout connect 5s' \
@@ -174,6 +190,131 @@ def test_a_restart_keeps_the_address_open_all_the_time(edge: Machine) -> None:
     # Whoever connects has the agent started.
     edge.run("exec 3<>/dev/tcp/127.0.0.1/9123 || curl -s --max-time 1 telnet://127.0.0.1:9123", status=None)
     answers(edge, "200 served")
+
+
+@contextlib.contextmanager
+def drop_in(machine: Machine, text: str, then: str = "systemctl restart spoa-authz", status: int = 0) -> Iterator[None]:
+    """Do what `systemctl edit spoa-authz.service` does, and then run a script; in the end all is as before."""
+    folder = machine.root / "etc/systemd/system/spoa-authz.service.d"
+    folder.mkdir(exist_ok=True)
+    (folder / "override.conf").write_text(text)
+    try:
+        machine.run(f"systemctl daemon-reload\n{then}", status=status)
+        yield
+    finally:
+        machine.run("systemctl revert spoa-authz.service && systemctl restart spoa-authz")
+
+
+def test_traces_are_sent_by_what_the_package_brings(machine: Machine) -> None:
+    (machine.root / "root/collector.py").write_text(COLLECTOR)
+    machine.run("systemd-run --unit=collector /usr/bin/python3 /root/collector.py")
+    with drop_in(machine, "[Service]\nEnvironment=SPOA_AUTHZ_OTLP_ENDPOINT=http://127.0.0.1:4318\n"):
+        machine.run("systemctl reload spoa-authz")
+        until(lambda: "reload" in machine.run("grep -ao reload /root/traces", status=None))
+    machine.run("systemctl stop collector")
+
+
+def drop_in_of_the_guide(name: str) -> str:
+    """Return a drop-in that the hardening guide shows."""
+    blocks = pages()["docs/how-to/harden.md"].blocks
+    return next(block.text for block in blocks if block.word("drop-in") == name)
+
+
+def test_a_key_that_is_root_s_alone_is_handed_over(edge: Machine) -> None:
+    edge.run("(umask 377; od -An -N32 -tx1 /dev/urandom | tr -d ' \\n' > /etc/spoa-authz/chain.key)")
+    log = "/var/log/spoa-authz/decisions.jsonl"
+    with drop_in(edge, drop_in_of_the_guide("keys")):
+        answers(edge, "200 served")
+        until(lambda: '"alg":"hmac' in edge.run(f"tail -1 {log}").replace(" ", ""))
+        edge.run(f"grep -a '\"chain\"' {log} > /tmp/chained")
+        edge.run("spoa-authz audit verify --key-file /etc/spoa-authz/chain.key /tmp/chained")
+    edge.run("rm -f /etc/spoa-authz/chain.key")
+
+
+def test_a_key_that_nobody_hands_over_is_named_with_what_is_wrong(machine: Machine) -> None:
+    machine.run("(umask 377; head -c 32 /dev/urandom | base64 > /etc/spoa-authz/other.key)")
+    variables = "SPOA_AUTHZ_DECISION_LOG_CHAIN=true SPOA_AUTHZ_DECISION_LOG_KEY_FILE=/etc/spoa-authz/other.key"
+    with drop_in(machine, f"[Service]\nEnvironment={variables}\n", status=1):
+        said = "/etc/spoa-authz/other.key can't be read: Permission denied"
+        until(lambda: said in machine.run("journalctl -u spoa-authz --no-pager"))
+    machine.run("rm -f /etc/spoa-authz/other.key")
+
+
+def test_policies_saved_under_a_tight_umask_are_rejected_until_the_service_may_read_them(edge: Machine) -> None:
+    policy = "/etc/spoa-authz/policies/policy.yaml"
+    before = status(edge)["revision"]
+    edge.run(f"(umask 077; cp {policy} /root/saved; cp /root/saved {policy}.new; mv {policy}.new {policy})")
+    edge.run("systemctl reload spoa-authz", status=1)
+    assert "can't be read: Permission denied" in edge.run("spoa-authz status", status=None)
+    assert status(edge)["revision"] == before
+    answers(edge, "200 served")
+    edge.run("chmod -R u=rwX,go=rX /etc/spoa-authz/policies")
+    edge.run("systemctl reload spoa-authz")
+
+
+@contextlib.contextmanager
+def open_again(machine: Machine) -> Iterator[None]:
+    """Let everybody read policies again in the end."""
+    try:
+        yield
+    finally:
+        machine.run("chmod -R u=rwX,g=rX,o=rX /etc/spoa-authz/policies && systemctl reload spoa-authz")
+
+
+def test_policies_that_not_everybody_may_read_are_read_by_a_group(edge: Machine) -> None:
+    policy = "/etc/spoa-authz/policies/policy.yaml"
+    [script] = [block.text for block in pages()["docs/how-to/harden.md"].blocks if "groupadd" in block.text]
+    with open_again(edge), drop_in(edge, drop_in_of_the_guide("group"), script.replace("sudo ", "")):
+        assert edge.run(f"stat -c '%a %G' {policy}").split() == ["640", "spoa-policies"]
+        edge.run("systemctl reload spoa-authz")
+        edge.run(f"(umask 027; cp {policy} {policy}.new; mv {policy}.new {policy})")
+        edge.run("systemctl reload spoa-authz")
+        assert edge.run(f"stat -c '%a %G' {policy}").split() == ["640", "spoa-policies"]
+        answers(edge, "200 served")
+
+
+def test_the_admin_socket_is_where_the_unit_lets_the_agent_make_one(machine: Machine) -> None:
+    place = "unix:/run/spoa-authz-admin/admin.sock"
+    with drop_in(machine, f"[Service]\nEnvironment=SPOA_AUTHZ_ADMIN={place}\n"):
+        assert machine.run("cat /var/lib/spoa-authz/admin").strip() == place
+        assert status(machine)["ready"]
+        assert "unchanged" in machine.run("spoa-authz reload")
+
+
+def test_the_unit_runs_no_program_in_a_home_and_one_below_opt(machine: Machine) -> None:
+    serve = "-m spoa serve --config /etc/spoa-authz/agent.yaml --admin-token-file %d/token"
+    for place, runs in (("/root/agent", False), ("/opt/spoa-authz", True)):
+        machine.run(f"cp -a /usr/lib/spoa-authz {place}")
+        text = f"[Service]\nExecStart=\nExecStart={place}/bin/python {serve}\n"
+        with drop_in(machine, text, status=0 if runs else 1):
+            said = machine.run(
+                "systemctl show --property=ExecMainStatus,MainPID spoa-authz; journalctl -u spoa-authz -n 8"
+            )
+            assert ("203/EXEC" in said) is not runs
+            if runs:
+                assert status(machine)["ready"]
+        machine.run(f"rm -r {place}")
+
+
+def test_every_alert_leads_to_a_runbook_that_is_there(machine: Machine) -> None:
+    rules = yaml.safe_load(machine.run("spoa-authz monitoring rules"))
+    urls = [
+        rule["annotations"]["runbook_url"] for group in rules["groups"] for rule in group["rules"] if "alert" in rule
+    ]
+    for url in urls:
+        assert machine.run(f"head -1 {url.removeprefix('file://')}").startswith("# ")
+
+
+def test_pages_of_the_package_lead_to_each_other(machine: Machine) -> None:
+    """But for those about how the agent itself is made and measured."""
+    doc = machine.root / "usr/share/doc/spoa-authz"
+    pages = [*(doc / "docs").rglob("*.md"), doc / "haproxy" / "README.md"]
+    targets = {page: re.findall(r"\]\(([^)#:]+)[)#]", page.read_text()) for page in pages}
+    assert {doc / "docs/how-to/install.md", doc / "docs/how-to/runbooks/agent-down.md"} <= targets.keys()
+    lost = {name for page, names in targets.items() for name in names if not (page.parent / name).exists()}
+    assert {
+        name for name in lost if not re.match(r"(\.\./)+(benchmarks|tests|deploy|CONTRIBUTING|CHANGELOG)", name)
+    } == set()
 
 
 def test_the_manual_page_is_there_for_man(machine: Machine) -> None:

@@ -185,6 +185,12 @@ def test_it_is_small_and_has_no_shell_and_nothing_that_makes_root(tree: Path) ->
     assert programs == {"python3.11", "spoa-authz"}
 
 
+def test_it_can_send_traces(tree: Path, edge: Path) -> None:
+    program = "from spoa.tracing import Tracing; import opentelemetry.exporter.otlp.proto.http.trace_exporter"
+    words = contained(tree, "/usr/bin/python3.11", "-c", program)
+    subprocess.run(words, env={**os.environ, **variables_of(edge)}, check=True)
+
+
 def test_only_what_the_agent_writes_belongs_to_its_user(tree: Path) -> None:
     owned = {str(path.relative_to(tree)) for path in tree.rglob("*") if path.lstat().st_uid}
     assert owned == {"run/spoa-authz", "var/lib/spoa-authz", "var/log/spoa-authz"}

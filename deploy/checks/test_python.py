@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import os
+import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from spoa._version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 LOCK = Path(__file__).parents[1] / "requirements.lock"
 
@@ -50,6 +58,47 @@ def test_pipx_installs_it(kind: str, request: pytest.FixtureRequest, tmp_path: P
 def test_uv_installs_it_as_a_tool(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     run(tmp_path, sys.executable, "-m", "uv", "tool", "install", request.getfixturevalue(kind))
     uses(tmp_path)
+
+
+@pytest.fixture
+def published(wheel: Path) -> Iterator[str]:
+    """Give the address of the wheel, on a server of this machine."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Handler, directory=str(wheel.parent))
+    ) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/{wheel.name}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("tool", [("pipx",), ("uv", "tool")], ids=" ".join)
+@pytest.mark.parametrize("way", ["file", "URL"])
+def test_the_wheel_of_a_release_is_installed_with_an_extra(
+    tool: Sequence[str], way: str, wheel: Path, published: str, tmp_path: Path
+) -> None:
+    """The loop that `fast` adds is what tells that it was."""
+    if way == "file":
+        shutil.copy(wheel, tmp_path)
+    name = f"./{wheel.name}[fast]" if way == "file" else f"spoa-authz[fast] @ {published}"
+    run(tmp_path, sys.executable, "-m", *tool, "install", name)
+    uses(tmp_path)
+    assert list((tmp_path / "home").glob("**/site-packages/uvloop"))
+
+
+def test_pipx_installs_it_for_the_whole_machine_outside_of_homes(
+    wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIPX_GLOBAL_HOME", str(tmp_path / "opt"))
+    monkeypatch.setenv("PIPX_GLOBAL_BIN_DIR", str(tmp_path / "bin"))
+    run(tmp_path, sys.executable, "-m", "pipx", "install", "--global", f"{wheel}[fast]")
+    command = tmp_path / "bin" / "spoa-authz"
+    assert command.resolve().is_relative_to(tmp_path / "opt")
+    assert run(tmp_path, command, "--version").strip() == f"spoa-authz, version {__version__}"
 
 
 def test_the_sdist_builds_the_very_wheel(wheel: Path, sdist: Path, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ wheel=$2
 lock=$3
 suite=bookworm
 version=3.11
-packages=$tree/usr/local/lib/python$version/dist-packages
+place=/usr/local/lib/python$version/dist-packages
+packages=$tree$place
 
 # `extract` unpacks packages and what they depend on, and runs none of their scripts.
 mmdebstrap --quiet --mode=chrootless --variant=extract --aptopt='APT::Install-Recommends "false"' \
@@ -32,6 +33,9 @@ rm -rf boot dev home media mnt opt proc run sys root srv tmp var/cache var/lib v
     "$library"/distutils "$library"/turtledemo "$library"/venv
 find usr/share/doc -type f ! -name copyright -delete
 find usr/bin bin -mindepth 1 ! -name "python$version" -delete
+# Sources of what is compiled, types for editors, and what Pygments knows of languages that no traceback is in.
+find ".$place" -type f \( -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.pyi' -o -name '*.[ch]' -o -name '*.proto' \) -delete
+find ".$place/pygments/lexers" -name '_*_builtins.py' -delete
 find . -name __pycache__ -prune -exec rm -r {} +
 find . -xdev -type f -perm /6000 -exec chmod a-s {} +
 

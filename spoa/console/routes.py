@@ -96,7 +96,7 @@ class Console:
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
-        self._streams = 0
+        self._streams: list[web.Request] = []
         self._ending = asyncio.Event()
 
     def add_to(self, app: web.Application, may_change: Callable[[web.Request], Awaitable[bool]]) -> None:
@@ -187,24 +187,24 @@ class Console:
         path = self._ground.decision_log
         if path is None:
             raise web.HTTPNotFound(text="decisions are written to no file that could be shown\n")
-        if self._streams >= _MAX_STREAMS:
+        if sum(not _has_gone(one) for one in self._streams) >= _MAX_STREAMS:
             raise web.HTTPTooManyRequests(text=f"{_MAX_STREAMS} streams are open already\n")
         wanted = {one.name: request.query.get(one.name, "")[:_MAX_FILTER] for one in fields(Filter)}
         follower = Follower(path, Filter(**wanted))
         response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
-        self._streams += 1
+        self._streams.append(request)
         try:
             with contextlib.suppress(ConnectionError):  # whoever looked has gone
                 await response.prepare(request)
-                await self._stream(response, follower)
+                await self._stream(request, response, follower)
         finally:
-            self._streams -= 1
+            self._streams.remove(request)
             await asyncio.to_thread(follower.close)
         return response
 
-    async def _stream(self, response: web.StreamResponse, follower: Follower) -> None:
+    async def _stream(self, request: web.Request, response: web.StreamResponse, follower: Follower) -> None:
         silent = 0.0
-        while not self._ending.is_set():
+        while not self._ending.is_set() and not _has_gone(request):
             portion = await asyncio.to_thread(follower.look)
             if portion.decisions or portion.skipped or portion.unread:
                 body = {"decisions": portion.decisions, "skipped": portion.skipped, "unread": portion.unread}
@@ -216,6 +216,11 @@ class Console:
             silent += _LOOK
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), _LOOK)
+
+
+def _has_gone(request: web.Request) -> bool:
+    """Tell whether whoever asked has closed the connection; nothing else does, as long as there is nothing to write."""
+    return request.transport is None or request.transport.is_closing()
 
 
 async def _asked(request: web.Request) -> dict[str, Any]:

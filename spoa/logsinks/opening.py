@@ -134,8 +134,8 @@ def open_sink(settings: LogSettings) -> Sink:
     """Open the place for decisions.
 
     Raises:
-        OSError: the file or a key can't be opened.
-        ValueError: a key or target can't be used, in a sentence.
+        OSError: the file can't be opened.
+        ValueError: a key or target can't be read or used, in a sentence.
         StateError: a newer agent wrote the chain.
     """
     chain = Chain(_key(settings.key_file)) if settings.is_chained else None
@@ -176,16 +176,23 @@ def mask_of(settings: LogSettings) -> Mask:
     """Return what is masked.
 
     Raises:
-        OSError, ValueError: the key can't be read or used.
+        ValueError: the key can't be read or used, in a sentence.
     """
     return Mask(settings.masked, _key(settings.mask_key_file))
 
 
 def _key(file: str) -> bytes:
-    """Return the key in a file, without blanks around it; empty without a file."""
+    """Return the key in a file, without blanks around it; empty without a file.
+
+    Raises:
+        ValueError: it can't be read, or is too short.
+    """
     if not file:
         return b""
-    key = Path(file).read_bytes().strip()
+    try:
+        key = Path(file).read_bytes().strip()
+    except OSError as error:
+        raise ValueError(f"{file} can't be read: {error.strerror}") from error
     if len(key) < _MIN_KEY:
         raise ValueError(f"{file} holds {len(key)} bytes; a key has {_MIN_KEY} or more")
     return key

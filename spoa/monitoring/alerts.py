@@ -16,6 +16,8 @@ __all__ = ["ALERTS", "JOB", "RECORDINGS", "TIMEOUT", "Alert", "alerts", "recordi
 
 #: The scrape job that the rules are about.
 JOB: Final = "spoa-authz"
+#: HAProxy's backend of the agents, which its own exporter tells about.
+BACKEND: Final = "authz-agents"
 #: HAProxy's `timeout processing`, seconds.
 TIMEOUT: Final = 0.1
 
@@ -67,12 +69,12 @@ def recordings(timeout: float = TIMEOUT) -> dict[str, str]:
     duration = "request_duration_seconds"
     bound = bound_below(duration, timeout / 2)
     within = rate(duration, "5m", suffix="_bucket", le=f"{bound}")
+    asked, denied = rate("decisions_total", "5m"), rate("decisions_total", "5m", verdict="deny")
     return {
         RECORDINGS["verdicts"]: rate("decisions_total", "5m", "verdict"),
         RECORDINGS["reasons"]: rate("decisions_total", "5m", "reason", verdict="deny"),
-        RECORDINGS["denied"]: (
-            f"{rate('decisions_total', '5m', verdict='deny')} / ({rate('decisions_total', '5m')} > 0)"
-        ),
+        # Where nothing was ever denied there is no series of it, and the first denies would rise above nothing.
+        RECORDINGS["denied"]: f"({denied} or 0 * {asked}) / ({asked} > 0)",
         RECORDINGS["late"]: f"1 - {within} / ({rate(duration, '5m', suffix='_count')} > 0)",
         RECORDINGS["median"]: quantile(duration, "5m", 0.5),
         RECORDINGS["p99"]: quantile(duration, "5m", 0.99),
@@ -92,9 +94,16 @@ def alerts(job: str = JOB, timeout: float = TIMEOUT) -> tuple[Alert, ...]:
 def _availability(job: str, timeout: float) -> tuple[Alert, ...]:
     asked = rate("frames_total", "5m", type="notify")
     asked_before = rate("frames_total", "1h", offset="10m", type="notify")
+    known = f'count by (job) (up{{job="{job}"}})'
     return (
         Alert("AgentDown", f'up{{job="{job}"}} == 0', "1m", "page",
               "{{ $labels.instance }} does not answer; HAProxy denies all that it would have judged."),
+        Alert("AgentsVanished", f'absent(up{{job="{job}"}})', "2m", "page",
+              "Prometheus knows no agent of job {{ $labels.job }} any more, so no other alert can tell how they are."),
+        Alert("FewerAgents", f"{known} < quantile_over_time(0.5, {known}[1h:1m])", "10m", "ticket",
+              "Prometheus knows {{ $value }} agents of job {{ $labels.job }}, fewer than for most of the last hour."),
+        Alert("NoAgentForHaproxy", f'haproxy_backend_active_servers{{proxy="{BACKEND}"}} == 0', "30s", "page",
+              f"HAProxy at {{{{ $labels.instance }}}} has no agent in {BACKEND} that is well, and denies everything."),
         Alert("WorkersMissing", f"{select('workers')} < {select('workers_wanted')}", "1m", "page",
               "{{ $value }} workers of {{ $labels.instance }} serve, fewer than it should have."),
         Alert("WorkersDie", f"{rise('worker_restarts_total', '1h')} > 2", "0m", "ticket",

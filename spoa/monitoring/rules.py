@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RUNBOOKS", "write_rules"]
 
-#: Where the pages of the runbooks are, below the project.
-RUNBOOKS: Final = "docs/how-to/runbooks"
+#: Where the pages of the runbooks are on a machine that has the Debian package.
+RUNBOOKS: Final = "file:///usr/share/doc/spoa-authz/runbooks"
 
 _HEAD: Final = (
     "# Written by `spoa-authz monitoring rules` from the definitions of the metrics. Change nothing here: load a file\n"

@@ -282,6 +282,7 @@ async def _change(edge: Edge) -> None:
         await page.click("#token-dialog [value=use]")
         await page.until("document.querySelector('#right').textContent === 'May change'")
         await page.press("5")
+        await page.until("document.querySelector('#block').checkVisibility()")  # once it knows what may be changed
         await page.fill("#block [name=target]", target)
         await page.fill("#block [name=reason]", "<b>stolen</b>")
         await page.click("#block button")

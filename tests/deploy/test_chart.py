@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import http.server
 import json
+import os
+import re
+import shlex
 import subprocess
+import sys
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +21,7 @@ import yaml
 
 from spoa._version import __version__
 from spoa.settings import OPTIONS, environment_name, read_settings
+from tests.agents import SHUT, running_agent, until
 from tests.helm import helm
 from tests.npm_packages import node, npm_package
 
@@ -44,7 +52,12 @@ WAYS: Final[dict[str, dict[str, Any]]] = {
         "agent": {"extraEnv": [{"name": "SPOA_AUTHZ_LOG_LEVEL", "value": "debug"}]},
         "service": {"annotations": {"e": "f"}},
     },
-    "without what is optional": {"podDisruptionBudget": {"enabled": False}, "networkPolicy": {"enabled": False}},
+    "without what is optional": {
+        "podDisruptionBudget": {"enabled": False},
+        "networkPolicy": {"enabled": False},
+        "adminToken": {"create": False},
+    },
+    "with a token that is given": {"adminToken": {"value": "a-token-from-a-vault"}},
 }
 
 
@@ -112,6 +125,7 @@ def test_the_prometheus_operator_would_take_the_service_monitor(tmp_path: Path) 
         {"agent": {"logAllows": "sometimes"}},
         {"policies": {"inline": {"../policy.yaml": None}}},
         {"replica": 3},
+        {"adminToken": {"value": "short"}},
     ],
     ids=str,
 )
@@ -170,6 +184,128 @@ def test_files_of_a_policy_keep_their_folders() -> None:
     assert files == {"policy.yaml": "a", "trust/ca.pem": "b"} | {
         path: held[path] for path in set(files) - {"policy.yaml", "trust/ca.pem"}
     }
+
+
+def token_of(way: str) -> str:
+    return base64.b64decode(of_kind(way, "Secret")["data"]["token"]).decode()
+
+
+#: Way → the Secret that the pod has its token from.
+SECRETS: Final = {
+    "as it comes": "edge-spoa-authz-admin-token",
+    "with a token that is given": "edge-spoa-authz-admin-token",
+    "policies from a ConfigMap": "token",
+    "without what is optional": None,
+}
+
+
+@pytest.mark.parametrize(("way", "secret"), SECRETS.items())
+def test_the_agent_has_the_token_of_one_secret(way: str, secret: str | None) -> None:
+    given = {entry["name"]: entry["value"] for entry in container(way)["env"]}
+    spec = of_kind(way, "Deployment")["spec"]["template"]["spec"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in container(way)["volumeMounts"]}
+    named = [volume["secret"]["secretName"] for volume in spec["volumes"] if volume["name"] == "token"]
+    assert named == ([secret] if secret else [])
+    assert given.get("SPOA_AUTHZ_ADMIN_TOKEN_FILE") == (f"{mounts['token']}/token" if secret else None)
+    made = of_kind(way, "Secret")
+    assert (made["metadata"]["name"] if made else None) == (secret if secret != "token" else None)
+
+
+def test_a_token_is_made_that_nobody_guesses_or_is_the_one_that_is_given() -> None:
+    assert len(token_of("as it comes")) >= 40
+    again = run("template", "edge", str(CHART), "--show-only", "templates/secret.yaml").stdout
+    assert base64.b64decode(yaml.safe_load(again)["data"]["token"]).decode() != token_of("as it comes")
+    assert token_of("with a token that is given") == "a-token-from-a-vault"
+
+
+def test_an_upgrade_keeps_the_token_that_the_cluster_has() -> None:
+    """A server that knows as much of Kubernetes as helm asks for: what kinds there are, and the Secret."""
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for document in rendered("as it comes"):
+        name = f"{document['kind'].lower()}s"
+        row = {"name": name, "singularName": "", "namespaced": True, "kind": document["kind"], "verbs": ["get"]}
+        kinds.setdefault(document["apiVersion"], []).append(row)
+    groups = [
+        {
+            "name": version.partition("/")[0],
+            "versions": [{"groupVersion": version, "version": version.partition("/")[2]}],
+        }
+        for version in kinds
+        if "/" in version
+    ]
+    by = {"meta.helm.sh/release-name": "edge", "meta.helm.sh/release-namespace": "authz"}
+    owned = {"labels": {"app.kubernetes.io/managed-by": "Helm"}, "annotations": by}
+    known: dict[str, dict[str, Any]] = {
+        "/version": {"major": "1", "minor": "30", "gitVersion": "v1.30.0"},
+        "/api": {"kind": "APIVersions", "versions": ["v1"]},
+        "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups},
+        "/api/v1/namespaces/authz/secrets/edge-spoa-authz-admin-token": {
+            "apiVersion": "v1", "kind": "Secret", "metadata": owned, "data": {"token": "a2VwdA=="}
+        },
+        **{
+            f"/{'apis' if '/' in version else 'api'}/{version}": {
+                "kind": "APIResourceList", "groupVersion": version, "resources": rows
+            }
+            for version, rows in kinds.items()
+        },
+    }  # fmt: skip
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found = known.get(self.path.partition("?")[0], {"kind": "Status", "reason": "NotFound", "code": 404})
+            self.send_response(found.get("code", 200))
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(json.dumps(found).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        cluster = ["--dry-run=server", "--disable-openapi-validation"]
+        cluster += ["--kube-apiserver", f"http://127.0.0.1:{server.server_port}"]
+        shown = ["--namespace", "authz", "--show-only", "templates/secret.yaml"]
+        done = run("template", "edge", str(CHART), *shown, *cluster)
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    assert yaml.safe_load(done.stdout)["data"]["token"] == "a2VwdA=="
+
+
+def notes(values: dict[str, Any]) -> str:
+    done = run("install", "edge", str(CHART), "--namespace", "authz", "--dry-run=client", values=values)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.partition("\nNOTES:\n")[2]
+
+
+def test_the_notes_roll_back_an_agent_of_the_chart_as_it_comes(tmp_path: Path) -> None:
+    """The pod's own settings, the Secret's token, and the very command that the notes show."""
+    [shown] = re.findall(r"exec \"\$pod\" -- spoa-authz (.*)$", notes({}), re.MULTILINE)
+    given = {entry["name"]: entry["value"] for entry in container("as it comes")["env"]}
+    token = tmp_path / "token"
+    token.write_text(token_of("as it comes"))
+    words = [str(token) if word == given["SPOA_AUTHZ_ADMIN_TOKEN_FILE"] else word for word in shlex.split(shown)]
+    given |= {"SPOA_AUTHZ_ADMIN_TOKEN_FILE": str(token)}
+    with running_agent(tmp_path, "--admin", "0.0.0.0:0", **given) as agent:
+        before = agent.status()["revision"]
+        agent.write_policy(SHUT)
+        until(lambda: agent.status()["revision"] != before)
+        environment = {**os.environ, "SPOA_AUTHZ_STATE_DIR": str(agent.state), "SPOA_AUTHZ_ADMIN": agent.admin}
+        for arguments, status in (([words[0]], 1), (words, 0)):
+            done = subprocess.run(
+                [sys.executable, "-m", "spoa", *arguments],
+                env=environment,
+                capture_output=True,
+                timeout=60,
+                check=False,
+            )
+            assert done.returncode == status, done
+        assert agent.status()["revision"] == before
+
+
+def test_the_notes_say_where_nobody_can_roll_back() -> None:
+    assert "Nobody can roll back" in notes({"adminToken": {"create": False}})
+    assert "Secret mine)" in notes({"adminTokenSecret": "mine"})
 
 
 def test_chart_and_program_have_one_version() -> None:

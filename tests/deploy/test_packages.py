@@ -15,7 +15,10 @@ import pytest
 from packaging.requirements import Requirement
 
 from deploy import packages
+from deploy.lock import EXTRAS
 from spoa._version import __version__
+from spoa.monitoring import ALERTS
+from spoa.monitoring.rules import RUNBOOKS
 
 ROOT: Final = Path(__file__).parents[2]
 LOCKS: Final = ("requirements.lock", "build.lock")
@@ -71,7 +74,8 @@ def test_everything_is_pinned_to_a_version_and_to_hashes(name: str) -> None:
 def test_the_lock_is_for_the_requirements_as_they_are_now() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     locked = pins("requirements.lock")
-    for text in [*project["dependencies"], *project["optional-dependencies"]["fast"]]:
+    extras = [text for extra in EXTRAS for text in project["optional-dependencies"][extra]]
+    for text in [*project["dependencies"], *extras]:
         wanted = Requirement(text)
         version = locked[wanted.name.lower()][0]
         assert wanted.specifier.contains(version, prereleases=True), f"{text}: {version} is locked; run `make lock`"
@@ -82,6 +86,20 @@ def test_what_builds_is_locked_as_it_is_tested() -> None:
     assert f"hatchling=={pins('build.lock')['hatchling'][0]}" in project["project"]["optional-dependencies"]["dev"]
     [wanted] = project["build-system"]["requires"]
     assert Requirement(wanted).specifier.contains(pins("build.lock")["hatchling"][0])
+
+
+def rows(name: str) -> list[list[str]]:
+    """Return the words of each line of a file for debhelper."""
+    return [line.split() for line in (ROOT / "deploy" / "debian" / name).read_text().splitlines()]
+
+
+def test_alerts_lead_to_runbooks_of_the_debian_package() -> None:
+    links = {place: target for target, place in rows("spoa-authz.links")}
+    target = Path(links[RUNBOOKS.removeprefix("file:///")])
+    installed = {Path(place) / Path(source).name: ROOT / source for source, place in rows("spoa-authz.install")}
+    [home] = [place for place in installed if target.is_relative_to(place)]
+    pages = installed[home] / target.relative_to(home)
+    assert {alert.runbook for alert in ALERTS} <= {page.stem for page in pages.glob("*.md")}
 
 
 def test_a_package_that_is_not_known_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -74,6 +74,38 @@ def test_the_settings_name_the_socket_and_the_places_of_the_units(tmp_path: Path
     assert Path(settings.decision_log).match(rotated)
 
 
+def test_the_settings_that_are_shown_for_the_unit_name_what_it_gives(tmp_path: Path) -> None:
+    service, listener = settings_of(SERVICE), settings_of(SOCKET)
+    [block] = [block for block in pages()["docs/reference/settings.md"].blocks if "settings" in block.words]
+    (tmp_path / "agent.yaml").write_text(block.text)
+    settings = read_settings({"config": str(tmp_path / "agent.yaml")}, {"HOME": str(tmp_path)})
+    assert [address.passed for address in settings.listen] == listener["FileDescriptorName"]
+    assert settings.admin is not None
+    assert settings.admin.path.startswith(f"/run/{service['RuntimeDirectory'][0]}/")
+    assert settings.decision_log.startswith(f"/var/log/{service['LogsDirectory'][0]}/")
+
+
+def drop_ins() -> dict[str, dict[str, list[str]]]:
+    """Return the drop-ins that the hardening guide shows, by their names."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for block in pages()["docs/how-to/harden.md"].blocks:
+        if name := block.word("drop-in"):
+            lines = [line.partition("=") for line in block.text.splitlines() if "=" in line]
+            found[name] = {key: [value for other, _, value in lines if other == key] for key, _, _ in lines}
+    return found
+
+
+def test_the_drop_in_for_keys_hands_over_what_it_names(tmp_path: Path) -> None:
+    """The booted Debian of `make check-packages` has the agent use it."""
+    shown = drop_ins()["keys"]
+    [handed] = [value.partition(":")[0] for value in shown["LoadCredential"]]
+    (tmp_path / handed).write_text("k" * 32)
+    given = dict(line.replace("%d", str(tmp_path)).split("=", 1) for line in shown["Environment"])
+    settings = read_settings({"decision-log": str(tmp_path / "log")}, {"HOME": str(tmp_path), **given})
+    assert settings.decision_log_chain
+    assert settings.decision_log_key_file == tmp_path / handed
+
+
 def test_every_setting_of_the_units_is_explained() -> None:
     page = pages()["docs/reference/systemd.md"].text
     explained = set(re.findall(r"`(\w+)=", page))

@@ -93,7 +93,8 @@ def test_what_can_not_be_used_is_said_at_the_start(tmp_path: Path, monkeypatch: 
     (tmp_path / "short").write_text("short\n")
     for settings, says in (
         (LogSettings(str(tmp_path / "missing" / "log")), "missing/log can't be written: No such file"),
-        (LogSettings("-", is_chained=True, key_file=str(tmp_path / "none")), "none can't be written: No such file"),
+        (LogSettings("-", is_chained=True, key_file=str(tmp_path / "none")), "none can't be read: No such file"),
+        (LogSettings("-", masked=("src",), mask_key_file=str(tmp_path)), "can't be read: Is a directory"),
         (LogSettings("-", is_chained=True, key_file=str(tmp_path / "short")), "holds 5 bytes; a key has 16 or more"),
         (LogSettings("-", masked=("src",), mask_key_file=str(tmp_path / "short")), "holds 5 bytes"),
     ):

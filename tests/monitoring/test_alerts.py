@@ -60,7 +60,7 @@ def test_names_are_unique_and_severities_known() -> None:
 def test_summaries_are_sentences_that_say_where() -> None:
     for alert in ALERTS:
         assert alert.summary.endswith(".")
-        assert re.search(r"\$labels\.(instance|issuer|list|switch|host)", alert.summary), alert.name
+        assert re.search(r"\$labels\.(instance|issuer|list|switch|host|job)", alert.summary), alert.name
 
 
 def test_the_timeout_and_the_job_are_the_operator_s() -> None:

@@ -10,7 +10,7 @@ import yaml
 
 from spoa.metrics import exposition
 from spoa.monitoring.alerts import ALERTS
-from spoa.monitoring.rules import write_rules
+from spoa.monitoring.rules import RUNBOOKS, write_rules
 from tests.prometheus import promtool
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PLACE = {"job": "spoa-authz", "instance": "edge1:9124"}
+#: What is told about agents by others: Prometheus, and HAProxy.
+OTHERS = {"up", "haproxy_backend_active_servers"}
 HOURS = 2
 MINUTES = HOURS * 60
 
@@ -35,16 +37,11 @@ class Condition:
 
 def series(name: str, **labels: str) -> str:
     written = ",".join(f'{label}="{value}"' for label, value in {**PLACE, **labels}.items())
-    return f"spoa_authz_{name}{{{written}}}" if name != "up" else f"up{{{written}}}"
+    return f"{name if name in OTHERS else f'spoa_authz_{name}'}{{{written}}}"
 
 
 def steady(value: float) -> str:
     return f"{value}x{MINUTES}"
-
-
-def rising(before: int, step: int, late: int) -> str:
-    """Rise by `step` a minute, and by `late` in the last quarter of an hour."""
-    return f"{before}+{step}x{MINUTES - 15} {before + step * (MINUTES - 15) + late}+{late}x14"
 
 
 def condition(
@@ -65,6 +62,13 @@ SOURCE: dict[str, Any] = {"issuer": "corp", "source": "crl"}
 CONDITIONS = (
     condition("AgentDown", "up", f"1x{MINUTES - 5} 0x4", steady(1),
               "edge1:9124 does not answer; HAProxy denies all that it would have judged."),
+    # Beside the one that is down; the other two of its job are no instance's.
+    Condition("FewerAgents", {series("up"): f"1x{MINUTES - 16} stale"}, {series("up"): steady(1)},
+              "Prometheus knows 1 agents of job spoa-authz, fewer than for most of the last hour.",
+              {"job": "spoa-authz"}),
+    condition("NoAgentForHaproxy", "haproxy_backend_active_servers", steady(0), steady(1),
+              "HAProxy at edge1:9124 has no agent in authz-agents that is well, and denies everything.",
+              proxy="authz-agents"),
     condition("WorkersMissing", "workers", steady(1), steady(2),
               "1 workers of edge1:9124 serve, fewer than it should have.",
               extra={series("workers_wanted"): steady(2)}),
@@ -98,7 +102,9 @@ CONDITIONS = (
               "blocks.yaml of edge1:9124 can't be read; blocks or openings written since are not in force.",
               file="blocks.yaml"),
     Condition("DeniesRise",
-              {series("decisions_total", verdict="deny", reason="no_rule_allows", rule=""): rising(0, 6, 60),
+              # The first denies ever: before them there is no series.
+              {series("decisions_total", verdict="deny", reason="no_rule_allows", rule=""):
+               f"_x{MINUTES - 15} 0+60x14",
                series("decisions_total", verdict="allow", reason="ok", rule="staff"): f"0+60x{MINUTES}"},
               {series("decisions_total", verdict="deny", reason="no_rule_allows", rule=""): f"0+60x{MINUTES}",
                series("decisions_total", verdict="allow", reason="ok", rule="staff"): f"0+60x{MINUTES}"},
@@ -148,7 +154,7 @@ def expected(one: Condition) -> dict[str, object]:
         "exp_labels": {name: at_home(value, one) for name, value in {**one.labels, "severity": alert.severity}.items()},
         "exp_annotations": {
             "summary": at_home(one.summary, one),
-            "runbook_url": f"docs/how-to/runbooks/{alert.runbook}.md",
+            "runbook_url": f"{RUNBOOKS}/{alert.runbook}.md",
         },
     }
 
@@ -168,6 +174,31 @@ def scenario(*, fires: bool) -> dict[str, object]:
     }
 
 
+def nobody() -> dict[str, object]:
+    """Return a test in which agents were there and are not any more, by which one alert about them is left."""
+    [alert] = [alert for alert in ALERTS if alert.name == "AgentsVanished"]
+    summary = "Prometheus knows no agent of job spoa-authz any more, so no other alert can tell how they are."
+    fired = {
+        "exp_labels": {"job": "spoa-authz", "severity": alert.severity},
+        "exp_annotations": {"summary": summary, "runbook_url": f"{RUNBOOKS}/{alert.runbook}.md"},
+    }
+    numbers = [
+        (series("up"), f"1x{MINUTES - 3} stale"),
+        (series("up", instance="edge2:9124"), f"1x{MINUTES - 3} stale"),
+    ]
+    return {
+        "name": "nobody is left",
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in numbers],
+        "alert_rule_test": [
+            {"alertname": one.name, "eval_time": f"{minute}m",
+             "exp_alerts": [fired] if one is alert and minute == MINUTES else []}
+            for one in ALERTS
+            for minute in (MINUTES // 2, MINUTES)
+        ],
+    }  # fmt: skip
+
+
 def test_prometheus_reads_the_rules(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text(write_rules())
@@ -181,12 +212,12 @@ def test_prometheus_finds_nothing_to_mend_in_the_metrics() -> None:
 
 
 def test_each_alert_has_its_condition() -> None:
-    assert [one.name for one in CONDITIONS] == [alert.name for alert in ALERTS]
+    assert {one.name for one in CONDITIONS} == {alert.name for alert in ALERTS} - {"AgentsVanished"}
 
 
 def test_each_alert_fires_on_its_condition_alone_and_is_quiet_without_it(tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(write_rules())
-    cases = [scenario(fires=True), scenario(fires=False)]
+    cases = [scenario(fires=True), scenario(fires=False), nobody()]
     document = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": cases}
     (tmp_path / "tests.yaml").write_text(yaml.safe_dump(document))
     assert "SUCCESS" in run("test", "rules", str(tmp_path / "tests.yaml"))

@@ -14,3 +14,7 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
+
+{{- define "spoa-authz.tokenSecret" -}}
+{{- if .Values.adminTokenSecret }}{{ .Values.adminTokenSecret }}{{ else if .Values.adminToken.create }}{{ include "spoa-authz.name" . }}-admin-token{{ end -}}
+{{- end }}
