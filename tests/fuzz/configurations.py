@@ -8,12 +8,15 @@ from spoa.doctor import Needs, examine
 from spoa.haproxy_config.proxies import read_proxies
 from spoa.haproxy_config.reading import read_configuration
 from spoa.migration.drafting import choose_frontend, draft_policy, policy_of
+from spoa.pem import write_block
+from tests.fuzz.authority import AUTHORITY
 from tests.fuzz.target import Target, told
 from tests.migration.configurations import NOW, reading
 
 __all__ = ["DOCTOR", "IMPORTER"]
 
 _LIST: Final = b"ab" * 32 + b"\n# a comment\n/admin\n10.0.0.0/8\n"
+_CA: Final = write_block("CERTIFICATE", AUTHORITY.issued.der)
 _ENVIRONMENT: Final = {"HOME": "/root", "PORT": "443"}
 _NEEDS: Final = Needs(frozenset({"cert", "verify", "path", "host", "sni"}), ("a", "b"), is_normalised=True)
 
@@ -25,7 +28,7 @@ def _import(data: bytes) -> None:
     configuration = read_configuration([("edge.cfg", text)], version="3.2", environment=_ENVIRONMENT)
     proxies = read_proxies(configuration)
     frontend = choose_frontend(proxies, "")
-    draft = draft_policy(configuration, proxies, frontend, reading({"list": _LIST}), NOW)
+    draft = draft_policy(configuration, proxies, frontend, reading({"list": _LIST, "ca.pem": _CA}), NOW)
     for note in draft.notes:
         told(ValueError(note.code + str(note.line)))
     policy_of(draft, NOW)

@@ -28,7 +28,12 @@ BUILD: Final = ROOT / "build" / "fuzz"
 _MEBIBYTES: Final = 2048
 #: By target, what it drives besides the readers that it is for, and what has targets of its own. Such modules are
 #: imported before anything is instrumented: they guide no fuzzer to where it shouldn't look, and run at full speed.
-_UNGUIDED: Final = {"importer": ("spoa.authorizer", "spoa.pki", "spoa.policy.load")}
+_UNGUIDED: Final = {
+    "importer": (
+        *("spoa.authorizer", "spoa.pki", "spoa.policy.load"),
+        *("spoa.haproxy_config.proxies", "spoa.haproxy_config.reading"),
+    )
+}
 
 
 def _fuzz(name: str, arguments: Sequence[str]) -> None:
