@@ -94,4 +94,4 @@ _WORDS: Final = (
     *(b"${HOME}", b"\\", b'"', b"'", b"http-request set-header X-A %[", b"send-spoe-group", b"timeout processing 1s"),
 )
 IMPORTER: Final = Target("importer", _import, (LookupError,), longest=1024, words=_WORDS)
-DOCTOR: Final = Target("doctor", _examine, longest=2048, words=_WORDS)
+DOCTOR: Final = Target("doctor", _examine, longest=3200, words=_WORDS)
