@@ -56,8 +56,14 @@ def glob_matches(marked: str, value: str) -> bool:
 
 
 def glob(pattern: str, *, fold: Callable[[str], str] = strict) -> Matches:
-    """Read a glob whose strict form is folded by `fold`."""
+    """Read a glob whose strict form is folded by `fold`; "`**` stands last only", and only of a path it says what then.
+
+    Raises:
+        RefusedError: it has `**`, or is no glob.
+    """
     marked = with_stars_marked(pattern)
+    if STAR * 2 in marked:
+        raise RefusedError(f"`**` in the glob {pattern!r} of a text")
 
     def matches(value: str, is_generous: bool) -> bool:
         folding = generous if is_generous else fold
