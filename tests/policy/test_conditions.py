@@ -23,6 +23,7 @@ from spoa.policy.conditions import (
     bits_pattern,
     digest_pattern,
     effective_key_bits,
+    read_header_name,
     serial_pattern,
     tls_pattern,
 )
@@ -245,6 +246,15 @@ def test_an_expression_that_would_stall_others_is_judged_wherever_it_stands(key:
     )
     decision = ask(policy(f"{HEAD}{head}\nrules: [{', '.join(rules)}]\n"), holder(**who), **asked)
     assert (decision.verdict, decision.rule) == ("allow", "all")
+
+
+@pytest.mark.parametrize(
+    "name", ["", "x:y", "x y", "ho\x7fst", "x-\u212a"]
+)  # the sign of Kelvin is a `k` in lower case
+def test_a_name_that_no_header_has_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="without colon"):
+        read_header_name(name)
+    assert read_header_name("X-Request_ID") == "x-request_id"
 
 
 def headers(**wanted: str) -> HeaderPattern:
