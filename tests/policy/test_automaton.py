@@ -65,6 +65,10 @@ def test_an_expression_matches_whole_values(source: str, matching: list[str], ot
         ("stra\u00dfe", "strasse", True),
         ("\ufb01x", "fix", True),
         (rb"\u00c9".decode("unicode_escape"), "\u00e9", True),
+        ("[a-z]+", "adm\u0131n", True),  # the dotless i, whose capital is that of `i`
+        ("admin", "adm\u0131n", True),
+        ("[^i]", "\u0131", True),
+        ("[^i]", "i", False),
     ],
 )
 def test_a_generous_expression_ignores_case_on_folded_values(source: str, value: str, expected: bool) -> None:

@@ -83,7 +83,12 @@ def regular_expression(pattern: str, *, fold: Callable[[str], str] = generous) -
     try:
         exact = re.compile(pattern)
         # A letter of the expression that folding makes others is as good as those: left open, and more is restricted.
-        loose = [re.compile(one, re.IGNORECASE) for one in (pattern, unicodedata.normalize("NFKC", pattern))]
+        # Whether the dotless i is one is left open as well: with ASCII it isn't, and `[^i]` is it.
+        loose = [
+            re.compile(one, re.IGNORECASE | flags)
+            for one in (pattern, unicodedata.normalize("NFKC", pattern))
+            for flags in (0, re.ASCII)
+        ]
     except re.error as error:
         raise RefusedError(str(error)) from None
 
