@@ -80,8 +80,8 @@ reloads: venv  ## 1,000 policies one after the other under load, or RELOADS=200.
 	@SPOA_AUTHZ_FAULTS=full SPOA_AUTHZ_FAULTS_RELOADS=$(RELOADS) $(BIN)/python -m pytest -q -s --timeout 7200 tests/integration/faults/test_reloads.py
 
 MILLIONS ?= 20
-soak: venv  ## Memory over 20 million decisions on 100,000 certificates and paths, or MILLIONS=2. Some hours.
-	@SPOA_AUTHZ_SOAK_MILLIONS=$(MILLIONS) $(BIN)/python -m pytest -q -s --timeout 0 tests/integration/faults/test_memory.py
+soak: venv  ## Memory over 20 million decisions on 100,000 certificates and paths, or MILLIONS=4. Half an hour when it's quiet.
+	@SPOA_AUTHZ_SOAK_MILLIONS=$(MILLIONS) SPOA_AUTHZ_SOAK_TREE=$(TREE) $(BIN)/python -m pytest -q -s --timeout 0 tests/integration/faults/test_memory.py
 
 HOURS ?= 24
 soak-day: venv  ## Clients that break off and dawdle, for HOURS=24: descriptors, threads and memory stay what they were.

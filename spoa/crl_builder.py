@@ -111,11 +111,15 @@ class _Issuer:
                 yield from self._read(url, path, url)
 
     def _paths(self, source: Path) -> list[Path]:
-        if not source.is_dir():
-            return [source]
-        found = sorted(
-            path for path in source.iterdir() if path.suffix in LIST_SUFFIXES and not path.name.startswith(".")
-        )
+        try:
+            if not source.is_dir():
+                return [source]
+            found = sorted(
+                path for path in source.iterdir() if path.suffix in LIST_SUFFIXES and not path.name.startswith(".")
+            )
+        except OSError as error:  # of this source alone: others' lists are to stay
+            self._refuse(str(source), Reason.NOT_LOADED, f"it can't be looked at: {error.strerror}")
+            return []
         if not found:
             self._refuse(str(source), Reason.NOT_LOADED, f"no file that ends in {', '.join(LIST_SUFFIXES)}")
         return found[:_MAX_FILES]

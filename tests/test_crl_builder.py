@@ -202,6 +202,11 @@ def test_what_is_no_file_or_too_large_is_refused(desk: Desk, monkeypatch: pytest
     assert desk.run(content) == ([], ["too_large"])
 
 
+def test_a_name_that_can_not_be_looked_at_leaves_other_lists_alone(desk: Desk) -> None:
+    desk.files = ("x" * 300, "a.crl")
+    assert desk.run(desk.ca.crl(number=3)) == ([3], ["not_loaded"])
+
+
 def test_a_weak_signature_counts_only_where_the_policy_says_so(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     content = desk.ca.crl()
     monkeypatch.setattr("spoa.revocation.crl.is_weak", lambda _, *, is_sha1_allowed: not is_sha1_allowed)

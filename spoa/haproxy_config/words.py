@@ -20,6 +20,8 @@ _CONTROLS: Final = {"n": "\n", "r": "\r", "t": "\t"}
 _HEX: Final = re.compile(r"x([0-9A-Fa-f]{2})")
 #: What `\` makes plain: outside quotes, and within double ones.
 _ESCAPABLE: Final = {"": " \t\\#\"'", '"': '\\"$'}
+#: A run of characters that mean nothing to the shell-like rules, in quotes or not; read at once, since most are such.
+_PLAIN: Final = re.compile(r"[^ \t\r\n#\"'\\$]+")
 _VARIABLE: Final = re.compile(r"\$(?:(\w+)|\{(\w+)(?:\[\*\])?(?:-([^}]*))?\})")
 
 
@@ -84,11 +86,16 @@ class _Splitter:
             elif char == "$" and self._quote == '"':
                 parts.append(self._variable())
             else:
-                parts.append(char)
-                self._position += 1
+                parts.append(self._plain(char))
         if self._quote:
             raise ValueError(f"the quote {self._quote} is not closed")
         return Word("".join(parts), begin + 1, is_quoted)
+
+    def _plain(self, first: str) -> str:
+        run = _PLAIN.match(self._line, self._position)
+        text = run[0] if run else first
+        self._position += len(text)
+        return text
 
     def _escaped(self) -> str:
         after = self._line[self._position + 1 : self._position + 2]

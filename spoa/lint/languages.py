@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from spoa.policy.automaton import CharacterSet, Regex
+from spoa.policy.automaton import DOTLESS_I, CharacterSet, Regex
 from spoa.policy.conditions import PathRegex, TextRegex
 from spoa.policy.hosts import HostPattern
 from spoa.policy.path import PathPattern
@@ -123,7 +123,7 @@ def _characters(languages: Sequence[Language], states: Sequence[frozenset[int]])
         for low, high in wanted.ranges:
             cuts |= {ord(low), ord(high) + 1}
             if wanted.ignores_case:
-                cuts |= _other_case(ord(low), ord(high))
+                cuts |= _other_case(ord(low), ord(high)) | {ord(DOTLESS_I), ord(DOTLESS_I) + 1}
     for cut in sorted(cuts):
         if cut <= _LAST:
             # A lone surrogate stands in no text; the next kind begins behind them.

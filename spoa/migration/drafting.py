@@ -37,6 +37,9 @@ __all__ = ["Draft", "asks_for_certificates", "choose_frontend", "draft_policy", 
 _SHA1_DAYS: Final = 180
 _PLACEHOLDER_DAYS: Final = 3650
 _DAY: Final = 86_400
+#: So many frontends are named where it can't be told which is meant, and so many characters of each name.
+_NAMED: Final = 8
+_NAME_SHOWN: Final = 60
 _SHA1_DIGITS: Final = 40
 _NAMES: Final = {oid: name.upper() for name, oid in reversed(tuple(oids.SUBJECT.items()))}
 
@@ -79,16 +82,22 @@ def choose_frontend(proxies: Proxies, name: str) -> Proxy:
     """Return the frontend of that name; without one, the only one that asks for certificates, or the only one at all.
 
     Raises:
-        LookupError: there is none, or it can't be told which is meant; the sentence names those that there are.
+        LookupError: there is none, or it can't be told which is meant; the sentence names the first few that there are.
     """
     frontends = proxies.frontends
-    names = ", ".join(visible(frontend.name) for frontend in frontends) or "none"
     chosen = [frontend for frontend in frontends if not name or frontend.name == name]
     if not name and len(chosen) > 1:
         chosen = [frontend for frontend in chosen if asks_for_certificates(frontend)]
     if len(chosen) == 1:
         return chosen[0]
-    raise LookupError(f"say which frontend is meant with --frontend; there are: {names}")
+    raise LookupError(f"say which frontend is meant with --frontend; there are: {_names_of(chosen or frontends)}")
+
+
+def _names_of(frontends: Sequence[Proxy]) -> str:
+    names = [visible(frontend.name) for frontend in frontends[:_NAMED]]
+    shown = [name if len(name) <= _NAME_SHOWN else f"{name[: _NAME_SHOWN - 1]}…" for name in names]
+    more = f" and {len(frontends) - _NAMED} more" if len(frontends) > _NAMED else ""
+    return (", ".join(shown) or "none") + more
 
 
 def draft_policy(

@@ -25,6 +25,8 @@ from spoa.migration.patterns import (
     text_pattern,
 )
 from spoa.policy import oids
+from spoa.policy.conditions import read_header_name
+from spoa.policy.reading import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -276,11 +278,14 @@ def _sni(one: _Test) -> Atom:
 
 
 def _header(one: _Test) -> Atom:
-    name = one.argument.lower()
-    if name == "host":
-        return _host(one)
-    if not name:
+    if not one.argument:
         raise ValueError("a header without a name")
+    if one.argument.lower() == "host":
+        return _host(one)
+    try:
+        name = read_header_name(one.argument)
+    except ValueError:
+        raise ValueError(f"a name that no header has: {visible(one.argument)}") from None
     one.note("unsafe-header", f"{one.test}: a client may send any {one.argument} it likes")
     is_list = not one.test.fetch.endswith("fhdr")
     return Atom(f"header:{name}", one.patterns(header_pattern, is_list=is_list))

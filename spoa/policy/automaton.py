@@ -16,7 +16,7 @@ from typing import Final
 
 from spoa.policy.text import fold
 
-__all__ = ["MAX_LENGTH", "CharacterSet", "Regex"]
+__all__ = ["DOTLESS_I", "MAX_LENGTH", "CharacterSet", "Regex"]
 
 #: Longest expression, in characters.
 MAX_LENGTH: Final = 256
@@ -26,6 +26,10 @@ MAX_STATES: Final = 2000
 MAX_DEPTH: Final = 32
 #: Most remembered transitions of one expression; past it all are forgotten, lest strangers fill the memory for good.
 MAX_MEMO: Final = 4096
+
+#: The one letter that folding leaves and whose capital is another one's: where case is ignored, `i` is it, and all but
+#: `i` is it too, since only restrictions ignore case.
+DOTLESS_I: Final = "\N{LATIN SMALL LETTER DOTLESS I}"
 
 _DIGITS: Final = (("0", "9"),)
 _WORD: Final = (("0", "9"), ("A", "Z"), ("_", "_"), ("a", "z"))
@@ -43,6 +47,8 @@ class CharacterSet:
 
     def __contains__(self, char: str) -> bool:
         found = self._has(char) or (self.ignores_case and (self._has(char.upper()) or self._has(char.lower())))
+        if not found and self.ignores_case and char == DOTLESS_I and not self.is_negated:
+            found = self._has("i")
         return found is not self.is_negated
 
     def example(self) -> str:

@@ -40,6 +40,7 @@ __all__ = [
     "TextRegex",
     "bearer_values",
     "effective_key_bits",
+    "read_header_name",
 ]
 
 READ_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -201,6 +202,17 @@ class HeaderPattern:
 
 
 # -- what is written behind a key -------------------------------------------------------------------------------
+
+
+def read_header_name(text: str) -> str:
+    """Return the name of a header in lower case.
+
+    Raises:
+        ValueError: no header can have that name (RFC 9110 section 5.1).
+    """
+    if not text or not _TOKEN.issuperset(text):
+        raise ValueError("write a header's name as it stands in a request, without colon")
+    return text.lower()
 
 
 def digest_pattern(text: str) -> Exact:

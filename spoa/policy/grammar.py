@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from spoa.egress import read_permit, read_target
 from spoa.policy import oids, schedule
 from spoa.policy.automaton import Regex
-from spoa.policy.conditions import COLUMNS, IDENTITY_CONDITIONS, Column, IdentityCondition
+from spoa.policy.conditions import COLUMNS, IDENTITY_CONDITIONS, Column, IdentityCondition, read_header_name
 from spoa.policy.model import STATUSES
 from spoa.policy.scalars import Boolean, Choice, Date, Duration, Parsed, Text
 from spoa.policy.shapes import AnyOf, ByValue, Field, ListOf, MapOf, Named, OneOrMany, Record, document_schema
@@ -61,13 +61,6 @@ def _subject_key(text: str) -> str:
     return oid
 
 
-def _header_name(text: str) -> str:
-    name = text.lower()
-    if not name or not all(char.isascii() and (char.isalnum() or char in "!#$%&'*+-.^_`|~") for char in name):
-        raise ValueError("write a header's name as it stands in a request, without colon")
-    return name
-
-
 _WINDOW: Final = Record(
     {
         "tz": Field(Parsed(schedule.read_zone, "an IANA time zone"), required=True, doc="IANA time zone."),
@@ -80,7 +73,7 @@ _WINDOW: Final = Record(
 TIME_WINDOW: Final = Named("time", OneOrMany(_WINDOW))
 
 _HEADER_VALUES: Final = values_of(TextPattern, COLUMNS["header"].regex, universal=False)
-_HEADERS: Final = OneOrMany(MapOf(Parsed(_header_name), _HEADER_VALUES))
+_HEADERS: Final = OneOrMany(MapOf(Parsed(read_header_name), _HEADER_VALUES))
 
 _SPECIAL_COLUMNS: Final[dict[str, Field]] = {
     "header": Field(_HEADERS, doc=COLUMNS["header"].doc),

@@ -16,7 +16,7 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
-from spoa.policy.automaton import CharacterSet
+from spoa.policy.automaton import DOTLESS_I, CharacterSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -121,7 +121,8 @@ class Language:
             self.moves.setdefault(state, []).append((ANY if letters == ANY else letters, targets))
             return
         known = self.literals.setdefault(state, {})
-        for one in {low, low.upper(), low.lower()} if letters.ignores_case else {low}:
+        forms = {low, low.upper(), low.lower(), DOTLESS_I} if letters.ignores_case else {low}
+        for one in filter(letters.__contains__, forms):
             known[one] = known.get(one, States()) | targets
 
     def step(self, states: States, letter: str) -> States:

@@ -50,6 +50,8 @@ SILENT: Final = re.compile(
     "expected a name of letters|expected the name of a HAProxy backend|expected a SPIFFE trust domain"
     "|expected a path relative|expected an http or https URL|only http and https URLs|the URL has characters"
     "|the list is empty; at least 1|this is no host name|write a method as it stands|write one of SSLv3"
+    "|characters; at most 64 are allowed|write host names in their ASCII form"
+    "|a repetition is|an escape here never matches"
 )
 
 

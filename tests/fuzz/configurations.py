@@ -8,14 +8,15 @@ from spoa.doctor import Needs, examine
 from spoa.haproxy_config.proxies import read_proxies
 from spoa.haproxy_config.reading import read_configuration
 from spoa.migration.drafting import choose_frontend, draft_policy, policy_of
-from spoa.policy.load import load_policies
-from spoa.policy.reading import Report
+from spoa.pem import write_block
+from tests.fuzz.authority import AUTHORITY
 from tests.fuzz.target import Target, told
 from tests.migration.configurations import NOW, reading
 
 __all__ = ["DOCTOR", "IMPORTER"]
 
 _LIST: Final = b"ab" * 32 + b"\n# a comment\n/admin\n10.0.0.0/8\n"
+_CA: Final = write_block("CERTIFICATE", AUTHORITY.issued.der)
 _ENVIRONMENT: Final = {"HOME": "/root", "PORT": "443"}
 _NEEDS: Final = Needs(frozenset({"cert", "verify", "path", "host", "sni"}), ("a", "b"), is_normalised=True)
 
@@ -27,13 +28,10 @@ def _import(data: bytes) -> None:
     configuration = read_configuration([("edge.cfg", text)], version="3.2", environment=_ENVIRONMENT)
     proxies = read_proxies(configuration)
     frontend = choose_frontend(proxies, "")
-    draft = draft_policy(configuration, proxies, frontend, reading({"list": _LIST}), NOW)
+    draft = draft_policy(configuration, proxies, frontend, reading({"list": _LIST, "ca.pem": _CA}), NOW)
     for note in draft.notes:
         told(ValueError(note.code + str(note.line)))
     policy_of(draft, NOW)
-    report = Report()
-    load_policies({"policy.yaml": draft.files["policy.yaml"]}, report)
-    assert not report.errors, report.problems
 
 
 def _examine(data: bytes) -> None:
@@ -95,5 +93,5 @@ _WORDS: Final = (
     ),
     *(b"${HOME}", b"\\", b'"', b"'", b"http-request set-header X-A %[", b"send-spoe-group", b"timeout processing 1s"),
 )
-IMPORTER: Final = Target("importer", _import, (LookupError,), longest=2048, words=_WORDS)
-DOCTOR: Final = Target("doctor", _examine, longest=2048, words=_WORDS)
+IMPORTER: Final = Target("importer", _import, (LookupError,), longest=1024, words=_WORDS)
+DOCTOR: Final = Target("doctor", _examine, longest=3200, words=_WORDS)

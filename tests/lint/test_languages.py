@@ -106,6 +106,8 @@ def test_case_is_ignored_where_expressions_are_read_generously() -> None:
         is None
     )
     assert text_within([language(TextRegex("é"), generous=True), language(TextPattern("É"), generous=True)]) == "é"
+    dotless = language(TextPattern("\u0131"), generous=True)
+    assert text_within([language(TextRegex("[a-z]"), generous=True), dotless]) == "\u0131"
 
 
 def test_what_is_too_large_or_not_followed_is_undecided(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -267,3 +267,11 @@ def test_the_name_of_a_frontend_is_shown_without_control_characters() -> None:
     proxies = proxies_of("frontend a\x1b[31m\nfrontend b\n")
     with pytest.raises(LookupError, match=r"there are: a\\u001b\[31m, b"):
         choose_frontend(proxies, "")
+
+
+def test_of_many_frontends_or_long_names_the_beginning_is_told() -> None:
+    names = ["x" * 100, *(f"f{number}" for number in range(20))]
+    proxies = proxies_of("".join(f"frontend {name}\n" for name in names))
+    with pytest.raises(LookupError) as refused:
+        choose_frontend(proxies, "")
+    assert str(refused.value).endswith("there are: " + "x" * 59 + "…, f0, f1, f2, f3, f4, f5, f6 and 13 more")

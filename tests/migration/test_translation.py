@@ -229,6 +229,8 @@ def test_a_file_that_cannot_be_read_is_an_empty_list() -> None:
         ("method -m reg G", "of a method"),
         ("method G(T", "is none"),
         ("hdr() x", "without a name"),
+        ("hdr(x:y) z", "no header has: x:y"),
+        ("hdr(ho\x7fst) z", "no header has"),
         ("src example.com", "example.com"),
         ("ssl_fc_protocol SSL", "is none"),
         ("ssl_fc 0", "no TLS"),

@@ -65,6 +65,10 @@ def test_an_expression_matches_whole_values(source: str, matching: list[str], ot
         ("stra\u00dfe", "strasse", True),
         ("\ufb01x", "fix", True),
         (rb"\u00c9".decode("unicode_escape"), "\u00e9", True),
+        ("[a-z]+", "adm\u0131n", True),  # the dotless i, whose capital is that of `i`
+        ("admin", "adm\u0131n", True),
+        ("[^i]", "\u0131", True),
+        ("[^i]", "i", False),
     ],
 )
 def test_a_generous_expression_ignores_case_on_folded_values(source: str, value: str, expected: bool) -> None:
@@ -154,10 +158,15 @@ def test_any_text_is_an_expression_or_a_value_error(source: str) -> None:
 
 @pytest.mark.parametrize("source", ["(a*)*b", "(a|a)*b", "(a|aa)+b", "(.*)(.*)(.*)b", "[a-z]{0,600}b"])
 def test_expressions_that_stall_others_are_linear_here(source: str) -> None:
+    """What a step leads to is worked out once, and not for each letter that takes it."""
     regex = Regex(source)
+    assert not regex.matches("a" * 1_000 + "c")
+    worked_out = len(regex._memo)
+    assert 0 < worked_out <= 602
     begun = time.perf_counter()
     assert not regex.matches("a" * 20_000 + "c")
     assert time.perf_counter() - begun < 2
+    assert len(regex._memo) == worked_out
 
 
 def test_what_may_be_left_away_costs_no_chain_of_states() -> None:

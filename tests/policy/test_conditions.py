@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from spoa.facts import ABSENT, UNAVAILABLE
@@ -21,13 +23,14 @@ from spoa.policy.conditions import (
     bits_pattern,
     digest_pattern,
     effective_key_bits,
+    read_header_name,
     serial_pattern,
     tls_pattern,
 )
 from spoa.policy.model import Matcher
 from spoa.policy.path import ASTERISK, canonical_path
 from spoa.policy.text import TextPattern
-from tests.policies import certificate
+from tests.policies import HEAD, ask, certificate, holder, policy
 
 METHODS = [
     ("GET", "GET", True, True),
@@ -203,6 +206,55 @@ def test_a_text_expression_is_about_the_whole_value(source: str, value: str, str
     assert matcher.holds((value,), generous=False) is strict
     assert matcher.holds((value,), generous=True) is generous
     assert str(TextRegex(source)) == f"re: {source}"
+
+
+#: Two ways to read each letter, which readers that try one after the other do twice as long for every letter more.
+STALLING = "(a|a)*b"
+STALLED = "a" * 60 + "c"
+#: Who asks, and what, by the key whose value the client chose.
+STALLERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    **{key: ({key: STALLED}, {}) for key in ("cn", "ou", "o")},
+    **{key: ({key: (STALLED,)}, {}) for key in ("dns_san", "uri_san", "email_san")},
+    "path": ({}, {"path": f"/{STALLED}"}),
+    "host": ({}, {"host": STALLED}),
+    "sni": ({}, {"sni": STALLED}),
+    "header": ({}, {"headers": {"tenant": STALLED}}),
+}
+
+
+def test_it_is_known_where_an_expression_may_stand() -> None:
+    tables = (IDENTITY_CONDITIONS, COLUMNS)
+    assert set(STALLERS) == {key for table in tables for key, row in table.items() if row.regex is not None}
+
+
+@pytest.mark.parametrize("key", sorted(STALLERS))
+def test_an_expression_that_would_stall_others_is_judged_wherever_it_stands(key: str) -> None:
+    """Strictly by an allow and generously by a deny; it ends."""
+    who, asked = STALLERS[key]
+    wanted = f"{{re: '{'/' if key == 'path' else ''}{STALLING}'}}"
+    if key in IDENTITY_CONDITIONS:
+        head, given = f"identities: {{x: {{issuer: corp, {key}: {wanted}}}}}", "who: x"
+        strict = given
+    else:
+        wanted = f"{{Tenant: {wanted}}}" if key == "header" else wanted
+        head, given = "", f"request: {{{key}: {wanted}}}"
+        strict = f"who: any_certificate, {given}"
+    rules = (
+        f"{{id: no, effect: deny, {given}}}",
+        f"{{id: yes, effect: allow, {strict}}}",
+        "{id: all, effect: allow, who: any_certificate}",
+    )
+    decision = ask(policy(f"{HEAD}{head}\nrules: [{', '.join(rules)}]\n"), holder(**who), **asked)
+    assert (decision.verdict, decision.rule) == ("allow", "all")
+
+
+@pytest.mark.parametrize(
+    "name", ["", "x:y", "x y", "ho\x7fst", "x-\u212a"]
+)  # the sign of Kelvin is a `k` in lower case
+def test_a_name_that_no_header_has_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="without colon"):
+        read_header_name(name)
+    assert read_header_name("X-Request_ID") == "x-request_id"
 
 
 def headers(**wanted: str) -> HeaderPattern:

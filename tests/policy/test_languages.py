@@ -53,6 +53,15 @@ def test_an_expression_means_the_same_as_where_it_came_from(source: str) -> None
         assert bool(language.over(frozenset(language.start), value) & language.ends) == regex.matches(value), value
 
 
+@pytest.mark.parametrize("source", ["i", "I", "[a-z]", "[^i]", "a"])
+def test_case_is_ignored_as_by_the_expression_itself(source: str) -> None:
+    language, regex = Language(), Regex(source, generous=True)
+    language.begin()
+    language.add_regex(regex)
+    for value in ("i", "I", "\u0131", "a", "A"):
+        assert bool(language.over(frozenset(language.start), value) & language.ends) == regex.matches(value), value
+
+
 def test_expressions_and_globs_share_an_automaton() -> None:
     language = globs(("a", ""))
     language.add_regex(Regex("[ab]c", generous=True))

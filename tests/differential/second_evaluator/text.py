@@ -56,8 +56,14 @@ def glob_matches(marked: str, value: str) -> bool:
 
 
 def glob(pattern: str, *, fold: Callable[[str], str] = strict) -> Matches:
-    """Read a glob whose strict form is folded by `fold`."""
+    """Read a glob whose strict form is folded by `fold`; "`**` stands last only", and only of a path it says what then.
+
+    Raises:
+        RefusedError: it has `**`, or is no glob.
+    """
     marked = with_stars_marked(pattern)
+    if STAR * 2 in marked:
+        raise RefusedError(f"`**` in the glob {pattern!r} of a text")
 
     def matches(value: str, is_generous: bool) -> bool:
         folding = generous if is_generous else fold
@@ -77,7 +83,12 @@ def regular_expression(pattern: str, *, fold: Callable[[str], str] = generous) -
     try:
         exact = re.compile(pattern)
         # A letter of the expression that folding makes others is as good as those: left open, and more is restricted.
-        loose = [re.compile(one, re.IGNORECASE) for one in (pattern, unicodedata.normalize("NFKC", pattern))]
+        # Whether the dotless i is one is left open as well: with ASCII it isn't, and `[^i]` is it.
+        loose = [
+            re.compile(one, re.IGNORECASE | flags)
+            for one in (pattern, unicodedata.normalize("NFKC", pattern))
+            for flags in (0, re.ASCII)
+        ]
     except re.error as error:
         raise RefusedError(str(error)) from None
 

@@ -23,6 +23,8 @@ FULL: Final = os.environ.get("SPOA_AUTHZ_FAULTS") == "full"
 LENIENCE: Final = 1 if FULL else 10
 #: Millions of decisions after which `make soak` looks whether memory has grown; 0 where it isn't run.
 MILLIONS: Final = int(os.environ.get("SPOA_AUTHZ_SOAK_MILLIONS", "0"))
+#: The copy of the agent that `make soak` asks, this one unless it is told another.
+SOAKED_TREE: Final = Path(os.environ.get("SPOA_AUTHZ_SOAK_TREE") or Path(__file__).parents[3]).resolve()
 #: Where `make faults` writes what it found, one JSON object a scenario.
 REPORT: Final = os.environ.get("SPOA_AUTHZ_FAULTS_REPORT", "")
 
