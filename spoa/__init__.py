@@ -47,7 +47,7 @@ _HOMES = {
     "ABSENT": "spoa.facts",
     "UNAVAILABLE": "spoa.facts",
     "Certificate": "spoa.facts",
-    "Decision": "spoa.policy.model",
+    "Decision": "spoa.policy.decision",
     "Judgement": "spoa.authorizer",
     "Policy": "spoa.authorizer",
     "PolicyError": "spoa.exceptions",

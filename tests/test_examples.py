@@ -158,7 +158,8 @@ def test_what_is_told_to_the_compose_file_is_what_it_reads() -> None:
 
 def test_the_chart_is_rendered_with_the_values_of_the_page(tmp_path: Path) -> None:
     """The page's own command, but that it only renders; what other blocks then name is what comes out."""
-    [block] = not_run("cluster")
+    blocks = not_run("cluster")
+    [block] = [one for one in blocks if one.text.startswith("helm ")]
     page = PAGES[block.page]
     [values] = [one for one in page.blocks if "values" in one.words]
     program, verb, *words = shlex.split(block.text)
@@ -172,6 +173,13 @@ def test_the_chart_is_rendered_with_the_values_of_the_page(tmp_path: Path) -> No
         f"{one['metadata']['name']}.{one['metadata']['namespace']}.svc" for one in rendered if one["kind"] == "Service"
     }
     assert set(re.findall(r"\b([\w-]+\.[\w-]+\.svc)\.cluster\.local", page.text)) <= services
+    asked = "".join(one.text for one in blocks if one is not block and one.page == block.page)
+    [pods] = [one["spec"]["template"] for one in rendered if one["kind"] == "Deployment"]
+    for selected in re.findall(r"--selector (\S+)=([\w-]+)", asked):
+        assert selected in pods["metadata"]["labels"].items()
+    mounted = tuple(mount["mountPath"] for one in pods["spec"]["containers"] for mount in one["volumeMounts"])
+    for file in re.findall(r"--token-file (\S+)", asked):
+        assert file.startswith(mounted)
     told = [text for one in rendered if one["kind"] == "ConfigMap" for text in one["data"].values()]
     wanted = yaml.safe_load(values.text)["policies"]["inline"]
     assert set(wanted.values()) <= set(told)
