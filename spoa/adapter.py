@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from spoa.exceptions import ProtocolError
 from spoa.facts import ABSENT, UNAVAILABLE, Request
 from spoa.policy.sans import packed_address
 from spoa.spop import DataType, Scope, read_arguments, write_set_var
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from spoa.policy.decision import Decision
     from spoa.spop import Value
 
-__all__ = ["ARGUMENTS", "MESSAGE", "VARIABLES", "Answers", "no_verdict_actions", "read_request"]
+__all__ = ["ARGUMENTS", "MESSAGE", "VARIABLES", "Answers", "no_verdict_actions", "read_for_log", "read_request"]
 
 MESSAGE: Final = b"authorize"
 
@@ -124,6 +125,14 @@ def read_request(payload: bytes) -> Request | None:
     elif "cert" not in seen or "verify" not in seen:
         request.malformed = "cert and verify must be in the message"
     return request
+
+
+def read_for_log(payload: bytes) -> Request:
+    """Return what can be read of a NOTIFY that could not be answered as it should; never raises."""
+    try:
+        return read_request(payload) or Request()
+    except ProtocolError:
+        return Request()
 
 
 def _read_headers(request: Request, arguments: Iterable[tuple[bytes, int, Value]]) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from spoa.adapter import Answers, no_verdict_actions, read_request
+from spoa.adapter import Answers, no_verdict_actions, read_for_log, read_request
 from spoa.comparison import Comparison
 from spoa.enquiries import Enquiries, Waiting
 from spoa.exceptions import ProtocolError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from spoa.authorizer import Judgement, Policy
     from spoa.decision_log import DecisionLog
-    from spoa.enquiries import Client
+    from spoa.enquiries import Client, Writer
     from spoa.metrics import Samples
     from spoa.spop import Connection, Event
 
@@ -58,13 +58,6 @@ class Limits:
     max_connections: int = 4096
     hello_timeout: float = 10.0
     idle_timeout: float = 300.0
-
-
-class Writer(Protocol):
-    """What takes the answers of one connection."""
-
-    def write(self, data: bytes, /) -> object:
-        """Send bytes, or keep them until they can be sent."""
 
 
 class Answering:
@@ -284,7 +277,9 @@ class Answering:
                         if self._waits(waiting, judgement):
                             client.owe()
                             continue
-                    connection.put_ack(answers, ids, self._actions(payload, request, judgement, now, judged), b"")
+                    answer = connection.ack(ids, self._actions(judgement))
+                    self._take_note(payload, request, judgement, now, judged)
+                    answers.append(answer)
                 else:
                     known, outcome = recalled
                     if outcome.is_allow and not logs_allows:
@@ -302,22 +297,27 @@ class Answering:
                     answers.append(self._break(connection, error))
                     return True
                 self._report("a request was denied as internal_error", exc_info=error)
-                answers.append(self._refuse(connection, ids, request or _UNREAD, judged, "exception"))
+                answers.append(self._refuse(connection, ids, request or read_for_log(payload), judged, "exception"))
         return False
 
-    def _actions(
+    def _actions(self, judgement: Judgement | None) -> bytes:
+        """Return what the ACK says."""
+        if judgement is None:
+            return no_verdict_actions(self._policy.revision)
+        return self._answers.actions_for(judgement)
+
+    def _take_note(
         self,
         payload: bytes,
         request: Request | None,
         judgement: Judgement | None,
         now: float,
         judged: list[tuple[Request, Judgement]],
-    ) -> bytes:
-        """Take note of a judgement that is not remembered, and return what the ACK says."""
+    ) -> None:
+        """Count, remember and log a judgement that was not remembered, once its ACK can be written."""
         if request is None or judgement is None:
             self._without_verdict += 1
-            return no_verdict_actions(self._policy.revision)
-        actions = self._answers.actions_for(judgement)
+            return
         self._recall.remember(payload, request, judgement, int(now))
         judgement.decision.tally.count += 1
         judged.append((request, judgement))
@@ -327,7 +327,6 @@ class Answering:
             self._count_soft_fails(judgement)
         if self._comparison is not None:
             self._compare(self._comparison, request, judgement, now)
-        return actions
 
     def _compare(self, comparison: Comparison, request: Request, judgement: Judgement, now: float) -> None:
         try:
@@ -371,7 +370,8 @@ class Answering:
                 judgement = self._policy.judge(one.request, now)
                 if _asks(judgement) and self._waits(one, judgement):
                     continue
-                answer = one.connection.ack(one.ids, self._actions(one.payload, one.request, judgement, now, judged))
+                answer = one.connection.ack(one.ids, self._actions(judgement))
+                self._take_note(one.payload, one.request, judgement, now, judged)
             except Exception as error:  # noqa: BLE001 -- fail closed: whatever it is, the answer is deny
                 self._report("a request was denied as internal_error", exc_info=error)
                 answer = self._refuse(one.connection, one.ids, one.request, judged, "exception")

@@ -97,9 +97,9 @@ def is_cut_at_id(payload: bytes, cut: int) -> bool:
 
 def is_cut_at_path(payload: bytes, at: int) -> bool:
     """Tell whether *at* is where the argument `path` of the only message begins, and not inside another value."""
-    (message,) = read_messages(payload)
-    before = [argument.name for argument in message.arguments].index(b"path")
-    return _holds_arguments(payload, at, before)
+    messages = read_messages(payload)
+    names = [argument.name for argument in messages[0].arguments]
+    return len(messages) == 1 and b"path" in names and _holds_arguments(payload, at, names.index(b"path"))
 
 
 def _holds_arguments(payload: bytes, end: int, count: int) -> bool:

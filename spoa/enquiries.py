@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from spoa.revocation.ocsp_memory import CertificateKey, OcspMemory
     from spoa.spop import Connection
 
-__all__ = ["MAX_QUESTIONS", "MAX_WAITING", "Client", "Enquiries", "Waiting", "answer_row", "question_row"]
+__all__ = ["MAX_QUESTIONS", "MAX_WAITING", "Client", "Enquiries", "Waiting", "Writer", "answer_row", "question_row"]
 
 MAX_WAITING: Final = 4096
 """Requests of one worker that wait at a time; whatever comes beyond is judged by what is known."""
@@ -36,6 +36,13 @@ MAX_QUESTIONS: Final = 4096
 
 _REMEMBERED: Final = 16384  # certificates, in each half of the cache, that answers are taken about
 _RETRY: Final = 5  # seconds after which a question without an answer in time may keep a request waiting again
+
+
+class Writer(Protocol):
+    """What takes the answers of one connection."""
+
+    def write(self, data: bytes, /) -> object:
+        """Send bytes, or keep them until they can be sent."""
 
 
 class Client(Protocol):

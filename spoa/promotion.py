@@ -17,9 +17,10 @@ __all__ = ["replace_directory"]
 
 
 def replace_directory(source: Path, target: Path) -> Path | None:
-    """Put a copy of a directory in the place of another; return where the old one is kept, None where it was a link.
+    """Put a copy of a directory in the place of another; return where the old one is kept, None where it isn't.
 
-    A link is made to lead to the copy, which then lies beside it; a directory is renamed to `NAME.before`.
+    A link is made to lead to the copy, which then lies beside it; a directory is renamed to `NAME.before`. Where both
+    hold the same nothing happens, so that doing it twice keeps what was there before the first time.
 
     Raises:
         StateError: the source can't be read, or the place can't be written; nothing has changed then.
@@ -28,6 +29,9 @@ def replace_directory(source: Path, target: Path) -> Path | None:
     try:
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(source, copy, ignore=shutil.ignore_patterns(".*"))
+        if target.is_dir() and _contents(copy) == _contents(target):
+            shutil.rmtree(copy)
+            return None
         if target.is_symlink():
             _relink(target, copy)
             return None
@@ -45,6 +49,14 @@ def replace_directory(source: Path, target: Path) -> Path | None:
             str(target), f"can't be replaced by {source} ({error}); deploy the candidate the way you deploy policies"
         ) from error
     return before
+
+
+def _contents(directory: Path) -> dict[Path, bytes]:
+    """Return the files of a directory that a promotion copies, and what they hold."""
+    files = {path.relative_to(directory): path for path in directory.rglob("*") if path.is_file()}
+    return {
+        name: path.read_bytes() for name, path in files.items() if not any(part.startswith(".") for part in name.parts)
+    }
 
 
 def _relink(link: Path, copy: Path) -> None:

@@ -20,7 +20,7 @@ from spoa.loading import load_policy
 from spoa.logsinks.file import FileSink
 from spoa.recall import Recall
 from spoa.revocation.status import Reason
-from spoa.spop import Connection, DataType, Role, write_messages
+from spoa.spop import Argument, Connection, DataType, Message, Role, write_messages
 from tests import wire
 from tests.agents import OPEN, SHUT, authorize, policy_of, variables
 from tests.pki import CA
@@ -141,6 +141,9 @@ def test_an_answer_too_large_for_the_connection_becomes_a_deny() -> None:
     desk.agent.frame_size = 150
     (answer,) = desk.ask(authorize())
     assert (answer["verdict"], answer["reason"]) == ("deny", "internal_error")
+    assert desk.count("decisions_total", "allow", "ok", "o" * 64) == 0
+    assert desk.count("decisions_total", "deny", "internal_error", "") == 1
+    assert desk.count("frames_total", "notify") == 1
 
 
 def test_requests_past_the_deadline_are_denied_unjudged(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,6 +272,31 @@ class TestRecall:
         assert desk.count("decisions_total", "allow", "ok", "staff") == 6
         assert desk.count("decisions_total", "deny", "no_rule_allows", "") == 6
         assert desk.count("frames_total", "ack") == 12
+
+    @pytest.mark.parametrize("has_id", [True, False])
+    def test_another_message_beside_it_changes_no_answer(
+        self, staff: Policy, alice: dict[str, tuple[DataType, Any]], *, has_id: bool
+    ) -> None:
+        desk = Desk(policy=staff)
+        audit = write_messages([Message(b"audit", (Argument(b"ua", DataType.STRING, b"curl"),))])
+        own = authorize("/open/x", **alice)
+        if not has_id:
+            own = own.removesuffix(b"\x02id\x08\x04id-1")
+            own = own[:10] + bytes((own[10] - 1,)) + own[11:]
+        answers = [desk.ask(own + audit)[0] for _ in range(5)]
+        assert [answer["verdict"] for answer in answers] == ["allow"] * 5
+
+    def test_marks_of_a_path_where_none_was_sent_change_no_answer(
+        self, staff: Policy, alice: dict[str, tuple[DataType, Any]]
+    ) -> None:
+        desk = Desk(policy=staff)
+        hostile = DataType.STRING, b"x\x04path\x08\x01/"
+        whole = authorize("/open/x", **alice, sni=hostile)
+        own = whole.replace(b"\x04path\x08\x07/open/x", b"", 1)
+        own = own[:10] + bytes((own[10] - 1,)) + own[11:]
+        answers = [desk.ask(own)[0] for _ in range(5)]
+        assert answers == [answers[0]] * 5
+        assert answers[0]["reason"] != "internal_error"
 
     @pytest.mark.parametrize(("share", "lines"), [(1.0, 12), (0.0, 6)])
     def test_it_is_logged_each_time(

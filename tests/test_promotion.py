@@ -31,9 +31,10 @@ def test_a_directory_is_renamed_and_the_copy_takes_its_place(tmp_path: Path, sou
     target = tmp_path / "policies"
     target.mkdir()
     (target / "old.yaml").write_text("old")
-    for _ in range(2):
+    for text in ("new", "newer"):
+        (source / "a.yaml").write_text(text)
         assert replace_directory(source, target) == tmp_path / "policies.before"
-        assert content(target) == {"a.yaml": "new", "tests/t.yaml": "test"}
+        assert content(target) == {"a.yaml": text, "tests/t.yaml": "test"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["candidate", "policies", "policies.before"]
 
 
@@ -82,3 +83,14 @@ def test_what_can_not_be_copied_or_renamed_changes_nothing(
     with pytest.raises(StateError, match="No space left"):
         replace_directory(source, target)
     assert content(target) == {"old.yaml": "old"}
+
+
+def test_doing_it_twice_keeps_what_was_there_before_the_first_time(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "policies"
+    target.mkdir()
+    (target / "old.yaml").write_text("old")
+    kept = replace_directory(source, target)
+    assert kept is not None
+    (source / ".git").write_text("hidden files are not copied")
+    assert replace_directory(source, target) is None
+    assert [path.name for path in kept.iterdir()] == ["old.yaml"]
