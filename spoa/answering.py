@@ -302,9 +302,8 @@ class Answering:
 
     def _actions(self, judgement: Judgement | None) -> bytes:
         """Return what the ACK says."""
-        if judgement is None:
-            return no_verdict_actions(self._policy.revision)
-        return self._answers.actions_for(judgement)
+        revision = self._policy.revision
+        return no_verdict_actions(revision) if judgement is None else self._answers.actions_for(judgement)
 
     def _take_note(
         self,
