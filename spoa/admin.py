@@ -2,7 +2,8 @@
 
 A request that changes something needs the unix socket, whose file mode decides who gets in, or the bearer token. One
 that only looks is answered where its `Host` is an address or a name of this machine: a web page that has its own name
-resolve to loopback gets nothing, also where the unix socket was forwarded to a port of whoever browses.
+resolve to loopback gets nothing, also where the unix socket was forwarded to a port of whoever browses. Monitoring of
+other machines comes by whatever name it discovered; on an address that is meant for it, it is answered under any.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import hmac
 import ipaddress
 import json
 import pwd
+import socket
 import struct
 from dataclasses import asdict, dataclass
-from socket import SO_PEERCRED, SOL_SOCKET
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -24,7 +25,6 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from spoa.exceptions import SettingsError
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
@@ -38,6 +38,8 @@ _SHUTDOWN_TIMEOUT: Final = 1.0
 _MAX_BODY: Final = 1 << 18
 _MAX_REASON: Final = 1000
 _CREDENTIALS: Final = struct.Struct("3i")
+#: What other machines ask for under any name: no decision is in it, and asking changes nothing.
+_MONITORED: Final = frozenset({"/metrics", "/healthz", "/readyz"})
 
 _log = structlog.get_logger()
 
@@ -76,11 +78,21 @@ class Admin:
         token_file: holds the bearer token, read anew for each request so that it can be rotated; None: only the unix
             socket may change anything.
         console: answers below `/console`; None for no console.
+        is_remote: other machines reach the address, so that metrics and health are answered under any host name.
     """
 
-    def __init__(self, sources: Sources, host: str, token_file: Path | None, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        sources: Sources,
+        host: str,
+        token_file: Path | None,
+        console: Console | None = None,
+        *,
+        is_remote: bool = False,
+    ) -> None:
         self._sources = sources
-        self._host = host
+        self._names = frozenset({"localhost", host.lower(), socket.gethostname().lower()})
+        self._is_remote = is_remote
         self._token_file = token_file
         self._console = console
         self._runner: web.AppRunner | None = None
@@ -111,7 +123,8 @@ class Admin:
     @web.middleware
     async def _check_host(self, request: web.Request, handler: Any) -> web.StreamResponse:
         is_checked = not _is_unix(request) or _is_browser(request)  # a browser that a forwarded socket is open to
-        if is_checked and not self._is_our_name(request.headers.get("Host", "")):
+        is_monitored = self._is_remote and request.path in _MONITORED
+        if is_checked and not is_monitored and not self._is_our_name(request.headers.get("Host", "")):
             raise web.HTTPMisdirectedRequest(text="this host name is not served here\n")
         response: web.StreamResponse = await handler(request)
         return response
@@ -119,7 +132,7 @@ class Admin:
     def _is_our_name(self, host: str) -> bool:
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
         name = name.strip("[]").lower()
-        if name in {"localhost", self._host.lower()}:
+        if name in self._names:
             return True
         try:
             ipaddress.ip_address(name)
@@ -195,7 +208,7 @@ def _peer(request: web.Request) -> str:
     connection = None if request.transport is None else request.transport.get_extra_info("socket")
     if not _is_unix(request) or connection is None:
         return f"token from {request.remote}"
-    _, user, _ = _CREDENTIALS.unpack(connection.getsockopt(SOL_SOCKET, SO_PEERCRED, _CREDENTIALS.size))
+    _, user, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
     try:
         return pwd.getpwuid(user).pw_name
     except KeyError:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from spoa.blockedit import target_text
 from spoa.blocks import FILE, BlockList
+from spoa.exceptions import StateError
 from spoa.followed import Followed
 from spoa.listindex import NEVER
 
@@ -33,6 +34,13 @@ class Blocker(Followed[BlockList]):
         changed: Callable[[str, set[str], set[str]], object] = lambda *_: None,
     ) -> None:
         super().__init__(state_dir / FILE, BlockList.from_text, swap, "block list", changed)
+
+    def check(self, text: bytes) -> None:
+        """Refuse a file that is gone or empty while somebody is blocked: only a list that says so unblocks anybody."""
+        now = time.time()
+        if not text.strip() and any(now < block.expires for block in self.blocks.blocks):
+            message = "is gone or empty; put it back (`status --json` has its entries), or write `entries: []` into it"
+            raise StateError(self.name, message)
 
     def names(self, value: BlockList) -> set[str]:
         """Return the targets that are blocked."""

@@ -79,6 +79,7 @@ class Audit:
         lines: how many lines were read; `chained` how many of them are links.
         findings: in the order of lines; at most a thousand.
         dropped: how many findings were not kept.
+        expected: heads that were noted elsewhere; without one, lines at the end may be missing.
     """
 
     def __init__(self, keys: Sequence[bytes] = (), expected: Iterable[Head] = ()) -> None:
@@ -86,7 +87,7 @@ class Audit:
         self.findings: list[Finding] = []
         self._chains = [Chain(key) for key in keys] or [Chain()]
         self._is_keyed = bool(keys)
-        self._expected = list(expected)
+        self.expected = list(expected)
         self._seen: set[Head] = set()
         self._writers: dict[str, _Writer] = {}
 
@@ -118,7 +119,7 @@ class Audit:
         """Compare with the heads that were noted elsewhere; *file* is where a missing end is reported."""
         if not self.chained:
             self._find(file, 0, "inserted", _NONE)
-        for head in self._expected:
+        for head in self.expected:
             writer = self._writers.get(head.writer)
             if writer is None or writer.head.seq < head.seq:
                 had = 0 if writer is None else writer.head.seq
@@ -154,7 +155,7 @@ class Audit:
         self.chained += 1
         if not self._check_hash(file, number, link):
             return
-        if any(link.head == head for head in self._expected):
+        if any(link.head == head for head in self.expected):
             self._seen.add(link.head)
         writer = self._writers.get(link.writer)
         if writer is None:

@@ -125,7 +125,9 @@ FIELDS: Final[Mapping[str, LogField]] = {
     ),
     "schema": LogField({"type": "integer", "minimum": 1}, "Version of the schema, 1."),
     "masked": LogField(
-        _NAMES, "What `--decision-log-mask` replaced, by name; with `sha256` also `spki_sha256` and `sha1`."
+        _NAMES,
+        "What `--decision-log-mask` replaced, by name; with `sha256` also `spki_sha256` and `sha1`, with `src` also "
+        "`id` unless that is a UUID.",
     ),
     "cut": LogField(_NAMES, "Texts that were cut to 512 characters, to fit into a datagram.", is_always_there=False),
     "chain": LogField(

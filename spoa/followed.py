@@ -63,6 +63,7 @@ class Followed(Generic[T]):
             if text == self._text:
                 self.problem = ""
                 return True
+            self.check(text)
             value = self._read(text)
             await self._swap(text.decode())
         except (PolicyError, StateError, WorkerError) as error:
@@ -75,6 +76,10 @@ class Followed(Generic[T]):
         if not is_first and before != after:
             self._changed(self.name, after - before, before - after)
         return True
+
+    def check(self, text: bytes) -> None:
+        """Refuse a text that may not take the place of what is in force; raises StateError."""
+        del text
 
     def names(self, value: T) -> set[str]:
         """Return what a value holds, a text for each thing in it."""

@@ -160,8 +160,14 @@ class Supervisor:
             self._promote,
             self._roll_back,
         )
-        host = settings.admin.host if settings.admin else ""
-        self._admin = Admin(sources, host, settings.admin_token_file, self._console() if settings.console else None)
+        admin = settings.admin
+        self._admin = Admin(
+            sources,
+            admin.host if admin else "",
+            settings.admin_token_file,
+            self._console() if settings.console else None,
+            is_remote=admin is not None and not admin.is_local,
+        )
 
     async def run(self) -> int:
         """Serve until told to stop; return the exit status: 0, 3 for a bad policy, 1 for anything else."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import pwd
+import socket
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -56,7 +57,11 @@ Ask = "Callable[..., Awaitable[tuple[int, str]]]"
 
 
 def serve(
-    script: Callable[[Any, Agent], Awaitable[None]], address: Address | None = None, token_file: Path | None = None
+    script: Callable[[Any, Agent], Awaitable[None]],
+    address: Address | None = None,
+    token_file: Path | None = None,
+    *,
+    is_remote: bool = False,
 ) -> None:
     """Serve an admin address, and run a script that may ask it."""
 
@@ -65,7 +70,7 @@ def serve(
         sources = Sources(
             agent.metrics, agent.status, lambda: agent.is_ready, agent.reload, agent.promote, agent.roll_back
         )
-        admin = Admin(sources, "admin.example", token_file)
+        admin = Admin(sources, "admin.example", token_file, is_remote=is_remote)
         listener = bind(address or Address("127.0.0.1", 0), "admin")
         bound = address_of(listener)
         assert bound is not None
@@ -97,7 +102,13 @@ def test_looking_is_open() -> None:
     serve(script)
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:9124", "127.0.0.1:1", "[::1]:1", "[::1]", "ADMIN.example:80"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("localhost", "localhost:9124", "127.0.0.1:1", "[::1]:1", "[::1]", "ADMIN.example:80"),
+        f"{socket.gethostname()}:9124",
+    ],
+)
 def test_addresses_and_our_own_names_are_served(host: str) -> None:
     async def script(ask: Any, _: Agent) -> None:
         assert (await ask("GET", "/status", Host=host))[0] == 200
@@ -112,6 +123,25 @@ def test_a_page_whose_name_was_made_to_lead_here_gets_nothing(host: str) -> None
             assert (await ask("GET", path, Host=host))[0] == 421
 
     serve(script)
+
+
+@pytest.mark.parametrize("host", ["edge1.example:9124", "authz-0.authz.edge.svc", "evil.example", ""])
+def test_where_other_machines_come_monitoring_is_answered_by_any_name_and_nothing_else_is(
+    tmp_path: Path, host: str
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("secret\n")
+
+    async def script(ask: Any, agent: Agent) -> None:
+        for path in ("/metrics", "/healthz", "/readyz"):
+            assert (await ask("GET", path, Host=host))[0] == 200, path
+        for path in ("/status", "/console", "/console/decisions", "/metrics/..", "/missing"):
+            assert (await ask("GET", path, Host=host))[0] == 421, path
+        for path in ("/reload", "/promote", "/rollback", "/console/block"):
+            assert (await ask("POST", path, Host=host, Authorization="Bearer secret"))[0] == 421, path
+        assert (agent.reloads, agent.promotions, agent.rollbacks) == (0, 0, [])
+
+    serve(script, token_file=token, is_remote=True)
 
 
 def test_changing_over_tcp_needs_the_token(tmp_path: Path) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from spoa.blockedit import add_block
+import pytest
+import structlog.testing
+
+from spoa.blockedit import add_block, remove_blocks
 from spoa.blocker import Blocker
 from spoa.blocks import FILE, Block, read_target
 from spoa.control import WorkerError
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ONE = add_block(b"", Block(read_target("corp/7"), "lost", "INC-1", 100))
+EMPTY = b"apiVersion: authz/v1\nkind: blocks\nentries: []\n"
 PAST = add_block(ONE, Block(read_target("corp/8"), blocked=100, expires=200))
 
 
@@ -116,8 +120,35 @@ def test_blocks_that_come_and_go_are_told_by_their_targets(tmp_path: Path) -> No
         (tmp_path / FILE).write_bytes(ONE)
         await blocker.update()
         (target,) = blocker.names(blocker.blocks)
-        (tmp_path / FILE).unlink()
+        (tmp_path / FILE).write_bytes(remove_blocks(ONE, read_target("corp/7"))[0])
         await blocker.update()
         assert told == [(FILE, {target}, set()), (FILE, set(), {target})]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("left", [None, b"", b"\n"])
+def test_a_list_that_vanishes_or_is_cut_off_unblocks_nobody(tmp_path: Path, left: bytes | None) -> None:
+    async def scenario() -> None:
+        swaps, path = Swaps(), tmp_path / FILE
+        blocker = Blocker(tmp_path, swaps)
+        path.write_bytes(ONE)
+        assert await blocker.update()
+        path.unlink()
+        if left is not None:
+            path.write_bytes(left)
+        with structlog.testing.capture_logs() as logs:
+            assert not await blocker.update()
+        assert [line["log_level"] for line in logs] == ["error"]
+        assert "is gone or empty" in blocker.problem
+        assert (blocker.describe()["count"], swaps.taken) == (1, [ONE.decode()])
+        path.write_bytes(ONE)
+        assert await blocker.update()
+        assert (blocker.problem, swaps.taken) == ("", [ONE.decode()])
+        path.write_bytes(EMPTY)
+        assert await blocker.update()
+        assert blocker.describe()["count"] == 0
+        path.unlink()  # nobody was blocked, so nobody is let in by it
+        assert await blocker.update()
 
     asyncio.run(scenario())

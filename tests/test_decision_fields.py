@@ -37,7 +37,7 @@ def test_lines_of_a_running_agent_have_its_form(tmp_path: Path) -> None:
     assert len(lines) == 3
     for line in lines:
         VALIDATOR.validate(line)
-        assert line["masked"] == ["src", "host"]
+        assert line["masked"] == ["src", "id", "host"]
         assert [name for name in line if name not in FIELDS] == []
 
 

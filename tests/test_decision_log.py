@@ -124,7 +124,7 @@ class TestWriting:
         record(log, judgement(), request=Request(source=bytes((10, 0, 0, 1)), path="/secret"))
         log.close()
         (line,) = lines(path)
-        assert (line["src"], line["path"], line["masked"]) == ("masked", "masked", ["src", "path"])
+        assert (line["src"], line["path"], line["masked"]) == ("masked", "masked", ["src", "id", "path"])
         assert "secret" not in path.read_text()
 
     def test_a_sink_that_takes_nothing_now_is_given_the_same_lines_later(self, monkeypatch: pytest.MonkeyPatch) -> None:

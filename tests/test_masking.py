@@ -9,7 +9,7 @@ import pytest
 from spoa.masking import ALONG, MASKABLE, Mask
 from tests.decisions import row
 
-ALL = [name for field in MASKABLE for name in (field, *ALONG.get(field, ()))]
+ALL = list(dict.fromkeys(name for field in MASKABLE for name in (field, *ALONG.get(field, ()))))
 
 
 @pytest.mark.parametrize("name", MASKABLE)
@@ -24,6 +24,29 @@ def test_each_value_can_be_masked_alone(name: str) -> None:
     assert masked == plain
 
 
+def test_an_address_is_gone_from_the_id_that_holds_it_too() -> None:
+    line = Mask(("src",), b"key").apply(row(src="10.0.0.1", id="0A000001:C5A2_7F000001:20FB_65_0001:2A"))
+    assert "0A000001" not in json.dumps(line)
+    assert line["masked"] == ["src", "id"]
+    assert line["id"].startswith("masked:")
+    address = Mask(("src",)).apply(row(src="2001:db8::1", id="20010DB8000000000000000000000001"))
+    assert address["id"] == "masked"
+
+
+def test_an_id_that_tells_nothing_stays_unless_it_is_named() -> None:
+    uuid = "1b4e28ba-2fa1-41d2-883f-0016d3cca427"
+    kept = Mask(("src",)).apply(row(id=uuid))
+    assert (kept["src"], kept["id"], kept["masked"]) == ("masked", uuid, ["src"])
+    for fields in (("id",), ("src", "id"), ("id", "src")):
+        gone = Mask(fields).apply(row(id=uuid))
+        assert (gone["id"], sorted(gone["masked"])) == ("masked", sorted(fields))
+
+
+def test_what_is_named_and_masked_along_is_masked_once() -> None:
+    both, one = Mask(("src", "id"), b"key").apply(row()), Mask(("id",), b"key").apply(row())
+    assert (both["id"], both["masked"]) == (one["id"], ["src", "id"])
+
+
 def test_whatever_a_certificate_can_be_listed_by_is_masked_with_what_hides_it() -> None:
     cert = Mask(("sha256", "serial"), b"key").apply(row())["cert"]
     shown = {name: value for name, value in cert.items() if not value.startswith("masked:")}
@@ -32,8 +55,8 @@ def test_whatever_a_certificate_can_be_listed_by_is_masked_with_what_hides_it() 
 
 
 def test_what_is_not_there_stays_so() -> None:
-    made = Mask(tuple(MASKABLE)).apply(row(cert=None, src=None, host=None, path=None))
-    assert made == row(cert=None, src=None, host=None, path=None, masked=ALL)
+    made = Mask(tuple(MASKABLE)).apply(row(cert=None, src=None, host=None, path=None, id=None))
+    assert made == row(cert=None, src=None, host=None, path=None, id=None, masked=ALL)
 
 
 def test_with_a_key_a_value_has_a_pseudonym_of_its_own_that_another_key_gives_otherwise() -> None:

@@ -93,9 +93,10 @@ def test_what_a_newer_agent_wrote_keeps_an_older_one_from_starting(
     assert says in agent.log.read_text()
 
 
+@pytest.mark.parametrize("version", ["v2", "v10", "v1.1", "v2beta1"])
 @pytest.mark.parametrize(("read", "kind"), [(BlockList.from_text, "blocks"), (Openings.from_text, "openings")])
-def test_what_commands_edit_says_what_to_do_where_a_newer_one_wrote_it(read: Any, kind: str) -> None:
-    text = f"apiVersion: authz/v2\nkind: {kind}\nentries: []\n"
-    with pytest.raises(PolicyError, match="not authz/v2; start the version of the agent that wrote the file"):
+def test_what_commands_edit_says_what_to_do_where_a_newer_one_wrote_it(read: Any, kind: str, version: str) -> None:
+    text = f"apiVersion: authz/{version}\nkind: {kind}\nentries: []\n"
+    with pytest.raises(PolicyError, match=f"not authz/{version}; start the version of the agent that wrote the file"):
         read(text.encode())
-    assert read(text.replace("v2", "v1").encode()) is not None
+    assert read(text.replace(version, "v1").encode()) is not None

@@ -445,3 +445,21 @@ class TestConsole:
             caught.value.close()
 
         assert rig.run(script) == 0
+
+
+def test_an_address_that_is_meant_for_other_machines_answers_monitoring_by_any_name(rig: Rig) -> None:
+    """Written so, 127.0.0.1 isn't taken for loopback, and still nobody else reaches this test."""
+
+    def script(running: Running) -> None:
+        admin = (running.supervisor._state.path / "admin").read_text().strip()
+        told = {}
+        for path in ("/metrics", "/status"):
+            request = urllib.request.Request(f"http://{admin}{path}", headers={"Host": "edge1.example:9124"})
+            try:
+                with urllib.request.urlopen(request, timeout=10) as response:
+                    told[path] = response.status
+            except urllib.error.HTTPError as error:
+                told[path] = error.code
+        assert told == {"/metrics": 200, "/status": 421}
+
+    assert rig.run(script, admin="127.1:0", admin_remote="true") == 0

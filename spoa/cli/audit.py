@@ -36,7 +36,7 @@ Examples:
 Files are read in the order in which they were written, gzip or not; heads
 kept beside them (FILE.chain) are compared too. Without a key whoever may
 write the log can compute the chain anew; and only a head noted elsewhere
-shows that the last lines are gone.
+shows that the last lines are gone; without any head that is said.
 
 \b
 Exit status: 0 the log is what was written, 1 it isn't, or is no chain,
@@ -129,6 +129,7 @@ def _row(audit: Audit, names: Sequence[str]) -> dict[str, Any]:
         "uncovered": audit.uncovered,
         "begins": audit.begins,
         "heads": [str(head) for head in audit.heads],
+        "compared_heads": [str(head) for head in audit.expected],
         "findings": [finding._asdict() for finding in audit.findings],
         "more_findings": audit.dropped,
     }
@@ -144,5 +145,10 @@ def _text(audit: Audit) -> list[str]:
         found.append(f"{counted(audit.uncovered, 'line')} before the chain began, for which it can't speak")
     begins = [(name, first) for name, first in audit.begins.items() if first > 1]
     found += [f"begins with number {first} of {name}: what came before isn't here" for name, first in begins]
+    compared = {head.writer for head in audit.expected}
+    blind = sum(head.writer not in compared for head in audit.heads)
+    if blind:
+        what = "lines may be missing at the end"
+        found.append(f"no head was there to compare {counted(blind, 'chain')} with: {what}")
     found += [f"head {head}" for head in audit.heads]
     return found

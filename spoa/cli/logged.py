@@ -105,7 +105,7 @@ def asked_of(decision: dict[str, Any], policy: Policy, der: bytes | None = None)
     revocation = said if said in REVOCATIONS else "good"
     masked = hidden(decision)
     lacks = tuple(sorted(one for one in policy.reads if one.partition(".")[0] in _NOT_LOGGED))
-    lacks += tuple(f"{one} (masked)" for one in sorted(masked))
+    lacks += tuple(f"{one} (masked)" for one in sorted(masked - {"id"}))  # no policy reads that
     if der is not None:
         logged = (decision.get("cert") or {}).get("sha256")
         # Whose a masked fingerprint is nobody can tell: whoever gives a certificate vouches for it.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read_entries"]
 
-_NEWER: Final = re.compile(r"authz/v([2-9]|[1-9]\d+)")
+_NEWER: Final = re.compile(r"authz/v(?!1$)\S+")  # also what no version has been called yet, as `authz/v1.1`
 
 
 def read_entries(form: Record, text: bytes, file: str, report: Report, *, max_size: int) -> tuple[Reading, ...]:

@@ -73,8 +73,22 @@ def test_a_log_that_was_cut_short_is_found_by_the_head_beside_it_or_elsewhere(lo
     log.write_text("".join(log.read_text().splitlines(keepends=True)[:4]))
     assert f"{log}:4: truncated: the log ends with number 4" in verify(log).stdout
     head_path(log).unlink()
-    assert verify(log).exit_code == 0  # what nobody noted nobody can tell
-    assert verify(log, "--head", head).exit_code == 1
+    unknown = verify(log)  # what nobody noted nobody can tell, which is said
+    assert unknown.exit_code == 0
+    assert "no head was there to compare 1 chain with: lines may be missing at the end" in unknown.stdout
+    assert json.loads(verify(log, "--json").stdout)["compared_heads"] == []
+    noted = verify(log, "--head", head)
+    assert (noted.exit_code, "no head was there" in noted.stdout) == (1, False)
+    assert json.loads(verify(log, "--head", head, "--json").stdout)["compared_heads"] == [head]
+
+
+def test_a_head_of_another_chain_is_none_of_this_one(log: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.jsonl"
+    write(other, 2)
+    head_path(other).unlink()
+    assert "no head was there to compare 1 chain with" in verify(log, other).stdout
+    head_path(log).unlink()
+    assert "no head was there to compare 2 chains with" in verify(log, other).stdout
 
 
 def test_rotated_and_compressed_files_are_read_in_their_order(log: Path) -> None:

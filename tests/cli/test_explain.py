@@ -321,7 +321,7 @@ def test_the_running_agent_s_log_is_read_where_none_is_named(directory: Path, mo
 
 
 def test_what_the_log_masks_is_named_and_a_certificate_is_asked_for(directory: Path) -> None:
-    (directory / "log").write_text(logged(directory, masked=["subject", "sha256", "src"], src="masked"))
+    (directory / "log").write_text(logged(directory, masked=["subject", "sha256", "src", "id"], src="masked"))
     assert "give the certificate itself: --cert FILE" in ask_log(directory, "--id", "7F").stderr
     result = ask_log(directory, "--id", "7F", "--cert", directory / "tests/alice.pem")
     assert result.exit_code == 1

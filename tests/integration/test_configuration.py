@@ -8,11 +8,13 @@ import subprocess
 from typing import TYPE_CHECKING, Final
 
 import pytest
+import yaml
 
+from docs.pages import pages
 from spoa.adapter import ARGUMENTS
 from spoa.haproxy_config import VERSIONS, render
 from tests.haproxy import CONFIGURATION
-from tests.haproxy_builds import version_of
+from tests.haproxy_builds import haproxy_binary, version_of
 from tests.integration.edge import example_files
 
 if TYPE_CHECKING:
@@ -73,6 +75,26 @@ def test_what_haproxy_config_prints_is_valid_without_a_warning(
     for name, text in render(version, {"path", "method", "hdr.x-a", "hdrcnt.x-a"}, routes).items():
         (tmp_path / name).write_text(text)
     assert complaints(binary, [tmp_path / "haproxy.cfg"], variables) == ""
+
+
+@pytest.mark.parametrize("version", ["2.8", "3.2"])
+def test_the_recipe_for_a_controller_loads_with_the_engine_that_is_printed(version: str, tmp_path: Path) -> None:
+    """Around the snippets stands what the controller's template has there: a global section, defaults, a frontend."""
+    page = pages()["docs/how-to/install-on-kubernetes.md"]
+    (block,) = [block for block in page.blocks if "controller" in block.words]
+    data = yaml.safe_load(block.text)["data"]
+    engine = tmp_path / "spoe-authz.conf"
+    engine.write_text(render(version, None, None)[engine.name])
+    frontend = data["config-frontend-late"].replace("/etc/haproxy/authz/spoe-authz.conf", str(engine))
+    assert str(engine) in frontend
+    (tmp_path / "haproxy.cfg").write_text(
+        f"global\n{data['config-global']}"
+        "defaults\n    mode http\n    timeout connect 5s\n    timeout client 50s\n    timeout server 50s\n"
+        f"{data['config-sections']}"
+        f"frontend https\n    mode http\n    bind 127.0.0.1:8443\n{frontend}    default_backend application\n"
+        "backend application\n    mode http\n    server one 127.0.0.1:8001\n"
+    )
+    assert complaints(haproxy_binary(version), [tmp_path / "haproxy.cfg"], {}) == ""
 
 
 def test_what_enforces_is_the_same_text_in_both_files() -> None:
