@@ -196,7 +196,12 @@ METRICS: Final = (
         "Revocation lists that the last load found and refused, by why.",
         ("issuer", "source", "reason"),
     ),
-    Metric("revocation_state", "gauge", "1 for the state that a source is in.", ("issuer", "source", "state")),
+    Metric(
+        "revocation_state",
+        "gauge",
+        "1 for the state that a source is in; all 0 of an OCSP responder that was not asked yet.",
+        ("issuer", "source", "state"),
+    ),
     Metric(
         "revocation_age_seconds",
         "gauge",

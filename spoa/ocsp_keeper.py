@@ -205,6 +205,7 @@ class OcspKeeper:
         self._know(record, response, der, pupil, now)
         if record.status is None:
             return False
+        source.has_kept = True
         if pupil.is_due(response, now):
             record.look_at = now
         else:
@@ -375,7 +376,8 @@ class OcspKeeper:
         for name, source in self._sources.items():
             labels = (name, "ocsp")
             for state in _STATES:
-                found["revocation_state", (*labels, str(state))] = source.state[0] is state
+                # Of a responder that nobody has had a question for nothing is wrong.
+                found["revocation_state", (*labels, str(state))] = source.is_tried and source.state[0] is state
             found["revocation_entries", labels] = sum(counts.get(name, {}).values())
             if source.succeeded:
                 found["revocation_age_seconds", labels] = now - source.succeeded

@@ -102,6 +102,7 @@ class Source:
         self.permit = None if responder.url else Permit.of(responder.hosts)
         self.attempted = 0.0
         self.succeeded = 0.0
+        self.has_kept = False  # an answer of an earlier run that counts
         self.failure: Failure | None = None
 
     def targets(self, certificate: Certified) -> list[Target]:
@@ -111,11 +112,16 @@ class Source:
         return list(_permitted(certificate.ocsp_urls[:_MAX_URLS], self.permit))
 
     @property
+    def is_tried(self) -> bool:
+        """Whether anything is known of how it fares: by a question of this run, or by what an earlier one kept."""
+        return self.failure is not None or self.has_kept or self.succeeded > 0
+
+    @property
     def state(self) -> tuple[State, str]:
         """What can be said of it at best, and why not more."""
         if self.failure is not None:
             return state_for(self.failure.reason), str(self.failure.reason)
-        return (State.GOOD, "ok") if self.succeeded else (State.NOT_LOADED, "not_asked")
+        return (State.GOOD, "ok") if self.is_tried else (State.NOT_LOADED, "not_asked")
 
 
 def _permitted(urls: Iterable[str], permit: Permit) -> Iterator[Target]:

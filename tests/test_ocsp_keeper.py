@@ -276,6 +276,31 @@ def test_what_was_known_is_told_after_a_restart_with_the_responder_gone(tmp_path
     conversation(tmp_path, after)
 
 
+def states(desk: Desk) -> set[str]:
+    """Return which states are told of the responder; an alert pages for each of them but `good`."""
+    return {labels[2] for (name, labels), value in desk.keeper.samples(desk.now).items()
+            if name == "revocation_state" and value}  # fmt: skip
+
+
+def test_a_restart_pages_nobody_neither_idle_nor_with_answers_that_were_kept(tmp_path: Path) -> None:
+    async def before(desk: Desk) -> None:
+        desk.use()
+        await desk.answer()
+
+    async def after(desk: Desk) -> None:
+        desk.use()
+        assert states(desk) == set()
+        assert (desk.described()["state"], desk.described()["reason"]) == ("not_loaded", "not_asked")
+        assert (await desk.answer())[:2] == (True, None)
+        assert (desk.hits, states(desk), desk.described()["state"]) == (0, {"good"}, "good")
+        desk.server.answer = plain(b"", status=500)
+        await desk.answer(BOB)
+        assert states(desk) == {"unreachable"}
+
+    conversation(tmp_path, before)
+    conversation(tmp_path, after)
+
+
 def test_an_answer_on_disk_that_is_no_answer_is_asked_for_anew(tmp_path: Path) -> None:
     async def script(desk: Desk) -> None:
         desk.use()

@@ -103,7 +103,8 @@ def test_a_certificate_names_three_urls_at_most_and_listed_hosts_only(
 def test_a_source_is_as_good_as_its_last_question() -> None:
     own = source("http://a/")
     assert own.state == ("not_loaded", "not_asked")
+    assert not own.is_tried
     own.succeeded = NOW
-    assert own.state == ("good", "ok")
+    assert (own.is_tried, own.state) == (True, ("good", "ok"))
     own.failure = Failure(Reason.UNREACHABLE, "no")
     assert own.state == ("unreachable", "unreachable")
