@@ -62,17 +62,21 @@ def state_of_lists(source: Source, lists: Sequence[Held], now: float, outage: st
     complete = [held for held in lists if not held.is_delta]
     if not complete:
         return "unreachable" if outage == State.UNREACHABLE else "not_loaded", outage or "not_loaded"
-    fresh_delta = any(held.is_delta and held.next_update is not None and now < held.next_update for held in lists)
     for held in complete:
         if held.problem:
             return "undetermined", held.problem
-        if held.next_update is None:
-            if now >= held.this_update + source.max_age_without_next_update:
-                return "undetermined", "no_next_update"
-        elif now >= held.next_update + source.max_stale and not fresh_delta:
-            return "stale", "stale"
+        if now >= _used_until(source, held, lists):
+            return ("undetermined", "no_next_update") if held.next_update is None else ("stale", "stale")
     is_late = any(held.next_update is not None and now >= held.next_update for held in complete)
     return "good", "late" if is_late else "ok"
+
+
+def _used_until(source: Source, held: Held, lists: Sequence[Held]) -> int:
+    """Return the instant until which a complete list counts: a delta keeps one that has a nextUpdate fresh."""
+    if held.next_update is None:
+        return held.this_update + source.max_age_without_next_update
+    deltas = (one.next_update for one in lists if one.is_delta and one.next_update is not None)
+    return max((held.next_update, *deltas)) + source.max_stale
 
 
 class EvidenceKeeper:
@@ -328,7 +332,9 @@ class EvidenceKeeper:
             found["revocation_entries", labels] = sum(held.entries for held in lists)
             if lists:
                 found["revocation_age_seconds", labels] = now - min(held.this_update for held in lists)
-            ends = [held.next_update for held in lists if held.next_update is not None]
+            ends = [(_used_until(source, held, lists), held.this_update) for held in lists if not held.is_delta]
             if ends:
-                found["revocation_expiry_seconds", labels] = min(ends) - now
+                until, since = min(ends)
+                found["revocation_expiry_seconds", labels] = until - now
+                found["revocation_life_seconds", labels] = until - since
         return found

@@ -9,16 +9,18 @@ if TYPE_CHECKING:
     from spoa.authorizer import Policy
     from spoa.metrics import Samples
 
-__all__ = ["LEFT", "census"]
+__all__ = ["LEFT", "SHORT", "census"]
 
 _DAY: Final = 86_400
 #: What `left` says, and the seconds that a certificate is then valid for at most; others are `longer`.
 LEFT: Final = {"expired": 0, "1d": _DAY, "7d": 7 * _DAY, "30d": 30 * _DAY}
+#: Seconds of life up to which a certificate is `short`-lived: a machine renews it, and it is always about to expire.
+SHORT: Final = 30 * _DAY
 _SLICE: Final = 512  # certificates counted before other work has its turn
 
 
 async def census(policy: Policy, now: float) -> Samples:
-    """Return how many certificates of each issuer are in memory, by how long they are valid.
+    """Return how many certificates of each issuer are in memory, by how long they are valid still and in all.
 
     Args:
         policy: whose memory is looked at; at most some 32,000 certificates.
@@ -29,7 +31,8 @@ async def census(policy: Policy, now: float) -> Samples:
     for start in range(0, len(standings), _SLICE):
         for standing in standings[start : start + _SLICE]:
             if standing.certificate is not None and standing.issuer is not None:
-                key = ("client_certificates", (standing.issuer, _left(standing.not_after - now)))
+                life = "short" if standing.not_after - standing.not_before <= SHORT else "long"
+                key = ("client_certificates", (standing.issuer, _left(standing.not_after - now), life))
                 found[key] = found.get(key, 0) + 1
         await asyncio.sleep(0)
     return found

@@ -156,8 +156,9 @@ METRICS: Final = (
     Metric(
         "client_certificates",
         "gauge",
-        "Client certificates in memory by how long they are still valid; each worker counts its own.",
-        ("issuer", "left"),
+        "Client certificates in memory by how long they are still valid, and whether that is at most 30 days in all "
+        "(`short`) or more (`long`); each worker counts its own.",
+        ("issuer", "left", "life"),
     ),
     Metric("list_entries", "gauge", "Entries of a list.", ("list",)),
     Metric("list_soonest_expiry_timestamp_seconds", "gauge", "When the next entry of a list expires.", ("list",)),
@@ -212,6 +213,12 @@ METRICS: Final = (
         "revocation_expiry_seconds",
         "gauge",
         "Until a source's first list, or answer in use, is too old to count; negative past it.",
+        ("issuer", "source"),
+    ),
+    Metric(
+        "revocation_life_seconds",
+        "gauge",
+        "From thisUpdate for how long that list or answer counts in all.",
         ("issuer", "source"),
     ),
     Metric(

@@ -58,6 +58,7 @@ _LIMITS: Final = Limits(total=3.0, max_size=MAX_RESPONSE_SIZE, connect=2.0, sile
 _HEADERS: Final = {"Content-Type": "application/ocsp-request", "Accept": "application/ocsp-response"}
 _BUSY_RETRY: Final = 1  # seconds
 _STATIC_RETRY: Final = 300  # seconds until what only a change of settings can mend is looked at again
+_IDLE: Final = 300  # seconds after which a certificate is left alone that might be asked about after a failure
 _REFUSED_FLOOR: Final = 60.0  # seconds that a responder is left alone that says no
 _TRY_LATER_FLOOR: Final = 30.0
 _TRY_LATER: Final = "try_later"
@@ -272,7 +273,7 @@ class OcspKeeper:
         result = pupil.result(response, now)
         record.response, record.der = response, der
         record.status = None if result.status is Status.UNDETERMINED else result.status
-        record.valid_until = result.valid_until
+        record.valid_from, record.valid_until = pupil.since(response), result.valid_until
         record.look_at = now if record.status is None else pupil.refresh_at(response, now, self._chance())
 
     def _succeeded(self, record: Record, source: Source, target: Target) -> None:
@@ -301,6 +302,8 @@ class OcspKeeper:
         ceiling = max(_STATIC_RETRY, failure.floor)
         wait = backoff(record.failures, self._chance(), floor=failure.floor, ceiling=ceiling)
         record.look_at = int(self._clock() + wait) + 1
+        record.drop()
+        record.timer = asyncio.get_running_loop().call_later(wait + _IDLE, self._forget, record)
 
     def _report(self, record: Record, failure: Failure) -> None:
         """Log a failure when it is new, and of those with one issuer and reason one a minute: outages concern many."""
@@ -320,6 +323,11 @@ class OcspKeeper:
             record.look_at = 0  # whatever the clock says by now
             self._fly(record)
         else:
+            self._records.pop(record.key)
+
+    def _forget(self, record: Record) -> None:
+        """Leave what nobody asked about again after a failure: it is of no use, and must alarm nobody when it ends."""
+        if self._records.get(record.key) is record and record.key not in self._flights:
             self._records.pop(record.key)
 
     # -- telling -----------------------------------------------------------------------------------------------
@@ -382,12 +390,14 @@ class OcspKeeper:
             if source.succeeded:
                 found["revocation_age_seconds", labels] = now - source.succeeded
             ends = [
-                record.valid_until
+                (record.valid_until, record.valid_from)
                 for record in self._records.values()
                 if record.key[0] == name and record.status is Status.GOOD
             ]
             if ends:
-                found["revocation_expiry_seconds", labels] = min(ends) - now
+                until, since = min(ends)
+                found["revocation_expiry_seconds", labels] = until - now
+                found["revocation_life_seconds", labels] = until - since
         return found
 
     def _counts(self, now: float) -> dict[str, dict[State, int]]:

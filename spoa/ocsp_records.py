@@ -52,7 +52,7 @@ class Record:
 
     __slots__ = (
         "der", "failure", "failures", "is_used", "issuer", "key", "look_at", "response", "status", "subject", "timer",
-        "valid_until",
+        "valid_from", "valid_until",
     )  # fmt: skip
 
     def __init__(self, key: CertificateKey, subject: Certified, issuer: Certified) -> None:
@@ -62,6 +62,7 @@ class Record:
         self.response: OcspResponse | None = None
         self.der: bytes | None = None
         self.status: Status | None = None
+        self.valid_from = 0
         self.valid_until = 0
         self.failure: Failure | None = None
         self.failures = 0

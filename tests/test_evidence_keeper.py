@@ -725,7 +725,8 @@ def held(**fields: Any) -> Held:
         ((held(),), 99, ("good", "ok")),
         ((held(),), 100, ("good", "late")),
         ((held(),), 110, ("stale", "stale")),
-        ((held(), held(is_delta=True, next_update=200)), 110, ("good", "late")),
+        ((held(), held(is_delta=True, next_update=200)), 209, ("good", "late")),
+        ((held(), held(is_delta=True, next_update=200)), 210, ("stale", "stale")),
         ((held(), held(is_delta=True, next_update=None)), 110, ("stale", "stale")),
         ((held(next_update=None),), 4, ("good", "ok")),
         ((held(next_update=None),), 5, ("undetermined", "no_next_update")),
@@ -739,3 +740,29 @@ def test_the_state_of_a_source_is_that_of_its_worst_list(
     assert state_of_lists(source, lists, now) == expected
     has_list = any(not one.is_delta for one in lists)
     assert state_of_lists(source, lists, now, "unreachable") == (expected if has_list else ("unreachable",) * 2)
+
+
+@pytest.mark.parametrize(
+    ("lists", "left", "life"),
+    [
+        ((held(this_update=20),), 110, 90),
+        ((held(), held(next_update=60)), 70, 70),
+        ((held(), held(is_delta=True, next_update=50)), 110, 110),
+        ((held(), held(is_delta=True, next_update=200)), 210, 210),
+        ((held(), held(is_delta=True, next_update=None)), 110, 110),
+        ((held(next_update=None, this_update=20), held(is_delta=True)), 25, 5),
+        ((held(is_delta=True),), None, None),
+    ],
+)
+def test_what_is_told_to_be_left_of_the_lists_ends_when_they_are_used_no_more(
+    rig: Rig, tmp_path: Path, lists: tuple[Held, ...], left: int | None, life: int | None
+) -> None:
+    keeper = Desk(rig, tmp_path).keeper
+    source = Source((), (), max_stale=10, max_age_without_next_update=5)
+    keeper._sources, keeper._manifest = {"corp": source}, {"corp": lists}
+    samples = keeper.samples(0)
+    assert samples.get(("revocation_expiry_seconds", ("corp", "crl"))) == left
+    assert samples.get(("revocation_life_seconds", ("corp", "crl"))) == life
+    if left is not None:
+        states = [state_of_lists(source, lists, left - second)[0] for second in (1, 0)]
+        assert states[0] == "good" != states[1]

@@ -49,14 +49,20 @@ def test_each_certificate_counts_once_by_what_is_left_of_it(policy: Policy, ca: 
         seen(policy, der, der)
     counts = asyncio.run(census(policy, ca.now))
     assert {labels: count for (_, labels), count in counts.items()} == {
-        ("corp", "expired"): 1,
-        ("corp", "1d"): 1,
-        ("corp", "7d"): 2,
-        ("corp", "30d"): 1,
-        ("corp", "longer"): 1,
+        ("corp", "expired", "short"): 1,
+        ("corp", "1d", "short"): 1,
+        ("corp", "7d", "short"): 2,
+        ("corp", "30d", "short"): 1,
+        ("corp", "longer", "long"): 1,
     }
     assert {name for name, _ in counts} == {"client_certificates"}
     assert [*LEFT] == ["expired", "1d", "7d", "30d"]
+
+
+@pytest.mark.parametrize(("seconds", "life"), [(0, "short"), (1, "long")])
+def test_a_certificate_is_short_lived_up_to_thirty_days(policy: Policy, ca: CA, seconds: int, life: str) -> None:
+    seen(policy, ca.issue("alice", not_before=ca.now - 28 * DAY, not_after=ca.now + 2 * DAY + seconds).der)
+    assert asyncio.run(census(policy, ca.now)) == {("client_certificates", ("corp", "7d", life)): 1}
 
 
 def test_what_cannot_be_read_or_has_no_issuer_is_not_counted(policy: Policy) -> None:

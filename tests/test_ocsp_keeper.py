@@ -139,6 +139,9 @@ def test_an_answer_is_told_and_asked_for_again_in_time(tmp_path: Path) -> None:
         assert (own["state"], own["reason"], own["certificates"]) == ("good", "ok", {"good": 1})
         assert desk.sample("revocation_state", "good") == 1
         assert desk.sample("revocation_expiry_seconds") == 1000
+        assert desk.sample("revocation_life_seconds") == 1000
+        desk.now += 300
+        assert (desk.sample("revocation_expiry_seconds"), desk.sample("revocation_life_seconds")) == (700, 1000)
         assert desk.sample("revocation_fetches_total", "answered") == 1
 
     conversation(tmp_path, script)
@@ -238,6 +241,35 @@ def test_an_outage_leaves_the_answer_that_is_there(tmp_path: Path) -> None:
         assert desk.described()["certificates"] == {"good": 1}
         desk.now += 500
         assert desk.described()["certificates"] == {"stale": 1}
+
+    conversation(tmp_path, script)
+
+
+def test_what_failed_and_is_asked_about_no_more_is_left_and_known_again_when_it_is_back(tmp_path: Path) -> None:
+    async def script(desk: Desk) -> None:
+        desk.use()
+        await desk.answer()
+        desk.now += 600
+        desk.server.answer = plain(b"", status=500)
+        assert (await desk.answer())[:2] == (True, "unreachable")
+        (record,) = desk.keeper._records.values()
+        assert record.timer is not None
+        assert record.timer.when() - asyncio.get_running_loop().time() >= 300 - SECONDS
+        assert desk.sample("revocation_expiry_seconds") == 400
+        desk.server.answer = hang
+        desk.now = record.look_at
+        desk.ask()
+        desk.keeper._forget(record)  # not while it is being asked about
+        assert len(desk.keeper._records) == 1
+        await asyncio.gather(*desk.keeper._flights.values())
+        desk.rows.clear()
+        desk.keeper._forget(record)
+        desk.keeper._forget(record)
+        assert len(desk.keeper._records) == 0
+        assert ("revocation_expiry_seconds", ("corp", "ocsp")) not in desk.keeper.samples(desk.now)
+        desk.ask()
+        (row,) = await desk.told()
+        assert row["response"] is not None
 
     conversation(tmp_path, script)
 

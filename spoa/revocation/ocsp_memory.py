@@ -151,6 +151,10 @@ class Pupil(NamedTuple):
         wait = min(wait, self._ceiling(response, now))
         return now + max(_MIN_REFRESH, int(wait * (1 + _JITTER * (2 * chance - 1))))
 
+    def since(self, response: OcspResponse) -> int:
+        """Return the thisUpdate of an answer about this certificate."""
+        return self._dates(response)[0]
+
     def is_due(self, response: OcspResponse, now: int) -> bool:
         """Tell of an answer that was learnt at some earlier time whether it is to be asked for anew by now."""
         half, _ = self._half(response)

@@ -192,7 +192,7 @@ def dated_agent(folder: Path, corp: CA, retiring: CA) -> Iterator[Agent]:
     (policies / "lists").mkdir()
     for name, ca in (("corp", corp), ("retiring", retiring)):
         (policies / f"{name}.pem").write_bytes(ca.pem)
-    (policies / "crl" / "corp.crl").write_bytes(corp.crl(next_update=int(time.time()) + 1800))
+    (policies / "crl" / "corp.crl").write_bytes(corp.crl(this_update=corp.now - DAY, next_update=corp.now + 1800))
     (policies / "crl" / "forged.crl").write_bytes(CA("corp").crl())
     soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + DAY))
     (policies / "lists" / "scanners.yaml").write_text(

@@ -114,13 +114,14 @@ CONDITIONS = (
     condition("IssuerCertificateExpires", "issuer_certificate_expiry_timestamp_seconds", steady(LATER + DAY), NEVER,
               "A CA certificate of issuer corp expires in 1d 0h 0m 0s.", **ISSUER),
     Condition("ClientCertificatesExpire",
-              {series("client_certificates", left="7d", **ISSUER): steady(2),
-               series("client_certificates", left="longer", **ISSUER): steady(9)},
-              {series("client_certificates", left="1d", **ISSUER): steady(2),
-               series("client_certificates", left="longer", issuer="other"): steady(9)},
+              {series("client_certificates", left="7d", life="long", **ISSUER): steady(2),
+               series("client_certificates", left="longer", life="long", **ISSUER): steady(9)},
+              {series("client_certificates", left="1d", life="short", **ISSUER): steady(2),
+               series("client_certificates", left="longer", life="long", **ISSUER): steady(9)},
               "2 client certificates of issuer corp expire within a week.", {**PLACE, **ISSUER}),
     condition("RevocationRunsOut", "revocation_expiry_seconds", steady(1800), steady(7200),
-              "What crl says about issuer corp counts for another 30m 0s; then its `on_failure` decides.", **SOURCE),
+              "What crl says about issuer corp counts for another 30m 0s; then its `on_failure` decides.",
+              extra={series("revocation_life_seconds", **SOURCE): steady(DAY)}, **SOURCE),
     condition("RevocationUnusable", "revocation_state", steady(1), steady(0),
               "Source crl of issuer corp is stale.", **SOURCE, state="stale"),
     condition("RevocationListRefused", "revocation_problems", steady(1), steady(0),
@@ -219,6 +220,57 @@ def test_each_alert_fires_on_its_condition_alone_and_is_quiet_without_it(tmp_pat
     (tmp_path / "rules.yaml").write_text(write_rules())
     cases = [scenario(fires=True), scenario(fires=False), nobody()]
     document = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": cases}
+    (tmp_path / "tests.yaml").write_text(yaml.safe_dump(document))
+    assert "SUCCESS" in run("test", "rules", str(tmp_path / "tests.yaml"))
+
+
+def expiring(life: str, **left: int) -> dict[str, str]:
+    return {series("client_certificates", left=name.strip("_"), life=life, **ISSUER): steady(count)
+            for name, count in left.items()}  # fmt: skip
+
+
+def evidence(left: int, life: int) -> dict[str, str]:
+    return {series("revocation_expiry_seconds", **SOURCE): steady(left),
+            series("revocation_life_seconds", **SOURCE): steady(life)}  # fmt: skip
+
+
+#: What an alert that goes by how long things live makes of numbers; none fires where none is named.
+LIVES = (
+    (expiring("long", _7d=500), "ClientCertificatesExpire"),
+    (expiring("long", _1d=1), "ClientCertificatesExpire"),
+    (expiring("long", _7d=9, _30d=2), "ClientCertificatesExpire"),
+    (expiring("long", _30d=1, longer=1, expired=1), ""),
+    (expiring("short", _1d=500, _7d=3, _30d=1), ""),
+    (evidence(3599, 7 * DAY), "RevocationRunsOut"),
+    (evidence(3600, 7 * DAY), ""),
+    (evidence(719, 3600), "RevocationRunsOut"),
+    (evidence(1700, 3600), ""),  # as the own responder answers, just before it is asked again
+    (evidence(800, 3600), ""),
+    (evidence(-1, 3600), "RevocationRunsOut"),
+)
+
+
+def test_alerts_go_by_how_long_things_live(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(write_rules())
+    query = 'count by (alertname) (ALERTS{alertstate="firing"})'
+    tests = [
+        {
+            "name": f"{numbers}",
+            "interval": "1m",
+            "input_series": [
+                {"series": name, "values": values} for name, values in {series("up"): steady(1), **numbers}.items()
+            ],
+            "promql_expr_test": [
+                {
+                    "expr": query,
+                    "eval_time": f"{MINUTES}m",
+                    "exp_samples": [{"labels": f'{{alertname="{alert}"}}', "value": 1}] if alert else [],
+                }
+            ],
+        }
+        for numbers, alert in LIVES
+    ]
+    document = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": tests}
     (tmp_path / "tests.yaml").write_text(yaml.safe_dump(document))
     assert "SUCCESS" in run("test", "rules", str(tmp_path / "tests.yaml"))
 
