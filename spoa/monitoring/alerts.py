@@ -67,8 +67,7 @@ RECORDINGS: Final = {
 def recordings(timeout: float = TIMEOUT) -> dict[str, str]:
     """Return the recording rules: name → expression. `timeout` is HAProxy's `timeout processing`, seconds."""
     duration = "request_duration_seconds"
-    bound = bound_below(duration, timeout / 2)
-    within = rate(duration, "5m", suffix="_bucket", le=f"{bound}")
+    within = rate(duration, "5m", suffix="_bucket", le=f"{_late_after(timeout)}")
     asked, denied = rate("decisions_total", "5m"), rate("decisions_total", "5m", verdict="deny")
     return {
         RECORDINGS["verdicts"]: rate("decisions_total", "5m", "verdict"),
@@ -79,6 +78,11 @@ def recordings(timeout: float = TIMEOUT) -> dict[str, str]:
         RECORDINGS["median"]: quantile(duration, "5m", 0.5),
         RECORDINGS["p99"]: quantile(duration, "5m", 0.99),
     }
+
+
+def _late_after(timeout: float) -> float:
+    """Return after how many seconds an answer is late: the last bound of the histogram up to half of `timeout`."""
+    return bound_below("request_duration_seconds", timeout / 2)
 
 
 def alerts(job: str = JOB, timeout: float = TIMEOUT) -> tuple[Alert, ...]:
@@ -115,8 +119,8 @@ def _availability(job: str, timeout: float) -> tuple[Alert, ...]:
         Alert("DeadlinesMissed", f"{rise('internal_errors_total', '5m', cause='deadline')} > 0", "0m", "page",
               "{{ $labels.instance }} denied requests because it could not judge them in time."),
         Alert("AnswersLate", f"{RECORDINGS['late']} > {_LATE_SHARE}", "5m", "ticket",
-              "{{ $value | humanizePercentage }} of the answers of {{ $labels.instance }} take more than half of "
-              f"HAProxy's {timeout * 1000:g} ms."),
+              "{{ $value | humanizePercentage }} of the answers of {{ $labels.instance }} take more than "
+              f"{_late_after(timeout) * 1000:g} ms, of {timeout * 1000:g} ms that HAProxy waits."),
         Alert("ProtocolErrors", f"{rise('protocol_errors_total', '10m', 'status')} > 0", "0m", "ticket",
               "{{ $labels.instance }} and HAProxy disagree about SPOP (status {{ $labels.status }})."),
         Alert("ClockUnusable", f"{select('clock_usable')} == 0", "0m", "page",

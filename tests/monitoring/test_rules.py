@@ -89,7 +89,7 @@ CONDITIONS = (
                series("request_duration_seconds_count"): f"0+100x{MINUTES}"},
               {series("request_duration_seconds_bucket", le="0.04"): f"0+100x{MINUTES}",
                series("request_duration_seconds_count"): f"0+100x{MINUTES}"},
-              "2% of the answers of edge1:9124 take more than half of HAProxy's 100 ms.", PLACE),
+              "2% of the answers of edge1:9124 take more than 40 ms, of 100 ms that HAProxy waits.", PLACE),
     condition("ProtocolErrors", "protocol_errors_total", f"0x{MINUTES - 2} 1x1", steady(4),
               "edge1:9124 and HAProxy disagree about SPOP (status 4).", status="4"),
     condition("ClockUnusable", "clock_usable", steady(0), steady(1),
