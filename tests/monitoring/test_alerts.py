@@ -12,7 +12,8 @@ import pytest
 from spoa.cli import verbs
 from spoa.monitoring.alerts import ALERTS, RECORDINGS, Alert, alerts, recordings
 
-RUNBOOKS = Path(__file__).parents[2] / "docs" / "how-to" / "runbooks"
+ROOT = Path(__file__).parents[2]
+RUNBOOKS = ROOT / "docs" / "how-to" / "runbooks"
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
@@ -49,6 +50,13 @@ def test_runbooks_name_verbs_and_options_that_are_there() -> None:
             assert command is not verbs, f"{page.name}: {line}"
             known = {name for parameter in command.params for name in parameter.opts}
             assert {word for word in words if word.startswith("--")} <= known, f"{page.name}: {line}"
+
+
+def test_runbooks_ask_for_no_core_file_that_the_shipped_unit_forbids() -> None:
+    assert "LimitCORE=0" in (ROOT / "deploy" / "systemd" / "spoa-authz.service").read_text()
+    asking = [text for page in RUNBOOKS.glob("*.md") if "core file" in (text := page.read_text())]
+    assert asking
+    assert all("LimitCORE=0" in text for text in asking)
 
 
 def test_names_are_unique_and_severities_known() -> None:
