@@ -101,7 +101,10 @@ _SHADOW: Final = Row("Shadow and candidate", (
 _REVOCATION: Final = Row("Freshness of revocation", (
     Panel("Until the evidence is too old to count", {"{{issuer}} {{source}}": _now("revocation_expiry_seconds")}, "s",
           about="Below zero the issuer's `on_failure` decides."),
-    Panel("Age", {"{{issuer}} {{source}}": _now("revocation_age_seconds")}, "s"),
+    Panel("Age, and how long it counts in all", {
+        "{{issuer}} {{source}}": _now("revocation_age_seconds"),
+        "{{issuer}} {{source}}: in all": _now("revocation_life_seconds"),
+    }, "s"),
     Panel("Sources that are not good",
           {"{{issuer}} {{source}}: {{state}}": f"{_now('revocation_state', state='!good')} > 0"}),
     Panel("Passed unchecked", {"{{issuer}} {{source}}": _rate("revocation_soft_fails_total", "issuer", "source")},

@@ -271,7 +271,8 @@ def cause(watched: Watched, authorities: dict[str, CA], token: Path) -> None:
             assert judged(haproxy, partner.issue(f"client-{number}"))[0] == "allow"
     with agents["dated"].connect() as haproxy:
         for days in (3, 90, 91):
-            judged(haproxy, corp.issue(f"for-{days}-days", not_after=int(time.time()) + days * DAY))
+            began, ends = corp.now - 60 * DAY, corp.now + days * DAY
+            judged(haproxy, corp.issue(f"for-{days}-days", not_before=began, not_after=ends))
 
 
 def command(agent: Agent, *words: str) -> None:
