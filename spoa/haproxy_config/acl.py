@@ -7,7 +7,7 @@ opposite; an ACL is a disjunction of tests (configuration manual, section 7).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING, Final
 
@@ -61,6 +61,7 @@ class Comparison:
         patterns: any of which must match; those of `files` come on top.
         ignores_case: `-i`.
         line: where it stands.
+        written: its text as it stands there, without quotes; empty where it is made up.
     """
 
     fetch: str
@@ -71,8 +72,11 @@ class Comparison:
     files: tuple[str, ...]
     ignores_case: bool
     line: Line
+    written: str = field(default="", compare=False)
 
     def __str__(self) -> str:
+        if self.written:
+            return self.written
         converters = "".join(f",{name}" + (f"({','.join(words)})" if words else "") for name, words in self.converters)
         arguments = f"({','.join(self.arguments)})" if self.arguments else ""
         flags = ["-i"] * self.ignores_case + ["-m " + self.match] + [f"-f {file}" for file in self.files]
@@ -171,7 +175,8 @@ def read_comparison(words: Sequence[Word], line: Line) -> Comparison:
         position += 2 if flag in _VALUED else 1
     patterns = [word.text for word in rest[position:]]
     match = match or _DEFAULT_MATCHES.get(fetch, "str")
-    return Comparison(fetch, arguments, tuple(parts[1:]), match, tuple(patterns), tuple(files), ignores_case, line)
+    converters, written = tuple(parts[1:]), " ".join(word.text for word in words)
+    return Comparison(fetch, arguments, converters, match, tuple(patterns), tuple(files), ignores_case, line, written)
 
 
 def resampled(test: Comparison, sample: str) -> Comparison:
@@ -252,7 +257,7 @@ def _predefined(name: str, line: Line) -> Acl:
     if row is None:
         return Acl(name, ())
     fetch, match, patterns = row
-    return Acl(name, (Comparison(fetch, (), (), match, patterns, (), ignores_case=False, line=line),))
+    return Acl(name, (Comparison(fetch, (), (), match, patterns, (), ignores_case=False, line=line, written=name),))
 
 
 def opposite(terms: Iterable[Term]) -> tuple[Term, ...] | None:

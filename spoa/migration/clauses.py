@@ -10,13 +10,15 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from spoa.haproxy_config.acl import ALWAYS, MAX_TERMS, Literal, opposite, resampled
+from spoa.haproxy_config.acl import ALWAYS, MAX_TERMS, PREDEFINED, Literal, opposite, resampled
+from spoa.haproxy_config.proxies import Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
     from spoa.haproxy_config.acl import Comparison, Condition, Term
-    from spoa.haproxy_config.proxies import Proxies, Proxy, Rule
+    from spoa.haproxy_config.proxies import Proxies, Proxy
+    from spoa.haproxy_config.reading import Line
     from spoa.migration.notes import Notes
 
 __all__ = ["Refusal", "Switch", "refusals", "switches"]
@@ -68,12 +70,12 @@ class Switch:
 
 def refusals(frontend: Proxy, proxies: Proxies, notes: Notes) -> list[Refusal]:
     """Return all that a frontend and the backends behind it refuse."""
-    found = list(_of(frontend, (ALWAYS.terms), notes))
+    found = [*_of(frontend, (ALWAYS.terms), notes), *_unread(frontend, proxies, notes)]
     chosen: list[tuple[Term, ...]] = []
     for switch in switches(frontend, notes):
         backend = proxies.backends.get(switch.backend)
         if backend is not None and backend is not frontend:
-            found += _of(backend, _also_none(switch.terms, chosen), notes)
+            found += [*_of(backend, _also_none(switch.terms, chosen), notes), *_unread(backend, proxies, notes)]
         chosen.append(switch.terms)
     return found
 
@@ -91,6 +93,28 @@ def _of(proxy: Proxy, where: tuple[Term, ...], notes: Notes) -> Iterator[Refusal
                 yield Refusal(rule, status, _also_none(both, accepted))
             else:
                 _note_other(rule, notes)
+
+
+def _unread(proxy: Proxy, proxies: Proxies, notes: Notes) -> Iterator[Refusal]:
+    """Yield a refusal of everything for each line that can't be read and may have refused, or said what is refused."""
+    places = {(problem.file, problem.number) for problem in proxies.problems}
+    all_of_it = (proxy, *proxy.parents)
+    known = {*PREDEFINED, *(name for one in all_of_it for name in one.acls)}
+    for line in (line for one in all_of_it for line in one.section.lines):
+        if (line.file, line.number) in places and _may_refuse(line, known):
+            notes.add(
+                line, "untranslated", f"{line}: what can't be read may refuse anything; the draft denies everything"
+            )
+            yield Refusal(Rule("http-request", "deny", "", (), ALWAYS, line), 403, ALWAYS.terms)
+
+
+def _may_refuse(line: Line, known: Container[str]) -> bool:
+    """Tell whether a line refuses, or adds to an ACL that has other lines; one that has none is known to nobody."""
+    keyword, *words = line.texts
+    if keyword == "acl":
+        return words[0] in known
+    is_rule = keyword in {"http-request", "tcp-request"}
+    return keyword == "block" or (is_rule and not {*_REFUSING, "return"}.isdisjoint(words[:2]))
 
 
 def _status(rule: Rule) -> int:

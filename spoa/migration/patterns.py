@@ -27,7 +27,6 @@ __all__ = [
     "file_patterns",
     "header_pattern",
     "host_patterns",
-    "includes_zero",
     "literal",
     "networks",
     "path_patterns",
@@ -280,29 +279,3 @@ def _without(network: Any, taken: Any) -> list[Any]:
     if network.version != taken.version or not network.overlaps(taken):
         return [network]
     return list(network.address_exclude(taken)) if taken != network and taken.subnet_of(network) else []
-
-
-_INTEGER_WORDS: Final[Mapping[str, Callable[[int], bool]]] = {
-    "eq": lambda number: number == 0,
-    "ge": lambda number: number <= 0,
-    "gt": lambda number: number < 0,
-    "le": lambda number: number >= 0,
-    "lt": lambda number: number > 0,
-}
-
-
-def includes_zero(words: Iterable[str]) -> bool:
-    """Tell whether conditions on an integer hold for 0: numbers, ranges, and words that compare."""
-    operator = _INTEGER_WORDS["eq"]
-    for text in words:
-        for word in text.split():
-            if word in _INTEGER_WORDS:
-                operator = _INTEGER_WORDS[word]
-                continue
-            low, _, high = word.partition(":")
-            if high:
-                if int(low) <= 0 <= int(high):
-                    return True
-            elif operator(int(low)):
-                return True
-    return False

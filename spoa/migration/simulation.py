@@ -116,15 +116,19 @@ def _test(test: Comparison, sample: Sample, read: Callable[[str], str | None]) -
             return None
         texts += [line.strip() for line in content.splitlines() if line.strip() and not line.startswith("#")]
     values = _values(test, sample)
-    return None if values is None else _matches(test, values, texts)
+    try:
+        return None if values is None else _matches(test, values, texts)
+    except ValueError:
+        # A pattern that is no number or no address, with which HAProxy doesn't start.
+        return None
 
 
 def _matches(test: Comparison, values: list[str], texts: list[str]) -> bool | None:
     if test.match == "found":
         return bool(values)
     if test.match == "bool":
-        wanted = not any(text.lower() in {"0", "false", "off", "no"} for text in texts)
-        return bool(values and values[0]) is wanted
+        # Patterns of a boolean are ignored; what a converter makes of it is none any more.
+        return None if test.converters else bool(values and values[0])
     if test.match == "int":
         return _integer(int(values[0] or "0"), texts) if values else False
     if test.match == "ip":

@@ -18,12 +18,12 @@ from spoa.migration.patterns import (
     file_patterns,
     header_pattern,
     host_patterns,
-    includes_zero,
     literal,
     networks,
     path_patterns,
     text_pattern,
 )
+from spoa.migration.truths import asks_for_true, check_boolean, check_integer, includes_zero
 from spoa.policy import oids
 from spoa.policy.conditions import read_header_name
 from spoa.policy.reading import visible
@@ -136,7 +136,7 @@ def translate(test: Comparison, around: Surroundings, *, generous: bool, is_rout
         ValueError: nothing, and why.
     """
     one = _Test(test, around, generous=generous, is_route=is_route)
-    if not is_utf8(str(test)):
+    if not is_utf8(str(replace(test, written=""))):
         raise ValueError("text that isn't UTF-8, as all of a policy is; write the file in UTF-8")
     row = _SAMPLES.get(test.fetch)
     if row is None:
@@ -206,10 +206,6 @@ class _Test:
             for pattern in read(self.test.match, text, generous=self.generous, ignores_case=ignores_case, **further)
         ]
         return tuple(dict.fromkeys(found))
-
-    def truth(self) -> bool:
-        """Return what a test of a boolean asks for."""
-        return not any(text.lower() in {"0", "false", "off", "no"} for text in self.test.patterns)
 
 
 # -- the request ------------------------------------------------------------------------------------------------
@@ -287,8 +283,7 @@ def _header(one: _Test) -> Atom:
     except ValueError:
         raise ValueError(f"a name that no header has: {visible(one.argument)}") from None
     one.note("unsafe-header", f"{one.test}: a client may send any {one.argument} it likes")
-    is_list = not one.test.fetch.endswith("fhdr")
-    return Atom(f"header:{name}", one.patterns(header_pattern, is_list=is_list))
+    return Atom(f"header:{name}", one.patterns(header_pattern, is_list=not one.test.fetch.endswith("fhdr")))
 
 
 def _source(one: _Test) -> Atom:
@@ -305,8 +300,7 @@ def _tls_version(one: _Test) -> Atom:
 
 
 def _is_tls(one: _Test) -> Atom:
-    if not one.truth():
-        raise ValueError("a test for no TLS")
+    check_boolean(one.test)
     return Atom("tls", _TLS)
 
 
@@ -413,8 +407,8 @@ def _names(authority: Authority, one: _Test, texts: list[str]) -> bool:
 
 def _verified(one: _Test) -> Atom:
     """Translate a test of what verification said: a gate denies whatever was not verified."""
-    holds_for_valid = includes_zero(one.test.patterns)
-    if not holds_for_valid:
+    check_integer(one.test)
+    if not includes_zero(one.test.patterns):
         # Where it restricts, a gate says the same of every request.
         one.why, one.is_worth_noting = "a gate denies whatever was not verified", not one.generous
         return _NEVER
@@ -427,10 +421,10 @@ def _verified(one: _Test) -> Atom:
 
 
 def _has_certificate(one: _Test) -> Atom:
+    is_wanted = asks_for_true(one.test)
     if one.test.fetch == "ssl_fc_has_crt":
-        what = "ssl_fc_has_crt is false on a resumed session, though there is a certificate"
-        one.note("unsafe-certificate-test", what)
-    return Atom("who", (ANY if one.truth() else ANONYMOUS,))
+        one.note("unsafe-certificate-test", f"{one.test}: false on a resumed session, certificate or not")
+    return Atom("who", (ANY if is_wanted else ANONYMOUS,))
 
 
 def _fingerprint(one: _Test) -> Atom:
@@ -474,7 +468,8 @@ def _serial(one: _Test) -> Atom:
 
 
 def _constant(one: _Test) -> Atom:
-    return _ALWAYS if (one.test.fetch == "always_true") is one.truth() else _NEVER
+    check_boolean(one.test)
+    return _ALWAYS if one.test.fetch == "always_true" else _NEVER
 
 
 _SAMPLES: Final[Mapping[str, Callable[[_Test], Atom]]] = {

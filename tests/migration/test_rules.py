@@ -86,7 +86,7 @@ def test_what_can_never_be_refused_is_no_rule() -> None:
         "http-request deny if !shown",
         "http-request deny if get { method POST }",
         "http-request deny if area !TRUE",
-        "http-request deny if area { ssl_c_used 0 }",
+        "http-request deny if area { ssl_c_used -m int 0 }",
     ]
     assert drafted(*lines)["rules"] == [ALLOWED]
 
@@ -101,7 +101,7 @@ def test_those_without_a_certificate_are_told_apart_where_they_are_let_in() -> N
 
 
 def test_an_exception_for_those_who_are_not_let_in_is_none() -> None:
-    found = drafted("http-request deny if area !{ ssl_c_used 0 }")
+    found = drafted("http-request deny if area !{ ssl_c_used -m int 0 }")
     assert found["rules"][0] == rule("deny", "area-not-ssl-c-used", request=at(AREA))
 
 
