@@ -20,6 +20,7 @@ from spoa.doctor.passthrough import (
     serves,
     switches_of,
 )
+from spoa.doctor.variables import variable_findings
 from spoa.doctor.verdict import follow, judging_directives, verdict_tests
 from spoa.haproxy_config.proxies import read_proxies
 from spoa.haproxy_config.reading import read_configuration
@@ -210,6 +211,9 @@ class _Examiner:
         self._add(self._certificates(frontend, is_guarded=is_guarded))
         self._add(patience_findings(frontend))
         serving = self._serving(frontend)
+        prefixes = {*passage.prefixes, *(engine.prefix for engine in engines)}
+        for one in (frontend, *serving):
+            self._add(variable_findings(one, prefixes))
         if frontend.mode == "http":
             self._add(header_findings(frontend))
             self._add(rewrite_findings(frontend, serving, is_normalised=self._needs.is_normalised))

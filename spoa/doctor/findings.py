@@ -103,6 +103,12 @@ FINDINGS: Final[Mapping[str, Kind]] = {
         "A rule of HAProxy's sets the verdict that the agent alone should set.",
         "Remove the rule; what must always pass is an allow rule of the policy.",
     ),
+    "variable-overwritten": Kind(
+        Severity.OPEN,
+        "HAProxy itself sets or unsets a variable of the agent's answer: the path that the server gets, the route, or "
+        "the identity that servers are told may be what the client chose.",
+        "Remove it, or take a variable of another prefix; only the SPOE engine may change the agent's.",
+    ),
     "accepted-before-verdict": Kind(
         Severity.OPEN,
         "An earlier rule ends the rules for some requests, so that the one which denies is never reached.",
