@@ -14,12 +14,16 @@ from spoa.doctor.engine import agent_findings, engine_findings, patience_finding
 from spoa.doctor.findings import Finding, found
 from spoa.doctor.passthrough import (
     header_findings,
+    identity_findings,
     leniency_findings,
+    missing_routes,
     rewrite_findings,
     route_findings,
     serves,
     switches_of,
+    told_headers,
 )
+from spoa.doctor.variables import variable_findings
 from spoa.doctor.verdict import follow, judging_directives, verdict_tests
 from spoa.haproxy_config.proxies import read_proxies
 from spoa.haproxy_config.reading import read_configuration
@@ -210,11 +214,18 @@ class _Examiner:
         self._add(self._certificates(frontend, is_guarded=is_guarded))
         self._add(patience_findings(frontend))
         serving = self._serving(frontend)
+        prefixes = {*passage.prefixes, *(engine.prefix for engine in engines)}
+        for one in (frontend, *serving):
+            self._add(variable_findings(one, prefixes))
         if frontend.mode == "http":
             self._add(header_findings(frontend))
             self._add(rewrite_findings(frontend, serving, is_normalised=self._needs.is_normalised))
             self._add(leniency_findings(frontend))
+            told_of = told_headers(frontend)
+            for one in (frontend, *serving):
+                self._add(identity_findings(one, told_of))
         self._add(route_findings(frontend, self._proxies.backends))
+        self._add(missing_routes(frontend, self._proxies.backends, self._needs.routes))
 
     def _certificates(self, frontend: Proxy, *, is_guarded: bool) -> Iterator[Finding]:
         """Yield the addresses at which clients are asked for no certificate."""

@@ -103,6 +103,12 @@ FINDINGS: Final[Mapping[str, Kind]] = {
         "A rule of HAProxy's sets the verdict that the agent alone should set.",
         "Remove the rule; what must always pass is an allow rule of the policy.",
     ),
+    "variable-overwritten": Kind(
+        Severity.OPEN,
+        "HAProxy itself sets or unsets a variable of the agent's answer: the path that the server gets, the route, or "
+        "the identity that servers are told may be what the client chose.",
+        "Remove it, or take a variable of another prefix; only the SPOE engine may change the agent's.",
+    ),
     "accepted-before-verdict": Kind(
         Severity.OPEN,
         "An earlier rule ends the rules for some requests, so that the one which denies is never reached.",
@@ -144,6 +150,22 @@ FINDINGS: Final[Mapping[str, Kind]] = {
         "A policy's route may name the agents' own backend, the statistics, or a backend by its number.",
         "Deny where the route is one of those, as `authz_route_reserved` of the shipped configuration does.",
     ),
+    "route-from-client": Kind(
+        Severity.OPEN,
+        "What the client sent names the backend: what was allowed for one server is served by any other of its choice.",
+        "Have the policy's `routes` name the backend, and say `use_backend %[var(txn.authz.route)]`.",
+    ),
+    "route-not-judged": Kind(
+        Severity.WARNING,
+        "A map or a variable of HAProxy's chooses the backend, perhaps by what the client sent; the policy doesn't "
+        "know which one it allows.",
+        "Have the policy's `routes` name the backend, or make sure that each of them may serve what is allowed.",
+    ),
+    "route-missing": Kind(
+        Severity.WARNING,
+        "The policy's routes name a backend that this configuration doesn't have: who is routed there gets 403.",
+        "Add the backend, or correct its name in the policy.",
+    ),
     "rewritten-after-verdict": Kind(
         Severity.OPEN,
         "The server gets another path or method than was judged.",
@@ -168,6 +190,11 @@ FINDINGS: Final[Mapping[str, Kind]] = {
         Severity.OPEN,
         "A client can send a header itself by which HAProxy tells servers who the client is, and pass for another.",
         "Delete it, also with `_` and `.` in the place of `-`, before it is set; see `authz-enforced`.",
+    ),
+    "identity-from-client": Kind(
+        Severity.OPEN,
+        "A header by which servers know the client is set from what the client wrote, so that it may pass for another.",
+        "Set it from the certificate, by `ssl_c_s_dn(cn)`, or from the agent's `var(txn.authz.identity)`.",
     ),
     "client-header-passes": Kind(
         Severity.WARNING,

@@ -14,7 +14,17 @@ if TYPE_CHECKING:
 
     from spoa.haproxy_config.proxies import Proxy, Rule
 
-__all__ = ["header_findings", "leniency_findings", "rewrite_findings", "route_findings", "serves", "switches_of"]
+__all__ = [
+    "header_findings",
+    "identity_findings",
+    "leniency_findings",
+    "missing_routes",
+    "rewrite_findings",
+    "route_findings",
+    "serves",
+    "switches_of",
+    "told_headers",
+]
 
 #: Headers by which frameworks replace the method or the path.
 _OVERRIDES: Final = (
@@ -47,6 +57,17 @@ _REWRITING: Final = frozenset(
 )
 _LENIENT: Final = ("accept-invalid-http-request", "accept-unsafe-violations-in-http-request")
 _ROUTE: Final = re.compile(r"%\[var\((txn\.[\w.]+\.route)\)\]")
+#: What a client doesn't choose: its certificate, its address, and what the agent says or HAProxy keeps.
+_NOT_THE_CLIENTS: Final = re.compile(r"%\[(?:ssl_c_|src\b|dst|fe_|so_|nbsrv|str\(|int\(|bool\()")
+_SAMPLE: Final = re.compile(r"%\[[^\]]*")
+_TABLE: Final = re.compile(r",map(?:_[a-z_]+)?\(|%\[var\(")
+#: Families of headers that say who the client is; `authz-enforced` deletes these.
+_IDENTITY: Final = re.compile(r"(?:x-)?(?:(?:true|cluster)-)?(?:client|ssl|authz|real|remote)-")
+#: A request's header, with its name, or another part of it that its client writes.
+_WRITTEN_BY_CLIENT: Final = re.compile(
+    r"[\[(,](?:req\.)?(?:(?:f?hdr(?:_ip)?|hdr_names)\((?P<header>[^),]*)|(?:capture\.req\.hdr|cook|urlp|url_param|body_param)\()"
+)
+_HEADER_WRITERS: Final = frozenset({"set-header", "add-header", "replace-header", "replace-value"})
 
 
 def serves(backend: Proxy) -> bool:
@@ -89,6 +110,41 @@ def header_findings(frontend: Proxy) -> Iterator[Finding]:
     passing = [name for name in _CLIENT if name.lower() not in told and not deleted.all_spellings(name)]
     if passing:
         yield found("client-header-passes", line, f"{frontend.name}: {', '.join(passing)} of the client's gets through")
+
+
+def identity_findings(proxy: Proxy, told: Iterable[str]) -> Iterator[Finding]:
+    """Yield rules by which a header that tells servers who the client is gets what the client wrote.
+
+    Args:
+        proxy: the frontend, or a backend behind it.
+        told: headers by which the frontend tells servers of the client.
+    """
+    known = {_plain(name) for name in (*told, *_CLIENT)}
+    for rule in proxy.rules("http-request"):
+        if rule.action not in _HEADER_WRITERS or not rule.words or not _is_identity(rule.words[0], known):
+            continue
+        parts = _WRITTEN_BY_CLIENT.finditer(" ".join(rule.words[1:]))
+        # A header of these families is HAProxy's own by then, or `spoofable-header`.
+        if any(not _is_identity(part["header"] or "", known) for part in parts):
+            yield found("identity-from-client", rule.line, f"{proxy.name}: {rule}")
+
+
+def told_headers(frontend: Proxy) -> list[str]:
+    """Return the headers by which a frontend tells servers of the client."""
+    rules = frontend.rules("http-request")
+    return [rule.words[0] for rule in rules if rule.action in _HEADER_WRITERS and _tells(rule)]
+
+
+def _tells(rule: Rule) -> bool:
+    return _TELLING.search(" ".join(rule.words[1:])) is not None
+
+
+def _plain(name: str) -> str:
+    return re.sub("[_.]", "-", name.lower())
+
+
+def _is_identity(name: str, known: Iterable[str]) -> bool:
+    return _plain(name) in known or _IDENTITY.match(_plain(name)) is not None
 
 
 class _Deleted:
@@ -187,6 +243,7 @@ def route_findings(frontend: Proxy, backends: Mapping[str, Proxy]) -> Iterator[F
     for position, rule in enumerate(switches):
         variable = _ROUTE.fullmatch(rule.action)
         if variable is None:
+            yield from _choice_findings(frontend, rule)
             continue
         if not _is_guarded(frontend, variable[1]):
             yield found("route-unguarded", rule.line, f"{frontend.name}: {rule}")
@@ -197,6 +254,23 @@ def route_findings(frontend: Proxy, backends: Mapping[str, Proxy]) -> Iterator[F
                 yield found(
                     "route-falls-through", later.line, f"{frontend.name}: an unknown route ends in {later.action}"
                 )
+
+
+def _choice_findings(frontend: Proxy, rule: Rule) -> Iterator[Finding]:
+    """Yield a finding where not the policy but what the client sent chooses the backend."""
+    samples = _SAMPLE.findall(rule.action)
+    if not all(_NOT_THE_CLIENTS.match(sample) for sample in samples):
+        code = "route-not-judged" if _TABLE.search(rule.action) else "route-from-client"
+        yield found(code, rule.line, f"{frontend.name}: {rule}")
+
+
+def missing_routes(frontend: Proxy, backends: Mapping[str, Proxy], routes: Iterable[str]) -> Iterator[Finding]:
+    """Yield the policy's routes that name no backend here, at the rule that would follow them."""
+    missing = [route for route in routes if route not in backends]
+    rule = next((rule for rule in switches_of(frontend) if _ROUTE.fullmatch(rule.action)), None)
+    if missing and rule is not None:
+        what = f"{frontend.name}: the policy's routes name {', '.join(missing)}, and no backend has that name"
+        yield found("route-missing", rule.line, what)
 
 
 def switches_of(frontend: Proxy) -> list[Rule]:

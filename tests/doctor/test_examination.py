@@ -279,6 +279,55 @@ VARIANTS: Final = (
         "    http-request use-service lua.x\n    # Tests for",
         "service-before-verdict",
     ),
+    Variant(
+        "the client names the path that the server gets",
+        EDGE,
+        "    http-request set-path",
+        "    http-request set-var(txn.authz.path) req.hdr(x-p) if { req.hdr(x-p) -m found }\n    http-request set-path",
+        "variable-overwritten",
+    ),
+    Variant(
+        "a backend's rule sets the identity",
+        EDGE,
+        "    server api1",
+        "    http-request set-var(txn.authz.identity) req.hdr(x-who)\n    server api1",
+        "variable-overwritten",
+    ),
+    Variant(
+        "the verdict stands before the agent is asked",
+        EDGE,
+        FILTER,
+        f"{FILTER}    tcp-request content set-var(txn.authz.verdict) str(allow)\n",
+        "verdict-overwritten",
+    ),
+    Variant(
+        "a request's header names the backend",
+        EDGE,
+        "    use_backend %[var",
+        "    use_backend %[req.hdr(x-route)] if { req.hdr(x-route) -m found }\n    use_backend %[var",
+        "route-from-client",
+    ),
+    Variant(
+        "a map of hosts names the backend",
+        EDGE,
+        "    use_backend %[var",
+        "    use_backend %[hdr(host),map(hosts.map)] if { path /x }\n    use_backend %[var",
+        "route-not-judged",
+    ),
+    Variant(
+        "a request's header says who the client is",
+        EDGE,
+        "X-Client-CN %[ssl_c_s_dn(cn)]",
+        "X-Client-CN %[req.hdr(x-cn)]",
+        "identity-from-client",
+    ),
+    Variant(
+        "a backend replaces who the client is",
+        EDGE,
+        "    server api1",
+        "    http-request replace-header X-Client-Identity .* %[req.hdr(x-cn)]\n    server api1",
+        "identity-from-client",
+    ),
     Variant("the reserved routes are open", EDGE, " if authz_route_reserved", " if FALSE", "route-unguarded"),
     Variant("routes are reserved by name only", EDGE, "-m beg '#'", "-m beg 'x'", "route-unguarded"),
     Variant("an ACL is missing", EDGE, "    acl authz_too_long path_len gt 8192\n", "", "unreadable"),
@@ -420,6 +469,16 @@ def test_what_the_policy_reads_must_be_sent() -> None:
     (finding,) = examined(EDGE.read_text(), engine, needs=needs).findings
     assert finding.code == "argument-not-sent"
     assert finding.message == "the policy reads hdr.x-tenant, hdrcnt.x-tenant, host, sni"
+
+
+def test_routes_of_the_policy_are_backends_here() -> None:
+    edge, engine = EDGE.read_text(), ENGINE.read_text()
+    assert examined(edge, engine, needs=Needs(routes=("internal_api", "admin_api"))).findings == []
+    (finding,) = examined(edge, engine, needs=Needs(routes=("internal_api", "away", "gone"))).findings
+    assert (finding.code, finding.kind.severity) == ("route-missing", Severity.WARNING)
+    assert finding.message == "mtls_api: the policy's routes name away, gone, and no backend has that name"
+    unrouted = re.sub(r"    use_backend %.*\n", "", edge)
+    assert examined(unrouted, engine, needs=Needs(routes=("gone",))).findings == []
 
 
 def test_a_header_is_sent_by_the_sample_that_takes_it_whole() -> None:

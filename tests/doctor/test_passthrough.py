@@ -6,11 +6,13 @@ import pytest
 
 from spoa.doctor.passthrough import (
     header_findings,
+    identity_findings,
     leniency_findings,
     rewrite_findings,
     route_findings,
     serves,
     switches_of,
+    told_headers,
 )
 from spoa.haproxy_config.proxies import Proxies, read_proxies
 from spoa.haproxy_config.reading import read_configuration
@@ -119,7 +121,7 @@ SERVER = ("\nbackend b", "server s 127.0.0.1:1")
         ((GUARD, ROUTE, "default_backend b", *SERVER), ["route-falls-through"]),
         ((GUARD, ROUTE, "use_backend b if { path /x }", *SERVER), ["route-falls-through"]),
         ((GUARD, ROUTE, "use_backend b unless { var(txn.authz.route) -m found }", *SERVER), []),
-        ((GUARD, ROUTE, "use_backend %[path]"), ["route-falls-through"]),
+        ((GUARD, ROUTE, "use_backend %[path]"), ["route-falls-through", "route-from-client"]),
         ((GUARD, ROUTE, "default_backend b", *SERVER, "http-request deny"), []),
         ((GUARD, ROUTE, "default_backend b", "\nbackend b"), []),
         (("default_backend b", *SERVER), []),
@@ -141,3 +143,47 @@ def test_the_default_backend_is_the_nearest() -> None:
     text = "defaults\n    default_backend a\nfrontend f\n    default_backend b\n    default_backend c\nfrontend g\n"
     found = read_proxies(read_configuration([("a.cfg", text)], version="3.2", environment={}))
     assert [[rule.action for rule in switches_of(one)] for one in found.all] == [["c"], ["a"]]
+
+
+@pytest.mark.parametrize(
+    ("rule", "is_found"),
+    [
+        ("set-header X-Client-CN %[req.hdr(x-cn)]", True),
+        ("add-header x_client_cn %[hdr(x-cn,1),lower]", True),
+        ("set-header X-Client-Serial cn=%[req.cook(serial)]", True),
+        ("set-header X-Who %[req.fhdr(x-w)]", True),
+        ("replace-value X-Who .* %[url_param(who)]", True),
+        ("set-header X-Who %[capture.req.hdr(0)]", True),
+        ("set-header X-Client-CN %[ssl_c_s_dn(cn)]", False),
+        ("set-header X-Client-Unit %[req.hdr(x-client-dn),field(2,/)]", False),
+        ("replace-header X-Client-CN ^(.*)$ cn=\\\\1", False),
+        ("set-header X-Forwarded-Host %[req.hdr(host)]", False),
+        ("set-header X-Tenant %[req.hdr(x-org)]", False),
+        ("set-path %[req.hdr(x-p)]", False),
+    ],
+)
+def test_who_the_client_is_is_not_for_the_client_to_say(rule: str, is_found: bool) -> None:
+    told = told_headers(read("http-request set-header X-Who %[var(txn.authz.identity)]").all[0])
+    assert told == ["X-Who"]
+    found = [finding.code for finding in identity_findings(read(f"http-request {rule}").all[0], told)]
+    assert found == (["identity-from-client"] if is_found else [])
+
+
+@pytest.mark.parametrize(
+    ("target", "found"),
+    [
+        ("%[req.hdr(x-route)]", ["route-from-client"]),
+        ("%[path,field(2,/)]", ["route-from-client"]),
+        ("b_%[ssl_fc_sni]", ["route-from-client"]),
+        ("%[ssl_c_s_dn(ou)]_%[path,field(2,/)]", ["route-from-client"]),
+        ("%[hdr(host),lower,map(hosts.map,b)]", ["route-not-judged"]),
+        ("%[path,map_beg(paths.map)]", ["route-not-judged"]),
+        ("%[var(txn.mine)]", ["route-not-judged"]),
+        ("%[ssl_c_s_dn(cn),map(cns.map)]", []),
+        ("%[src,map_ip(nets.map)]", []),
+        ("b", []),
+    ],
+)
+def test_the_policy_and_not_the_client_chooses_the_backend(target: str, found: list[str]) -> None:
+    proxies = read(f"use_backend {target}", "backend b", "server s 127.0.0.1:1")
+    assert [one.code for one in route_findings(proxies.frontends[0], proxies.backends)] == found
