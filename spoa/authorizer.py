@@ -64,6 +64,7 @@ class Standing:
     """What a certificate amounts to under one policy, from `since` until before `valid_until`.
 
     Attributes:
+        der: the certificate, of which memories need one copy; empty of one that was given as what it says.
         certificate: what it says, or None where it can't be read.
         issuer: the issuer that signed it, or None.
         reason: the gate that it fails whatever the time, or None.
@@ -80,6 +81,7 @@ class Standing:
     __slots__ = (
         "assured",
         "certificate",
+        "der",
         "detail",
         "identity",
         "issuer",
@@ -93,6 +95,7 @@ class Standing:
     )
 
     def __init__(self, certificate: Certificate | None, issuer: str | None, reason: Reason | None) -> None:
+        self.der = b""
         self.certificate = certificate
         self.issuer = issuer
         self.reason = reason
@@ -333,7 +336,7 @@ class Policy:
         standing = self._standings.get(der)
         if standing is None or not standing.since <= now < standing.valid_until:
             standing = self._read_standing(der, now)
-            standing.since = now
+            standing.der, standing.since = der, now
             self._standings.put(der, standing)
         return standing
 
@@ -375,7 +378,7 @@ class Policy:
         authority = self.issuers.authority_of(der)
         assert authority is not None
         assert standing.settings is not None
-        standing.assured = self.assurance.of(der, authority.der, standing.settings, now)
+        standing.assured = self.assurance.of(der, authority.der, standing.settings, now, standing.certificate)
         if standing.assured is not None:
             standing.valid_until = min(standing.valid_until, standing.assured.valid_until)
 

@@ -44,6 +44,7 @@ MAX_GENERAL_NAMES: Final = 1000  # of all types together; real certificates have
 
 _SEQUENCE: Final = 0x30
 _EXPLICIT_VERSION: Final = 0xA0
+_EXPLICIT_EXTENSIONS: Final = 0xA3
 _LONG_LENGTH: Final = 0x80
 _MULTI_BYTE_TAG: Final = 0x1F
 _MAX_LENGTH_OCTETS: Final = 4
@@ -57,6 +58,7 @@ class CertificateParts(NamedTuple):
 
     A parser that writes a value again may write it differently, and a signature covers the bytes that were signed.
     Every field but `signature` is a whole DER element, tag and length included; `signature` is the bit string's bytes.
+    `extensions` is the content of their SEQUENCE, empty without any.
     """
 
     tbs: bytes
@@ -66,6 +68,18 @@ class CertificateParts(NamedTuple):
     spki: bytes
     signature_algorithm: bytes
     signature: bytes
+    extensions: bytes
+
+    def extension(self, oid: bytes) -> bytes:
+        """Return an extension as it stands, given its type as a whole DER element; empty where there is none.
+
+        Raises:
+            ValueError: the extensions can't be cut.
+        """
+        for _, whole, content in read_elements(self.extensions):
+            if content.startswith(oid):
+                return whole
+        return b""
 
 
 def fingerprints(der: bytes) -> tuple[bytes, bytes]:
@@ -138,6 +152,8 @@ def _parts_from_der(der: bytes) -> CertificateParts:
         fields = list(read_elements(tbs_content))
         start = 1 if fields[0][0] == _EXPLICIT_VERSION else 0  # RFC 5280 section 4.1.2.1: left out for version 1
         _serial, inner, issuer, _validity, subject, spki = (element for _, element, _ in fields[start : start + 6])
+        last, _, extensions = fields[-1]
+        ((_, _, extensions),) = read_elements(extensions) if last == _EXPLICIT_EXTENSIONS else ((0, b"", b""),)
     except (ValueError, IndexError) as error:
         raise CertificateError("load", f"not the shape of a certificate: {error}") from error
     if len(outer) > 1:
@@ -146,7 +162,7 @@ def _parts_from_der(der: bytes) -> CertificateParts:
         raise CertificateError("load", "not a DER sequence")
     if signature[:1] != b"\0":
         raise CertificateError("load", "the signature is not a whole number of octets")
-    return CertificateParts(tbs, inner, issuer, subject, spki, algorithm, signature[1:])
+    return CertificateParts(tbs, inner, issuer, subject, spki, algorithm, signature[1:], extensions)
 
 
 def identity_from_der(der: bytes) -> Certificate:

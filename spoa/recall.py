@@ -78,8 +78,8 @@ class Known:
 
     __slots__ = ("days", "days_left", "der", "group", "group_with_id", "since", "standing", "until")
 
-    def __init__(self, der: bytes, standing: Standing, group: bytes, days: int, days_left: bytes) -> None:
-        self.der = der
+    def __init__(self, standing: Standing, group: bytes, days: int, days_left: bytes) -> None:
+        self.der = standing.der
         self.standing = standing
         self.group = group + _WITHOUT_ID
         self.group_with_id = group + _WITH_ID
@@ -286,7 +286,7 @@ class Recall:
             return
         known = self._known.get(der[-_TAIL:])
         if known is None or known.standing is not standing or not known.since <= now < known.until:
-            self._known.put(der[-_TAIL:], Known(der, standing, group, days, self._answers.days_left(days)))
+            self._known.put(der[-_TAIL:], Known(standing, group, days, self._answers.days_left(days)))
         if is_again:
             decision = judgement.decision
             self._questions.put(question, Outcome(decision, self._answers.without_days(judgement)))

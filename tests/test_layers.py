@@ -29,9 +29,9 @@ LAYERS: Mapping[int, str] = {
         "listedit listimport listtext logreading openings recorded"
     ),
     3: (
-        "doctor. lint. migration. assurance authorizer adapter comparison cutting recall transcript questions nearest "
-        "explanation coverage solver memberships calls callers circumstances verdicts difference invariants reach "
-        "readings rehearsal replay"
+        "doctor. lint. migration. unlisted assurance authorizer adapter comparison cutting recall transcript questions "
+        "nearest explanation coverage solver memberships calls callers circumstances verdicts difference invariants "
+        "reach readings rehearsal replay"
     ),
     4: (
         "accounts admin agent agentprobe announcer answering blocker builder bundle candidate connector console. "
@@ -63,6 +63,7 @@ ARROWS: Mapping[str, str] = {
     "blocks": "policy.",
     "blockedit": "policy. blocks",
     "openings": "policy.",
+    "assurance": "unlisted",
     "authorizer": "assurance",
     "adapter": "authorizer",
     "comparison": "assurance authorizer",
