@@ -393,7 +393,7 @@ class _PathColumn(_Column):
             found = self._free | self._asterisk
         else:
             found = self._free | self._strict.find(path.strict) | self._generous.find(path.generous)
-        return self._ask(values, found)
+        return self._ask(values, found) if self._matchers else found
 
 
 #: Columns whose answers are found in another way than by asking.
