@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from spoa.blockedit import target_text
 from spoa.blocks import FILE, BlockList
-from spoa.exceptions import StateError
+from spoa.blockstore import keep_blocks, stored_blocks
+from spoa.exceptions import PolicyError, StateError
 from spoa.followed import Followed
 from spoa.listindex import NEVER
 
@@ -16,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["Blocker"]
+
+_log = structlog.get_logger()
 
 
 class Blocker(Followed[BlockList]):
@@ -34,12 +40,35 @@ class Blocker(Followed[BlockList]):
         changed: Callable[[str, set[str], set[str]], object] = lambda *_: None,
     ) -> None:
         super().__init__(state_dir / FILE, BlockList.from_text, swap, "block list", changed)
+        self._state_dir = state_dir
+
+    async def begin(self) -> bool:
+        """Put in force what blocks at the start, and tell whether that could be done.
+
+        Where the list has vanished it is what was in force last, and the problem is told until the list is back.
+        """
+        try:
+            stored = await asyncio.to_thread(stored_blocks, self._state_dir)
+            if stored.restored:
+                await self.put(stored.text)
+        except (PolicyError, StateError) as error:
+            self.problem = str(error)
+            return False
+        return await self.update() or bool(stored.restored)
+
+    async def put(self, text: bytes) -> None:
+        """Put a list in force, and keep a copy of it, for the case that the file vanishes."""
+        await super().put(text)
+        try:
+            await asyncio.to_thread(keep_blocks, self._state_dir, text)
+        except StateError as error:  # the list itself is there
+            _log.error("no copy of the block list can be kept", error=str(error))
 
     def check(self, text: bytes) -> None:
         """Refuse a file that is gone or empty while somebody is blocked: only a list that says so unblocks anybody."""
         now = time.time()
         if not text.strip() and any(now < block.expires for block in self.blocks.blocks):
-            message = "is gone or empty; put it back (`status --json` has its entries), or write `entries: []` into it"
+            message = "is gone or empty; `block` and `unblock` put it back, or write `entries: []` into it"
             raise StateError(self.name, message)
 
     def names(self, value: BlockList) -> set[str]:

@@ -13,7 +13,9 @@ import ssl
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from spoa.exceptions import SettingsError
+from spoa.exceptions import CertificateError, SettingsError
+from spoa.identity import identity_from_der
+from spoa.pem import read_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +73,24 @@ class Credentials:
         first = self.certificate[self.certificate.index("-----BEGIN CERTIFICATE") :]
         end = first.index("-----END CERTIFICATE-----") + len("-----END CERTIFICATE-----")
         return hashlib.sha256(ssl.PEM_cert_to_DER_cert(first[:end])).hexdigest()
+
+    def validity(self) -> tuple[int, int] | None:
+        """Return from when until when the first of the certificates to expire is valid, seconds since the epoch.
+
+        Those between the agent's own and its root count too: with one of them expired, nobody believes the other.
+        None where it can't be told. Not for several threads at once, as `identity_from_der`.
+        """
+        found = []
+        for block in read_blocks(self.certificate.encode(), "CERTIFICATE"):
+            try:
+                certificate = identity_from_der(block.der)
+            except CertificateError:  # shown all the same, since the library takes it
+                continue
+            found.append((certificate.not_after, certificate.not_before))
+        if not found:
+            return None
+        not_after, not_before = min(found)
+        return not_before, not_after
 
     def context(self) -> ssl.SSLContext:
         """Make a server's context: TLS 1.3, a certificate of the peer's compulsory, nothing resumed.

@@ -75,8 +75,16 @@ class CredentialsKeeper:
         return ""
 
     def samples(self) -> Samples:
-        """Return whether what is shown is what the files held at the last look."""
-        return {("tls_credentials_in_force", ()): self._is_renewed} if self.is_needed else {}
+        """Return whether what is shown is what the files held at the last look, and when it expires."""
+        if self._shown is None:
+            return {}
+        found: Samples = {("tls_credentials_in_force", ()): self._is_renewed}
+        validity = self._shown.validity()
+        if validity is not None:
+            not_before, not_after = validity
+            found["tls_certificate_expiry_timestamp_seconds", ()] = not_after
+            found["tls_certificate_life_seconds", ()] = not_after - not_before
+        return found
 
     def _read(self) -> Credentials | None:
         certificate, key, client_ca = self._files

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import structlog
 
@@ -19,6 +20,7 @@ from spoa.evidence_store import (
     Manifest,
     collect_garbage,
     evidence_text,
+    fitting_deltas,
     manifest_from_rows,
     read_manifest,
     read_sources,
@@ -51,13 +53,19 @@ _STATES: Final = (State.GOOD, State.STALE, State.UNREACHABLE, State.NOT_LOADED, 
 #: Problems of a download that say nothing against the copy of it: it is what the CA signed.
 _AUTHENTIC: Final = frozenset({Reason.ROLLBACK, Reason.NOT_YET_VALID})
 
+#: Which deltas may be applied to which complete list, as `fitting_deltas` tells.
+Fitting: TypeAlias = "Mapping[str, frozenset[str]]"
+_NONE_FITS: Final[Fitting] = MappingProxyType({})
+
 _log = structlog.get_logger()
 
 
-def state_of_lists(source: Source, lists: Sequence[Held], now: float, outage: str = "") -> tuple[str, str]:
+def state_of_lists(
+    source: Source, lists: Sequence[Held], now: float, outage: str = "", fitting: Fitting = _NONE_FITS
+) -> tuple[str, str]:
     """Return what a source can say at best of a certificate that is not revoked, and why not more.
 
-    `outage` is why there is no list, where there is none.
+    `outage` is why there is no list, where there is none; `fitting` tells which deltas may be applied to which list.
     """
     complete = [held for held in lists if not held.is_delta]
     if not complete:
@@ -65,18 +73,36 @@ def state_of_lists(source: Source, lists: Sequence[Held], now: float, outage: st
     for held in complete:
         if held.problem:
             return "undetermined", held.problem
-        if now >= _used_until(source, held, lists):
+        if now >= _used_until(source, held, lists, fitting):
             return ("undetermined", "no_next_update") if held.next_update is None else ("stale", "stale")
-    is_late = any(held.next_update is not None and now >= held.next_update for held in complete)
+    is_late = any(_is_late(source, held, lists, fitting, now) for held in complete)
     return "good", "late" if is_late else "ok"
 
 
-def _used_until(source: Source, held: Held, lists: Sequence[Held]) -> int:
-    """Return the instant until which a complete list counts: a delta keeps one that has a nextUpdate fresh."""
+def _used_until(source: Source, held: Held, lists: Sequence[Held], fitting: Fitting) -> int:
+    """Return the instant until which a complete list counts: a delta that fits keeps one with a nextUpdate fresh."""
+    if held.next_update is None:
+        return _counts_until(source, held)
+    return max(_counts_until(source, one) for one in (held, *_deltas(held, lists, fitting)))
+
+
+def _is_late(source: Source, held: Held, lists: Sequence[Held], fitting: Fitting, now: float) -> bool:
+    """Tell whether a list that counts, together with its newest delta, is past its nextUpdate."""
+    deltas = [one for one in _deltas(held, lists, fitting) if now < _counts_until(source, one)]
+    newest = max(deltas, key=lambda one: one.number or 0, default=held)
+    return newest.next_update is not None and now >= newest.next_update
+
+
+def _deltas(held: Held, lists: Sequence[Held], fitting: Fitting) -> list[Held]:
+    digests = fitting.get(held.digest, frozenset())
+    return [one for one in lists if one.is_delta and not one.problem and one.digest in digests]
+
+
+def _counts_until(source: Source, held: Held) -> int:
+    """Return the instant until which a list counts by its own dates."""
     if held.next_update is None:
         return held.this_update + source.max_age_without_next_update
-    deltas = (one.next_update for one in lists if one.is_delta and one.next_update is not None)
-    return max((held.next_update, *deltas)) + source.max_stale
+    return held.next_update + (source.max_stale if held.next_update > held.this_update else 0)
 
 
 class EvidenceKeeper:
@@ -102,6 +128,7 @@ class EvidenceKeeper:
         self._swap = swap
         self._urls = CrlFetcher(fetcher, downloads, self._next_update, self._take)
         self._manifest: Manifest = read_manifest(evidence)
+        self._fitting: Fitting | None = None
         self._sources: dict[str, Source] = {}
         self._outages: dict[str, str] = {}
         self._problems: list[dict[str, str]] = []
@@ -239,6 +266,8 @@ class EvidenceKeeper:
         outages = self._current_outages(manifest, report.get("problems", self._problems))
         if bundle is not None or is_new or outages != self._outages:
             await self._swap(bundle, evidence_text(manifest, outages))
+        if is_new or self._fitting is None:
+            self._fitting = await asyncio.to_thread(fitting_deltas, self._evidence, manifest)
         self._manifest, self._outages = manifest, outages
         if is_new:
             await asyncio.to_thread(write_manifest, self._evidence, manifest)
@@ -301,7 +330,7 @@ class EvidenceKeeper:
 
     def _described(self, name: str, source: Source, now: float, soft_fails: float) -> dict[str, Any]:
         lists = self._manifest.get(name, ())
-        state, reason = state_of_lists(source, lists, now, self._outages.get(name, ""))
+        state, reason = state_of_lists(source, lists, now, self._outages.get(name, ""), self._fitting or _NONE_FITS)
         return {
             "state": state,
             "reason": reason,
@@ -326,13 +355,15 @@ class EvidenceKeeper:
                     key = ("revocation_problems", (*labels, problem["reason"]))
                     found[key] = found.get(key, 0) + 1
             lists = self._manifest.get(name, ())
-            current, _ = state_of_lists(source, lists, now, self._outages.get(name, ""))
+            fitting = self._fitting or _NONE_FITS
+            current, _ = state_of_lists(source, lists, now, self._outages.get(name, ""), fitting)
             for state in _STATES:
                 found["revocation_state", (*labels, state)] = state == current
             found["revocation_entries", labels] = sum(held.entries for held in lists)
             if lists:
                 found["revocation_age_seconds", labels] = now - min(held.this_update for held in lists)
-            ends = [(_used_until(source, held, lists), held.this_update) for held in lists if not held.is_delta]
+            complete = [held for held in lists if not held.is_delta]
+            ends = [(_used_until(source, held, lists, fitting), held.this_update) for held in complete]
             if ends:
                 until, since = min(ends)
                 found["revocation_expiry_seconds", labels] = until - now

@@ -23,6 +23,7 @@ from spoa.assurance import Authorities
 from spoa.exceptions import StateError
 from spoa.revocation.crl import Crl
 from spoa.revocation.crl_index import CrlIndex
+from spoa.revocation.crl_judgement import fits
 from spoa.revocation.status import Reason
 from spoa.state import check_version, replace_file
 
@@ -39,6 +40,7 @@ __all__ = [
     "collect_garbage",
     "evidence_from_text",
     "evidence_text",
+    "fitting_deltas",
     "manifest_from_rows",
     "manifest_from_text",
     "manifest_text",
@@ -267,4 +269,23 @@ def open_crls(evidence: Path, manifest: Manifest, known: Iterable[Mapping[str, C
             except (OSError, ValueError) as error:
                 raise StateError(str(evidence / held.digest), f"can't be read: {error}") from error
             found.setdefault(issuer, {})[held.digest] = crl
+    return found
+
+
+def fitting_deltas(evidence: Path, manifest: Manifest) -> dict[str, frozenset[str]]:
+    """Return which deltas may be applied to which complete list of the same issuer, by their digests.
+
+    It opens the indexes of issuers that have deltas, which takes a thread's time; one that can't be opened fits none.
+    """
+    found: dict[str, frozenset[str]] = {}
+    for lists in manifest.values():
+        if not any(held.is_delta for held in lists):
+            continue
+        opened = {}
+        for held in lists:
+            with contextlib.suppress(OSError, ValueError):
+                opened[held.digest] = open_index(evidence, held.digest)
+        deltas = {digest: crl for digest, crl in opened.items() if crl.is_delta}
+        for digest in opened.keys() - deltas.keys():
+            found[digest] = frozenset(name for name, delta in deltas.items() if fits(delta, opened[digest]))
     return found

@@ -64,18 +64,22 @@ class Followed(Generic[T]):
                 self.problem = ""
                 return True
             self.check(text)
-            value = self._read(text)
-            await self._swap(text.decode())
+            await self.put(text)
         except (PolicyError, StateError, WorkerError) as error:
             self.problem = str(error)
             _log.error(f"the {self._what} can't be used; what was in force stays so", problem=self.problem)
             return False
+        return True
+
+    async def put(self, text: bytes) -> None:
+        """Put a text in force; raises PolicyError and WorkerError, and then changes nothing."""
+        value = self._read(text)
+        await self._swap(text.decode())
         before, after = self.names(self.value), self.names(value)
         is_first, self._text, self.value, self.problem = self._text is None, text, value, ""
         self.told(is_first=is_first)
         if not is_first and before != after:
             self._changed(self.name, after - before, before - after)
-        return True
 
     def check(self, text: bytes) -> None:
         """Refuse a text that may not take the place of what is in force; raises StateError."""

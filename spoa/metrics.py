@@ -41,9 +41,10 @@ __all__ = [
 #: than its metric names: the index of the bucket, or `sum`.
 Samples: TypeAlias = dict[tuple[str, tuple[str, ...]], float]
 
-#: Upper bounds, seconds, up to HAProxy's usual `timeout processing`.
+#: Upper bounds, seconds: fine up to HAProxy's usual `timeout processing`, then up to half of the longest `--deadline`.
 REQUEST_BUCKETS: Final = (
     0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1,
+    0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 )  # fmt: skip
 
 #: Upper bounds, seconds, up to the time that a list of a million lines may take.
@@ -103,9 +104,13 @@ METRICS: Final = (
         "tls_credentials_in_force",
         "gauge",
         "1 while the agent shows over TLS what its files held at the last reload, 0 where they could not be used.",
-        (),
-        ((),),
     ),
+    Metric(
+        "tls_certificate_expiry_timestamp_seconds",
+        "gauge",
+        "When the first certificate expires that the agent shows over TLS.",
+    ),
+    Metric("tls_certificate_life_seconds", "gauge", "For how long that certificate is valid in all."),
     Metric("frames_total", "counter", "Frames received and sent.", ("type",), _names("hello", "notify", "ack")),
     Metric(
         "protocol_errors_total",

@@ -225,8 +225,8 @@ class OcspKeeper:
                 self._succeeded(record, source, target)
                 return
             failure = found
-        source.failure = failure
         self._failed(record, failure)
+        source.fail(record, failure)
 
     async def _fetch_from(self, target: Target, source: Source, record: Record) -> Failure | None:
         """Ask one responder, and learn; return why nothing came of it, or None."""
@@ -277,9 +277,9 @@ class OcspKeeper:
         record.look_at = now if record.status is None else pupil.refresh_at(response, now, self._chance())
 
     def _succeeded(self, record: Record, source: Source, target: Target) -> None:
-        if source.failure is not None:
+        if source.outage is not None or record.failure is not None:
             _log.info("the OCSP responder answers again", issuer=record.key[0], responder=str(target))
-        source.succeeded, source.failure = self._clock(), None
+        source.succeed(self._clock())
         record.failure, record.failures, record.is_used = None, 0, False
         self._schedule(record)
         for key in self._failing.pop(target.authority, ()):
@@ -295,8 +295,7 @@ class OcspKeeper:
 
     def _failed(self, record: Record, failure: Failure) -> None:
         self._report(record, failure)
-        record.failure = failure
-        record.failures += 1
+        record.fail(failure, self._clock())
         if failure.host and len(failing := self._failing.setdefault(failure.host, set())) < _REMEMBERED:
             failing.add(record.key)
         ceiling = max(_STATIC_RETRY, failure.floor)
@@ -358,21 +357,30 @@ class OcspKeeper:
 
     def describe(self, now: float, soft_fails: Callable[[str], float]) -> dict[str, dict[str, Any]]:
         """Return what `status` shows of each issuer whose certificates are asked about."""
-        counts = self._counts(now)
-        return {
-            name: {
-                "state": str(source.state[0]),
-                "reason": source.state[1],
+        counts, standings = self._counts(now), self._standings()
+        found = {}
+        for name, source in self._sources.items():
+            state, reason = source.state(*standings[name])
+            blamed = source.blamed(*standings[name])
+            found[name] = {
+                "state": str(state),
+                "reason": reason,
                 "responder": source.responder.url,
                 "hosts": list(source.responder.hosts),
-                "certificates": {str(state): count for state, count in counts.get(name, {}).items()},
+                "certificates": {str(one): count for one, count in counts.get(name, {}).items()},
                 "last_attempt": source.attempted,
                 "last_success": source.succeeded,
-                "error": "" if source.failure is None else source.failure.detail,
+                "error": "" if blamed is None else blamed.detail,
                 "soft_fails": int(soft_fails(name)),
             }
-            for name, source in self._sources.items()
-        }
+        return found
+
+    def _standings(self) -> dict[str, tuple[list[Failure], int]]:
+        """Return for each issuer why certificates lack a new answer, and how many of it are known."""
+        own: dict[str, list[Failure | None]] = {name: [] for name in self._sources}
+        for record in self._records.values():
+            own.setdefault(record.key[0], []).append(record.failure)
+        return {name: ([one for one in rows if one is not None], len(rows)) for name, rows in own.items()}
 
     def samples(self, now: float) -> Samples:
         """Return the state of each issuer's responder, of its answers, and the counts of questions."""
@@ -380,12 +388,13 @@ class OcspKeeper:
             ("revocation_fetches_total", (name, "ocsp", result)): count
             for (name, result), count in self._fetches.items()
         }
-        counts = self._counts(now)
+        counts, standings = self._counts(now), self._standings()
         for name, source in self._sources.items():
             labels = (name, "ocsp")
+            current, _ = source.state(*standings[name])
             for state in _STATES:
                 # Of a responder that nobody has had a question for nothing is wrong.
-                found["revocation_state", (*labels, str(state))] = source.is_tried and source.state[0] is state
+                found["revocation_state", (*labels, str(state))] = source.is_tried and current is state
             found["revocation_entries", labels] = sum(counts.get(name, {}).values())
             if source.succeeded:
                 found["revocation_age_seconds", labels] = now - source.succeeded

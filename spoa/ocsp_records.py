@@ -14,7 +14,7 @@ from spoa.revocation.status import Reason, Rules, Status
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from spoa.egress import Target
     from spoa.ocsp_store import Responder
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Failure", "Record", "Records", "Source", "state_for"]
 
 _MAX_URLS: Final = 3  # of one certificate that are tried
+_PATIENCE: Final = 2  # failures about one certificate that may be its responder's although others get answers
 
 
 def state_for(reason: Reason) -> State:
@@ -51,8 +52,8 @@ class Record:
     """What is known of one certificate."""
 
     __slots__ = (
-        "der", "failure", "failures", "is_used", "issuer", "key", "look_at", "response", "status", "subject", "timer",
-        "valid_from", "valid_until",
+        "der", "failing_since", "failure", "failures", "is_used", "issuer", "key", "look_at", "response", "status",
+        "subject", "timer", "valid_from", "valid_until",
     )  # fmt: skip
 
     def __init__(self, key: CertificateKey, subject: Certified, issuer: Certified) -> None:
@@ -66,6 +67,7 @@ class Record:
         self.valid_until = 0
         self.failure: Failure | None = None
         self.failures = 0
+        self.failing_since = 0.0
         self.look_at = 0
         self.is_used = True
         self.timer: asyncio.TimerHandle | None = None
@@ -76,6 +78,13 @@ class Record:
             return State.NOT_LOADED if self.failure is None else state_for(self.failure.reason)
         is_over = self.status is not Status.REVOKED and now >= self.valid_until
         return State.STALE if is_over else State(self.status.value)
+
+    def fail(self, failure: Failure, now: float) -> None:
+        """Take it that there was no answer, once more."""
+        if not self.failures:
+            self.failing_since = now
+        self.failures += 1
+        self.failure = failure
 
     def drop(self) -> None:
         """Look no more."""
@@ -104,7 +113,8 @@ class Source:
         self.attempted = 0.0
         self.succeeded = 0.0
         self.has_kept = False  # an answer of an earlier run that counts
-        self.failure: Failure | None = None
+        self.failure: Failure | None = None  # since the last answer, about whatever certificate
+        self.outage: Failure | None = None  # since the last answer, the responder's own
 
     def targets(self, certificate: Certified) -> list[Target]:
         """Return whom to ask about a certificate."""
@@ -117,11 +127,37 @@ class Source:
         """Whether anything is known of how it fares: by a question of this run, or by what an earlier one kept."""
         return self.failure is not None or self.has_kept or self.succeeded > 0
 
-    @property
-    def state(self) -> tuple[State, str]:
-        """What can be said of it at best, and why not more."""
-        if self.failure is not None:
-            return state_for(self.failure.reason), str(self.failure.reason)
+    def succeed(self, now: float) -> None:
+        """Take it that somebody got an answer."""
+        self.succeeded, self.failure, self.outage = now, None, None
+
+    def fail(self, record: Record, failure: Failure) -> None:
+        """Take it that there was no answer about a certificate, which `record` has counted already.
+
+        It is held against the responder where it concerns that, unless this certificate fails again and again while
+        others get answers: some responders say by a status of HTTP that they don't know one.
+        """
+        self.failure = failure
+        is_its_own = record.failures > _PATIENCE and record.failing_since < self.succeeded
+        if failure.host and not is_its_own:
+            self.outage = failure
+
+    def blamed(self, failing: Sequence[Failure], known: int) -> Failure | None:
+        """Return what is wrong with the responder; None where it is only with certificates, or nothing is.
+
+        Args:
+            failing: why there is no new answer about those certificates that have none.
+            known: how many certificates it is asked about; if most of them fail, it is no matter of theirs.
+        """
+        if self.outage is None and 2 * len(failing) > known:
+            return failing[-1]
+        return self.outage or (None if self.succeeded or self.has_kept else self.failure)
+
+    def state(self, failing: Sequence[Failure], known: int) -> tuple[State, str]:
+        """Return what can be said of it at best, and why not more; arguments as for `blamed`."""
+        blamed = self.blamed(failing, known)
+        if blamed is not None:
+            return state_for(blamed.reason), str(blamed.reason)
         return (State.GOOD, "ok") if self.is_tried else (State.NOT_LOADED, "not_asked")
 
 

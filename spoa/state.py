@@ -5,6 +5,8 @@
     version             version of the layout: an older one is read and brought up to date, a newer one refused
     spoa-authz.pid      process id of the agent; locked while it runs, so two agents never share a directory
     admin               the admin address, for `status` and `reload`
+    blocks.yaml         who is blocked, as commands and people write it; see `spoa.blocks`
+    blocks.in-force     a copy of it as it was last in force; see `spoa.blockstore`
     newest-time         the newest time seen by a usable clock, seconds since the epoch
     bundles/N-REVISION  built policies, the newest five
     active              symbolic link to the bundle in use: what `--last-good` starts with
@@ -38,6 +40,7 @@ __all__ = [
     "MAX_CLOCK_SETBACK",
     "VERSION",
     "StateDirectory",
+    "check_directory",
     "check_version",
     "read_file",
     "read_pid",
@@ -61,17 +64,36 @@ _BUNDLE: Final = re.compile(r"(\d{6,12})-([0-9a-f]{12})")
 _DRAFT_PREFIX: Final = "draft-"
 
 
-def check_version(path: Path, version: object, newest: int) -> None:
+_START_IT: Final = "start the version of the agent that wrote it"
+
+
+def check_version(path: Path, version: object, newest: int, todo: str = _START_IT) -> None:
     """Refuse what a newer agent wrote: what it means isn't known here.
 
     Raises:
-        StateError: *version* is newer than *newest*, or none.
+        StateError: *version* is newer than *newest*, or none; with what is to be done then.
     """
     if not isinstance(version, int) or isinstance(version, bool) or not 0 <= version <= newest:
         raise StateError(
-            str(path),
-            f"has version {version}, and this agent reads up to {newest}; start the version of the agent that wrote it",
+            str(path), f"has version {version}, and this version of spoa-authz reads up to {newest}; {todo}"
         )
+
+
+def check_directory(directory: Path, todo: str = _START_IT) -> None:
+    """Refuse a state directory whose layout is newer than what this agent knows; one that is missing is fine.
+
+    Raises:
+        StateError: it is newer, or its version can't be read.
+    """
+    path = directory / "version"
+    try:
+        text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise StateError(str(path), f"can't be read: {error.strerror}") from error
+    found = re.fullmatch(rb"(\d{1,6})\n", text)
+    check_version(path, int(found[1]) if found else text.decode("latin-1").strip(), VERSION, todo)
 
 
 def read_file(path: Path) -> bytes:
@@ -153,11 +175,12 @@ class StateDirectory:
     """The state directory of one running agent. Constructing it makes the directory where it is missing (mode 0700).
 
     Raises:
-        StateError: it can't be made or written, or its `bundles` could be written by other users: built policies are
-            trusted as code is, so a foreign one must not get there.
+        StateError: it can't be made or written, is that of a newer agent, or its `bundles` could be written by other
+            users: built policies are trusted as code is, so a foreign one must not get there.
     """
 
     def __init__(self, path: Path) -> None:
+        check_directory(path)
         self.path = path.absolute()
         self.bundles = self.path / "bundles"
         self.evidence = self.path / "evidence"
@@ -183,7 +206,7 @@ class StateDirectory:
         Raises:
             StateError: another agent runs on it, a newer agent has, or the pid file can't be written.
         """
-        self._check_version()
+        check_directory(self.path)
         path = self.path / "spoa-authz.pid"
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -215,17 +238,6 @@ class StateDirectory:
                 (self.path / name).unlink()
         os.close(self._lock)
         self._lock = None
-
-    def _check_version(self) -> None:
-        path = self.path / "version"
-        try:
-            text = path.read_bytes()
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise StateError(str(path), f"can't be read: {error.strerror}") from error
-        found = re.fullmatch(rb"(\d{1,6})\n", text)
-        check_version(path, int(found[1]) if found else text.decode("latin-1").strip(), VERSION)
 
     def write_admin_address(self, address: str) -> None:
         """Leave the admin address where `status` and `reload` look for it."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import fcntl
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from spoa.exceptions import StateError
-from spoa.state import replace_file
+from spoa.state import check_directory, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["edit_text", "read_text"]
 
 T = TypeVar("T")
+#: What is to be done about a state directory of a newer agent, whose files may mean what isn't known here.
+_USE_ITS_OWN: Final = "nothing is changed: use the spoa-authz of the agent that runs on it"
 
 
 def read_text(path: Path) -> bytes:
@@ -35,8 +37,9 @@ def edit_text(path: Path, edit: Callable[[bytes], tuple[bytes, T]]) -> T:
     """Replace a file by what *edit* makes of it, and return what *edit* says of that; one edit at a time.
 
     Raises:
-        StateError: the directory can't be made, locked or written.
+        StateError: the directory can't be made, locked or written, or is that of a newer agent.
     """
+    check_directory(path.parent, _USE_ITS_OWN)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (path.parent / f".{path.name}.lock").open("w") as lock:

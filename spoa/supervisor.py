@@ -309,7 +309,7 @@ class Supervisor:
 
     async def _begin(self) -> int:
         """Have the policy built and the workers started; return the exit status."""
-        if not await self._blocker.update():
+        if not await self._blocker.begin():
             self._show(f"the block list can't be used: {self._blocker.problem}")
             return _FAILED
         await self._credentials.begin()

@@ -40,9 +40,9 @@ class Secrecy:
         path.write_bytes(content)
         return path
 
-    def renew(self) -> bytes:
-        """Issue the agent's certificate, with another key, and return its DER."""
-        issued = self.ca.server(NAME)
+    def renew(self, **fields: Any) -> bytes:
+        """Issue the agent's certificate, with another key, and return its DER; `fields` are those of `Template`."""
+        issued = self.ca.server(NAME, **fields)
         self.write("agent.pem", issued.bundle_pem)
         return issued.der
 

@@ -11,6 +11,7 @@ import structlog.testing
 from spoa.blockedit import add_block, remove_blocks
 from spoa.blocker import Blocker
 from spoa.blocks import FILE, Block, read_target
+from spoa.blockstore import COPY
 from spoa.control import WorkerError
 
 if TYPE_CHECKING:
@@ -150,5 +151,51 @@ def test_a_list_that_vanishes_or_is_cut_off_unblocks_nobody(tmp_path: Path, left
         assert blocker.describe()["count"] == 0
         path.unlink()  # nobody was blocked, so nobody is let in by it
         assert await blocker.update()
+
+    asyncio.run(scenario())
+
+
+def test_a_list_that_vanished_while_no_agent_ran_is_the_one_that_was_in_force(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        (tmp_path / FILE).write_bytes(ONE)
+        assert await Blocker(tmp_path, Swaps()).begin()
+        (tmp_path / FILE).unlink()
+        swaps = Swaps()
+        blocker = Blocker(tmp_path, swaps)
+        assert await blocker.begin()
+        assert "is gone or empty" in blocker.problem
+        assert (blocker.describe()["count"], swaps.taken) == (1, [ONE.decode()])
+        (tmp_path / FILE).write_bytes(EMPTY)
+        assert await blocker.update()
+        assert (blocker.problem, blocker.describe()["count"]) == ("", 0)
+        (tmp_path / FILE).unlink()
+        blocker = Blocker(tmp_path, Swaps())
+        assert await blocker.begin()
+        assert (blocker.problem, blocker.describe()["count"]) == ("", 0)
+
+    asyncio.run(scenario())
+
+
+def test_an_agent_that_can_not_tell_who_was_blocked_does_not_begin(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        (tmp_path / COPY).write_text("nonsense\n")
+        blocker = Blocker(tmp_path, Swaps())
+        assert not await blocker.begin()
+        assert COPY in blocker.problem
+        (tmp_path / FILE).write_bytes(ONE)
+        assert await blocker.begin()
+
+    asyncio.run(scenario())
+
+
+def test_a_list_of_which_no_copy_can_be_kept_is_in_force_all_the_same(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        (tmp_path / COPY).mkdir()
+        (tmp_path / FILE).write_bytes(ONE)
+        blocker = Blocker(tmp_path, Swaps())
+        with structlog.testing.capture_logs() as logs:
+            assert await blocker.begin()
+        assert [line["log_level"] for line in logs] == ["error"]
+        assert (blocker.problem, blocker.describe()["count"]) == ("", 1)
 
     asyncio.run(scenario())

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from spoa.credentials import Credentials
 from spoa.exceptions import SettingsError
-from tests.pki import CA
+from tests.pki import CA, DAY, HOUR
 from tests.secrecy import Secrecy
 
 if TYPE_CHECKING:
@@ -42,6 +42,19 @@ def test_a_context_takes_tls_1_3_with_a_certificate_and_resumes_nothing(secrecy:
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.num_tickets == 0
     assert [ca["subject"] for ca in context.get_ca_certs()] == [((("commonName", "Agents CA"),),)]
+
+
+def test_what_expires_first_is_told_of_all_that_is_shown(secrecy: Secrecy) -> None:
+    between = CA("between", not_after=secrecy.ca.now + DAY)
+    pem = (secrecy.folder / "agent.pem").read_bytes()
+    began = secrecy.ca.now - HOUR
+    assert read(secrecy).validity() == (began, secrecy.ca.now + 30 * DAY)
+    secrecy.write("agent.pem", pem + between.pem)
+    validity = read(secrecy).validity()
+    assert validity is not None
+    assert validity[1] == secrecy.ca.now + DAY
+    unread = Credentials("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "", "")
+    assert unread.validity() is None
 
 
 def test_the_key_may_have_a_file_of_its_own(secrecy: Secrecy) -> None:

@@ -11,12 +11,15 @@ import structlog.testing
 from spoa.credentials import Credentials
 from spoa.credentials_keeper import CredentialsKeeper
 from spoa.exceptions import SettingsError
+from tests.pki import DAY, HOUR
 from tests.secrecy import Secrecy
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 IN_FORCE = ("tls_credentials_in_force", ())
+EXPIRY = ("tls_certificate_expiry_timestamp_seconds", ())
+LIFE = ("tls_certificate_life_seconds", ())
 
 
 async def nobody(_: str) -> None:
@@ -58,11 +61,13 @@ def test_files_are_read_again_when_told_and_what_is_broken_changes_nothing(tmp_p
         assert (len(imposed), shown()) == (1, first)
         secrecy.write("agent.pem", b"half of a certificate")
         assert "--tls-cert" in await keeper.renew()
-        assert keeper.samples() == {IN_FORCE: False}
+        assert keeper.samples()[IN_FORCE] is False
+        assert keeper.samples()[EXPIRY] == secrecy.ca.now + 30 * DAY
+        assert keeper.samples()[LIFE] == 30 * DAY + HOUR
         assert (len(imposed), shown()) == (1, first)
-        secrecy.renew()
+        secrecy.renew(not_after=secrecy.ca.now + DAY)
         assert await keeper.renew() == ""
-        assert keeper.samples() == {IN_FORCE: True}
+        assert keeper.samples() == {IN_FORCE: True, EXPIRY: secrecy.ca.now + DAY, LIFE: DAY + HOUR}
         assert (len(imposed), shown()) == (2, (secrecy.folder / "agent.pem").read_text())
 
     with structlog.testing.capture_logs() as logs:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 import structlog.testing
@@ -15,8 +16,9 @@ import spoa.crl_fetcher
 import spoa.evidence_keeper
 from spoa.bundle import build_bundle
 from spoa.control import WorkerError
+from spoa.crl_builder import build
 from spoa.evidence_keeper import EvidenceKeeper, state_of_lists
-from spoa.evidence_store import Held, Source
+from spoa.evidence_store import Held, Source, fitting_deltas, manifest_from_rows
 from spoa.exceptions import StateError
 from spoa.fetch import Fetcher
 from spoa.spop import DataType
@@ -24,7 +26,7 @@ from spoa.state import StateDirectory
 from tests.agents import OPEN, running_agent, start, until
 from tests.httpservers import Background, close_halfway, drip, endless, hang, lying, plain
 from tests.pki import CA, DAY, HOUR
-from tests.revocation.lists import crl, idp, uri
+from tests.revocation.lists import NOW, asked, crl, idp, uri
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -717,6 +719,14 @@ def held(**fields: Any) -> Held:
     )
 
 
+def delta(**fields: Any) -> Held:
+    return held(**{"digest": "delta", "is_delta": True, **fields})
+
+
+#: The deltas of that digest may be applied to the complete lists here.
+FITTING = {"": frozenset({"delta"})}
+
+
 @pytest.mark.parametrize(
     ("lists", "now", "expected"),
     [
@@ -725,9 +735,15 @@ def held(**fields: Any) -> Held:
         ((held(),), 99, ("good", "ok")),
         ((held(),), 100, ("good", "late")),
         ((held(),), 110, ("stale", "stale")),
-        ((held(), held(is_delta=True, next_update=200)), 209, ("good", "late")),
-        ((held(), held(is_delta=True, next_update=200)), 210, ("stale", "stale")),
-        ((held(), held(is_delta=True, next_update=None)), 110, ("stale", "stale")),
+        ((held(), delta(next_update=200)), 199, ("good", "ok")),
+        ((held(), delta(next_update=200)), 209, ("good", "late")),
+        ((held(), delta(next_update=200), delta(number=2, next_update=150)), 155, ("good", "late")),
+        ((held(), delta(next_update=200), delta(number=2, next_update=150)), 165, ("good", "ok")),
+        ((held(), delta(next_update=200)), 210, ("stale", "stale")),
+        ((held(), delta(next_update=200, problem="number_missing")), 110, ("stale", "stale")),
+        ((held(), delta(next_update=200, digest="another")), 110, ("stale", "stale")),
+        ((held(), delta(next_update=None)), 110, ("stale", "stale")),
+        ((held(), delta(next_update=None, this_update=106)), 110, ("good", "ok")),
         ((held(next_update=None),), 4, ("good", "ok")),
         ((held(next_update=None),), 5, ("undetermined", "no_next_update")),
         ((held(problem="unsupported"),), 0, ("undetermined", "unsupported")),
@@ -737,9 +753,10 @@ def test_the_state_of_a_source_is_that_of_its_worst_list(
     lists: tuple[Held, ...], now: int, expected: tuple[str, str]
 ) -> None:
     source = Source((), (), max_stale=10, max_age_without_next_update=5)
-    assert state_of_lists(source, lists, now) == expected
+    assert state_of_lists(source, lists, now, fitting=FITTING) == expected
     has_list = any(not one.is_delta for one in lists)
-    assert state_of_lists(source, lists, now, "unreachable") == (expected if has_list else ("unreachable",) * 2)
+    found = state_of_lists(source, lists, now, "unreachable", FITTING)
+    assert found == (expected if has_list else ("unreachable",) * 2)
 
 
 @pytest.mark.parametrize(
@@ -747,10 +764,11 @@ def test_the_state_of_a_source_is_that_of_its_worst_list(
     [
         ((held(this_update=20),), 110, 90),
         ((held(), held(next_update=60)), 70, 70),
-        ((held(), held(is_delta=True, next_update=50)), 110, 110),
-        ((held(), held(is_delta=True, next_update=200)), 210, 210),
-        ((held(), held(is_delta=True, next_update=None)), 110, 110),
-        ((held(next_update=None, this_update=20), held(is_delta=True)), 25, 5),
+        ((held(), delta(next_update=50)), 110, 110),
+        ((held(), delta(next_update=200)), 210, 210),
+        ((held(), delta(next_update=200, digest="another")), 110, 110),
+        ((held(), delta(next_update=None)), 110, 110),
+        ((held(next_update=None, this_update=20), delta()), 25, 5),
         ((held(is_delta=True),), None, None),
     ],
 )
@@ -759,10 +777,53 @@ def test_what_is_told_to_be_left_of_the_lists_ends_when_they_are_used_no_more(
 ) -> None:
     keeper = Desk(rig, tmp_path).keeper
     source = Source((), (), max_stale=10, max_age_without_next_update=5)
-    keeper._sources, keeper._manifest = {"corp": source}, {"corp": lists}
+    keeper._sources, keeper._manifest, keeper._fitting = {"corp": source}, {"corp": lists}, FITTING
     samples = keeper.samples(0)
     assert samples.get(("revocation_expiry_seconds", ("corp", "crl"))) == left
     assert samples.get(("revocation_life_seconds", ("corp", "crl"))) == life
     if left is not None:
-        states = [state_of_lists(source, lists, left - second)[0] for second in (1, 0)]
+        states = [state_of_lists(source, lists, left - second, fitting=FITTING)[0] for second in (1, 0)]
         assert states[0] == "good" != states[1]
+
+
+class Dated(NamedTuple):
+    """A list beside one of number 5 that alone is stale from an hour ago; with a base a delta. Seconds around `NOW`."""
+
+    number: int | None
+    base: int | None
+    ends: int = 60
+
+
+BESIDE: tuple[tuple[Dated, ...], ...] = (
+    (),
+    (Dated(6, 5),),
+    (Dated(6, 5), Dated(7, 5, ends=30)),
+    (Dated(6, 5), Dated(7, 5, ends=-HOUR)),
+    (Dated(7, 6),),  # for a newer list than there is
+    (Dated(5, 4),),
+    (Dated(4, 3),),  # older than the list itself
+    (Dated(6, None),),  # the newest list
+    (Dated(None, 5),),
+)
+
+
+@pytest.mark.parametrize("beside", BESIDE, ids=str)
+def test_the_state_of_lists_is_what_a_judgement_by_them_says(beside: tuple[Dated, ...], tmp_path: Path) -> None:
+    ca = CA("corp", now=NOW)
+    alice = ca.issue("alice", not_before=NOW - DAY)
+    lists = [crl(ca, number=5, this_update=NOW - DAY, next_update=NOW - HOUR)]
+    lists += [
+        crl(ca, number=one.number, base=one.base, this_update=NOW - 4 * HOUR, next_update=NOW + one.ends)
+        for one in beside
+    ]
+    for position, content in enumerate(lists):
+        (tmp_path / f"{position}.crl").write_bytes(content)
+    source = Source((str(tmp_path),), (base64.b64encode(ca.der).decode(),))
+    (tmp_path / "evidence").mkdir()
+    for now in (NOW - 2 * HOUR, NOW, NOW + 29, NOW + 30, NOW + 59, NOW + 60):
+        manifest = manifest_from_rows(build(tmp_path / "evidence", {"corp": source}, now)["manifest"])
+        fitting = fitting_deltas(tmp_path / "evidence", manifest)
+        in_force = {one.digest for one in manifest["corp"]}
+        said = asked(alice, ca, *(one for one in lists if hashlib.sha256(one).hexdigest() in in_force), now=now)
+        told = state_of_lists(source, manifest["corp"], now, fitting=fitting)[0]
+        assert told == (said.status if said.status == "good" else said.reason), now - NOW

@@ -108,5 +108,5 @@ def test_a_manifest_of_an_older_agent_is_read_and_one_of_a_newer_refused(tmp_pat
     write_manifest(tmp_path, manifest)
     assert read_manifest(tmp_path) == manifest
     (tmp_path / "manifest.json").write_text('{"version": 2, "lists": {}}')
-    with pytest.raises(StateError, match="has version 2, and this agent reads up to 1"):
+    with pytest.raises(StateError, match="has version 2, and this version of spoa-authz reads up to 1"):
         read_manifest(tmp_path)

@@ -95,7 +95,7 @@ class TestRevisions:
         (folder / f"{'d' * 12}.json").write_text(json.dumps({"version": 0}))
         assert history.revisions() == []
         (folder / f"{'e' * 12}.json").write_text(json.dumps({"version": 2, "more": 1}))
-        with pytest.raises(StateError, match="has version 2, and this agent reads up to 1"):
+        with pytest.raises(StateError, match="has version 2, and this version of spoa-authz reads up to 1"):
             history.revisions()
         assert history.describe(None)["revisions"] == []
 

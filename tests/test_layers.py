@@ -34,12 +34,12 @@ LAYERS: Mapping[int, str] = {
         "reach readings rehearsal replay"
     ),
     4: (
-        "accounts admin agent agentprobe announcer answering blocker builder bundle candidate connector console. "
-        "control credentials credentials_keeper crew crl_builder crl_fetcher decision_log departure diagnostics "
-        "download enquiries evidence_keeper evidence_store expiries fetch followed gate glass histogram history jobs "
-        "listeners liststore loading logline logsinks. lookup metrics monitoring. ocsp_keeper ocsp_records ocsp_store "
-        "peer pki_directory promotion reenactment reload revisions selfprobe starvation state statefile supervisor "
-        "tracing watcher worker"
+        "accounts admin agent agentprobe announcer answering blocker blockstore builder bundle candidate connector "
+        "console. control credentials credentials_keeper crew crl_builder crl_fetcher decision_log departure "
+        "diagnostics download enquiries evidence_keeper evidence_store expiries fetch followed gate glass histogram "
+        "history jobs listeners liststore loading logline logsinks. lookup metrics monitoring. ocsp_keeper "
+        "ocsp_records ocsp_store peer pki_directory promotion reenactment reload revisions selfprobe starvation state "
+        "statefile supervisor tracing watcher worker"
     ),
     5: "settings optiontexts cli. explainer __main__",
 }
@@ -90,8 +90,9 @@ ARROWS: Mapping[str, str] = {
     "admin": "console. reload",
     "announcer": "selfprobe",
     "accounts": "metrics",
-    "console.": "jobs reload state statefile",
-    "blocker": "followed",
+    "console.": "blockstore jobs reload state statefile",
+    "blocker": "blockstore followed",
+    "blockstore": "state statefile",
     "statefile": "state",
     "builder": "bundle history",
     "history": "state",
@@ -148,7 +149,7 @@ HOMES: Mapping[str, str] = {
     "watchfiles": "watcher",
     "prometheus_client": "metrics admin",
     "structlog": (
-        "admin agent announcer answering candidate console. credentials_keeper crew crl_fetcher decision_log "
+        "admin agent announcer answering blocker candidate console. credentials_keeper crew crl_fetcher decision_log "
         "departure diagnostics evidence_keeper followed gate glass ocsp_keeper reload supervisor worker"
     ),
     "click": "cli. explainer",

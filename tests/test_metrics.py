@@ -41,6 +41,11 @@ def test_the_page_of_an_agent_that_did_nothing_shows_zeros() -> None:
     assert shown["spoa_authz_decision_log_dropped_total", ()] == 0
 
 
+def test_nothing_is_said_of_tls_where_none_is_spoken() -> None:
+    """An alert on 0 would fire for everybody who speaks none."""
+    assert not [name for name, _ in page({}) if name.startswith("spoa_authz_tls_")]
+
+
 def test_labels_stand_on_the_page() -> None:
     shown = page({("decisions_total", ("deny", "no_rule_allows", 'a"\n')): 3})
     labels = (("reason", "no_rule_allows"), ("rule", 'a"\n'), ("verdict", "deny"))

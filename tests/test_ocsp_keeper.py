@@ -504,6 +504,23 @@ def test_what_concerns_one_certificate_is_not_tried_again_because_another_fares_
     conversation(tmp_path, script)
 
 
+def test_what_concerns_one_certificate_is_not_held_against_its_responder(tmp_path: Path) -> None:
+    async def script(desk: Desk) -> None:
+        desk.use()
+        await desk.answer(ALICE)
+        desk.server.answer = plain(b"\x30\x03\x0a\x01\x06")  # unauthorized
+        assert (await desk.answer(BOB))[:2] == (False, "responder_error")
+        own = desk.described()
+        assert (own["state"], own["reason"], own["error"]) == ("good", "ok", "")
+        assert own["certificates"] == {"good": 1, "undetermined": 1}
+        assert desk.sample("revocation_state", "good") == 1
+        desk.now += 600
+        assert (await desk.answer(ALICE))[:2] == (True, "responder_error")  # it says so of everybody
+        assert (desk.described()["state"], desk.sample("revocation_state", "undetermined")) == ("undetermined", 1)
+
+    conversation(tmp_path, script)
+
+
 @pytest.mark.parametrize("answer", [plain(b"<html>"), plain(b"\x30\x03\x0a\x01\x03"), plain(b"", status=503)])
 def test_what_concerns_the_responder_is_over_with_its_first_answer_to_anybody(
     tmp_path: Path, answer: Answering

@@ -100,11 +100,47 @@ def test_a_certificate_names_three_urls_at_most_and_listed_hosts_only(
     assert [str(target) for target in source(hosts=hosts).targets(certificate)] == asked
 
 
+DOWN = Failure(Reason.UNREACHABLE, "no", host="a")
+UNKNOWN = Failure(Reason.RESPONDER_ERROR, "unauthorized")
+
+
+def failed(own: Source, failure: Failure, times: int = 1, now: float = NOW) -> Record:
+    found = record()
+    for _ in range(times):
+        found.fail(failure, now)
+        own.fail(found, failure)
+    return found
+
+
 def test_a_source_is_as_good_as_its_last_question() -> None:
     own = source("http://a/")
-    assert own.state == ("not_loaded", "not_asked")
+    assert own.state([], 0) == ("not_loaded", "not_asked")
     assert not own.is_tried
-    own.succeeded = NOW
-    assert (own.is_tried, own.state) == (True, ("good", "ok"))
-    own.failure = Failure(Reason.UNREACHABLE, "no")
-    assert own.state == ("unreachable", "unreachable")
+    own.succeed(NOW)
+    assert (own.is_tried, own.state([], 1)) == (True, ("good", "ok"))
+    failed(own, DOWN)
+    assert own.state([DOWN], 9) == ("unreachable", "unreachable")
+    own.succeed(NOW)
+    assert own.state([], 9) == ("good", "ok")
+
+
+def test_what_fails_about_one_certificate_of_several_says_nothing_of_its_source() -> None:
+    own = source("http://a/")
+    failed(own, UNKNOWN)
+    assert own.state([UNKNOWN], 1) == own.state([UNKNOWN], 2) == ("undetermined", "responder_error")
+    own.succeed(NOW)
+    failed(own, UNKNOWN)
+    assert (own.state([UNKNOWN], 2), own.blamed([UNKNOWN], 2)) == (("good", "ok"), None)
+    assert own.state([UNKNOWN, UNKNOWN], 3) == ("undetermined", "responder_error")
+
+
+def test_a_responder_that_is_away_for_one_certificate_only_is_there() -> None:
+    own = source("http://a/")
+    known = failed(own, DOWN, times=2)
+    own.succeed(NOW + 1)
+    assert own.state([], 3) == ("good", "ok")
+    known.fail(DOWN, NOW + 2)
+    own.fail(known, DOWN)
+    assert own.state([DOWN], 3) == ("good", "ok")
+    failed(own, DOWN, now=NOW + 3)
+    assert own.state([DOWN], 3) == ("unreachable", "unreachable")

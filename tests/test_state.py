@@ -247,6 +247,12 @@ class TestVersion:
             state.lock()
         assert not (state.path / "spoa-authz.pid").exists()
 
+    def test_nothing_is_made_in_one_that_is_newer(self, tmp_path: Path) -> None:
+        (tmp_path / "version").write_text("2\n")
+        with pytest.raises(StateError, match="reads up to 1"):
+            StateDirectory(tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == ["version"]
+
     def test_one_that_can_not_be_read_is_refused(self, state: StateDirectory) -> None:
         (state.path / "version").mkdir()
         with pytest.raises(StateError, match="can't be read"):

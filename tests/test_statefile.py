@@ -55,3 +55,13 @@ def test_a_directory_that_can_t_be_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StateError, match="can't be used"):
         edit_text(tmp_path / "file" / FILE, lambda text: (text, None))
+
+
+@pytest.mark.parametrize("version", ["2", "one"])
+def test_a_directory_of_a_newer_agent_is_left_alone_and_it_is_said_what_to_do(tmp_path: Path, version: str) -> None:
+    (tmp_path / "version").write_text(f"{version}\n")
+    with pytest.raises(StateError, match=f"version {version}, .* nothing is changed: use the spoa-authz of"):
+        edit_text(tmp_path / FILE, lambda text: (text + b"x", None))
+    assert [path.name for path in tmp_path.iterdir()] == ["version"]
+    (tmp_path / "version").write_text("1\n")
+    edit_text(tmp_path / FILE, lambda text: (text + b"x", None))

@@ -9,12 +9,12 @@ import time
 import click
 
 from spoa.blockedit import add_block, target_text
-from spoa.blocks import FILE, Block
+from spoa.blocks import Block
+from spoa.blockstore import edit_blocks
 from spoa.cli.asking import find_state_dir
-from spoa.cli.target import read_target_or_file
+from spoa.cli.target import read_target_or_file, tell_restored
 from spoa.listindex import NEVER
 from spoa.policy.scalars import Duration
-from spoa.statefile import edit_text
 
 __all__ = ["command"]
 
@@ -57,7 +57,8 @@ def command(target: str, reason: str, ticket: str, ttl: float | None, state_dir:
     expires = NEVER if ttl is None else now + int(ttl)
     block = Block(read_target_or_file(target), reason, ticket, now, expires)
     directory = find_state_dir(state_dir, os.environ)
-    edit_text(directory / FILE, lambda text: (add_block(text, block), None))
+    _, restored = edit_blocks(directory, lambda text: (add_block(text, block), None))
+    tell_restored(directory, restored)
     name = target_text(block.target)
     if as_json:
         found = {"target": name, "reason": reason, "ticket": ticket, "blocked": now}

@@ -20,7 +20,7 @@ from spoa.cli.sarif import PAGES, sarif_log
 from spoa.cli.table import printable
 from spoa.crl_builder import build
 from spoa.evidence_keeper import state_of_lists
-from spoa.evidence_store import manifest_from_rows, sources_of
+from spoa.evidence_store import fitting_deltas, manifest_from_rows, sources_of
 from spoa.lint.linter import lint_policy
 from spoa.lint.places import mentions_of, places_of
 from spoa.lint.silences import Judged, apply_silences
@@ -74,12 +74,14 @@ def _warn_of_lists(loaded: Loaded, directory: Path, report: Report) -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         found = build(Path(folder), sources, now)
+        manifest = manifest_from_rows(found.get("manifest", {}))
+        fitting = fitting_deltas(Path(folder), manifest)
     for problem in found.get("problems", ()):
         file = os.path.relpath(problem["file"], directory.absolute())
         what = f"this revocation list of {problem['issuer']} can't be used: {problem['reason']} {problem['detail']}"
         report.file_problem(file, f"{what.rstrip()}; {_NEW_LIST}", "bad-crl", is_warning=True)
-    for issuer, lists in manifest_from_rows(found.get("manifest", {})).items():
-        state, reason = state_of_lists(sources[issuer], lists, now)
+    for issuer, lists in manifest.items():
+        state, reason = state_of_lists(sources[issuer], lists, now, fitting=fitting)
         if lists and state != "good":
             file = os.path.relpath(sources[issuer].files[0], directory.absolute())
             what = f"the revocation lists of {issuer} prove no certificate good: {reason}; {_NEW_LIST}"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from spoa.blocks import FILE, BlockList
+from spoa.blocks import BlockList
+from spoa.blockstore import stored_blocks
 from spoa.cli.evidence import with_answers
 from spoa.cli.explained import explained_row, explained_text
 from spoa.cli.findings import load, print_problems
@@ -24,7 +25,6 @@ from spoa.loading import with_revocation_lists
 from spoa.policy.casegrammar import REVOCATIONS, read_address, read_request_line
 from spoa.policy.reading import quoted, suggestion
 from spoa.policy.scalars import Timestamp
-from spoa.statefile import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -134,7 +134,7 @@ def command(policies: str, *, now: int | None, as_json: bool, **given: Any) -> N
         sys.exit(_INVALID)
     policy = loaded.policy()
     if given["state_dir"]:
-        policy = policy.with_blocks(BlockList.from_text(read_text(Path(given["state_dir"]) / FILE)))
+        policy = policy.with_blocks(BlockList.from_text(stored_blocks(Path(given["state_dir"])).text))
     if not (given["revocation"] or given["request_id"] or given["last"]):
         policy = with_revocation_lists(policy, loaded, Path(policies), time.time() if now is None else now)
         policy = _learned(policy, given)

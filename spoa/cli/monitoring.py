@@ -7,29 +7,20 @@ from typing import Final
 import click
 
 from spoa.monitoring import write_dashboard, write_rules
-from spoa.monitoring.alerts import JOB, TIMEOUT
+from spoa.monitoring.alerts import JOB
+from spoa.monitoring.panels import TIMEOUT
 from spoa.monitoring.rules import RUNBOOKS
 
 __all__ = ["command"]
 
 _MILLISECONDS: Final = 1000
+_TIMEOUTS: Final = click.IntRange(1, 60_000)
 _EPILOG: Final = """
 \b
 Examples:
   spoa-authz monitoring rules > /etc/prometheus/rules/spoa-authz.yaml
   spoa-authz monitoring dashboard > spoa-authz.json
 """
-
-
-_timeout = click.option(
-    "--spoe-timeout",
-    "timeout",
-    metavar="MS",
-    type=click.IntRange(1, 60_000),
-    default=int(TIMEOUT * _MILLISECONDS),
-    show_default=True,
-    help="HAProxy's `timeout processing` in the SPOE section, milliseconds.",
-)
 
 
 @click.group("monitoring", epilog=_EPILOG, short_help="Print alerts for Prometheus, a dashboard for Grafana.")
@@ -40,14 +31,29 @@ def command() -> None:
 @command.command("rules", epilog="\b\nExample:\n  spoa-authz monitoring rules --job edge-authz > spoa-authz.yaml")
 @click.option("--job", metavar="NAME", default=JOB, show_default=True, help="The scrape job of the agents.")
 @click.option("--runbooks", metavar="URL", default=RUNBOOKS, show_default=True, help="Where the runbooks are read.")
-@_timeout
-def rules(job: str, runbooks: str, timeout: int) -> None:
+@click.option(
+    "--spoe-timeout",
+    "timeout",
+    metavar="MS",
+    type=_TIMEOUTS,
+    help="HAProxy's `timeout processing`, milliseconds, where an agent's --deadline may be longer.",
+)
+def rules(job: str, runbooks: str, timeout: int | None) -> None:
     """Print the recording and alerting rules."""
-    click.echo(write_rules(job=job, timeout=timeout / _MILLISECONDS, runbooks=runbooks), nl=False)
+    seconds = None if timeout is None else timeout / _MILLISECONDS
+    click.echo(write_rules(job=job, timeout=seconds, runbooks=runbooks), nl=False)
 
 
 @command.command("dashboard", epilog="\b\nExample:\n  spoa-authz monitoring dashboard > spoa-authz.json")
-@_timeout
+@click.option(
+    "--spoe-timeout",
+    "timeout",
+    metavar="MS",
+    type=_TIMEOUTS,
+    default=int(TIMEOUT * _MILLISECONDS),
+    show_default=True,
+    help="HAProxy's `timeout processing` in the SPOE section, milliseconds.",
+)
 def dashboard(timeout: int) -> None:
     """Print the dashboard, to be imported."""
     click.echo(write_dashboard(timeout=timeout / _MILLISECONDS), nl=False)

@@ -1,4 +1,4 @@
-"""What `block` and `unblock` are told to act on."""
+"""What `block` and `unblock` are told to act on, and what they say of a list that had vanished."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spoa.blocks import read_target
+from spoa.blocks import FILE, read_target
 from spoa.pem import read_blocks
 
 if TYPE_CHECKING:
     from spoa.blocks import Target
 
-__all__ = ["read_target_or_file"]
+__all__ = ["read_target_or_file", "tell_restored"]
 
 
 def read_target_or_file(text: str) -> Target:
@@ -37,3 +37,9 @@ def read_target_or_file(text: str) -> Target:
         return read_target(text)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="TARGET") from None
+
+
+def tell_restored(directory: Path, count: int) -> None:
+    """Say on stderr that the list had vanished and *count* blocks that were in force are back in it; nothing for 0."""
+    if count:
+        click.echo(f"{directory / FILE} was gone or empty; what was in force is back in it: {count} blocks", err=True)

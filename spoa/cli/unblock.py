@@ -8,10 +8,9 @@ import os
 import click
 
 from spoa.blockedit import remove_blocks, target_text
-from spoa.blocks import FILE
+from spoa.blockstore import edit_blocks
 from spoa.cli.asking import find_state_dir
-from spoa.cli.target import read_target_or_file
-from spoa.statefile import edit_text
+from spoa.cli.target import read_target_or_file, tell_restored
 
 __all__ = ["command"]
 
@@ -32,7 +31,9 @@ Exit status: 0 lifted, 1 nothing blocked it, 2 usage, 3 the block list is broken
 def command(target: str, state_dir: str | None, *, as_json: bool) -> None:
     """Lift the block of TARGET, written as for `block`; others that name the same certificate stay."""
     wanted = read_target_or_file(target)
-    count = edit_text(find_state_dir(state_dir, os.environ) / FILE, lambda text: remove_blocks(text, wanted))
+    directory = find_state_dir(state_dir, os.environ)
+    count, restored = edit_blocks(directory, lambda text: remove_blocks(text, wanted))
+    tell_restored(directory, restored)
     name = target_text(wanted)
     if as_json:
         click.echo(json.dumps({"target": name, "lifted": count}, indent=2))

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from spoa.blockedit import target_text
-from spoa.blocks import FILE, BlockList
+from spoa.blocks import BlockList
+from spoa.blockstore import stored_blocks
 from spoa.cli.asking import find_state_dir
 from spoa.cli.evidence import hint_of, with_answers
 from spoa.cli.subjects import is_map, read_der, read_subject
@@ -27,7 +28,6 @@ from spoa.policy.model import Reason
 from spoa.policy.path import PathPattern
 from spoa.policy.scalars import Timestamp
 from spoa.reach import OTHER_METHODS, reach_of
-from spoa.statefile import read_text
 from spoa.transcript import certificate_keys, wanted_text
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _informed(policy: Policy, state_dir: str | None, der: bytes | None) -> Polic
     """Return the policy with the blocks of an agent, and with what it has learnt about a certificate."""
     directory = find_state_dir(state_dir, os.environ)
     try:
-        blocks = BlockList.from_text(read_text(directory / FILE))
+        blocks = BlockList.from_text(stored_blocks(directory).text)
         return with_answers(policy, directory, der).with_blocks(blocks) if der else policy.with_blocks(blocks)
     except StateError as error:
         if state_dir is not None:

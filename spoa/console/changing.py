@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from spoa.blockedit import add_block, remove_blocks, target_text
-from spoa.blocks import FILE as BLOCKS
 from spoa.blocks import Block, read_target
+from spoa.blockstore import edit_blocks
 from spoa.listindex import NEVER
 from spoa.openings import FILE as OPENINGS
 from spoa.openings import Opening, Openings, refusal
@@ -54,13 +54,14 @@ class Changing:
         ttl = _text(asked, "ttl")
         expires = now + int(Duration(min=1).parse(ttl)) if ttl else NEVER
         block = Block(read_target(_text(asked, "target")), _text(asked, "reason"), _text(asked, "ticket"), now, expires)
-        edit_text(self._state / BLOCKS, lambda text: (add_block(text, block), None))
-        return {"blocked": target_text(block.target), "expires": None if expires == NEVER else expires}
+        _, restored = edit_blocks(self._state, lambda text: (add_block(text, block), None))
+        done = {"blocked": target_text(block.target), "expires": None if expires == NEVER else expires}
+        return done if not restored else {**done, "restored": restored}
 
     def unblock(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Lift a block."""
         target = read_target(_text(asked, "target"))
-        count = edit_text(self._state / BLOCKS, lambda text: remove_blocks(text, target))
+        count, _ = edit_blocks(self._state, lambda text: remove_blocks(text, target))
         if not count:
             raise ValueError(f"{target_text(target)} is not blocked")
         return {"unblocked": target_text(target)}

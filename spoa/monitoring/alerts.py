@@ -10,20 +10,17 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from spoa.monitoring.series import bound_below, over, quantile, rate, rise, select
+from spoa.monitoring.series import over, quantile, rate, rise, select
 
-__all__ = ["ALERTS", "JOB", "RECORDINGS", "TIMEOUT", "Alert", "alerts", "recordings"]
+__all__ = ["ALERTS", "JOB", "RECORDINGS", "Alert", "alerts", "recordings"]
 
 #: The scrape job that the rules are about.
 JOB: Final = "spoa-authz"
 #: HAProxy's backend of the agents, which its own exporter tells about.
 BACKEND: Final = "authz-agents"
-#: HAProxy's `timeout processing`, seconds.
-TIMEOUT: Final = 0.1
 
 _DAY: Final = 86_400
 _HOUR: Final = 3600
-_LATE_SHARE: Final = 0.01
 _QUIET: Final = 0.1  # requests a second below which a share says nothing
 _DENY_SHARE: Final = 0.2
 _WHOLE: Final = 'printf "%.0f"'
@@ -58,47 +55,44 @@ RECORDINGS: Final = {
     "verdicts": "instance_verdict:spoa_authz_decisions:rate5m",
     "reasons": "instance_reason:spoa_authz_denies:rate5m",
     "denied": "instance:spoa_authz_denied:ratio_rate5m",
-    "late": "instance:spoa_authz_late:ratio_rate5m",
     "median": "instance:spoa_authz_request_duration_seconds:p50_rate5m",
     "p99": "instance:spoa_authz_request_duration_seconds:p99_rate5m",
 }
 
 
-def recordings(timeout: float = TIMEOUT) -> dict[str, str]:
-    """Return the recording rules: name → expression. `timeout` is HAProxy's `timeout processing`, seconds."""
+def recordings() -> dict[str, str]:
+    """Return the recording rules: name → expression."""
     duration = "request_duration_seconds"
-    within = rate(duration, "5m", suffix="_bucket", le=f"{_late_after(timeout)}")
     asked, denied = rate("decisions_total", "5m"), rate("decisions_total", "5m", verdict="deny")
     return {
         RECORDINGS["verdicts"]: rate("decisions_total", "5m", "verdict"),
         RECORDINGS["reasons"]: rate("decisions_total", "5m", "reason", verdict="deny"),
         # Where nothing was ever denied there is no series of it, and the first denies would rise above nothing.
         RECORDINGS["denied"]: f"({denied} or 0 * {asked}) / ({asked} > 0)",
-        RECORDINGS["late"]: f"1 - {within} / ({rate(duration, '5m', suffix='_count')} > 0)",
         RECORDINGS["median"]: quantile(duration, "5m", 0.5),
         RECORDINGS["p99"]: quantile(duration, "5m", 0.99),
     }
 
 
-def _late_after(timeout: float) -> float:
-    """Return after how many seconds an answer is late: the last bound of the histogram up to half of `timeout`."""
-    return bound_below("request_duration_seconds", timeout / 2)
-
-
-def alerts(job: str = JOB, timeout: float = TIMEOUT) -> tuple[Alert, ...]:
+def alerts(job: str = JOB, timeout: float | None = None) -> tuple[Alert, ...]:
     """Return all alerts.
 
     Args:
         job: the name of the scrape job.
-        timeout: HAProxy's `timeout processing`, seconds.
+        timeout: HAProxy's `timeout processing`, seconds, where it may be shorter than an agent's own deadline.
     """
     return (*_availability(job, timeout), *_policies(), *_revocation(), *_people())
 
 
-def _availability(job: str, timeout: float) -> tuple[Alert, ...]:
+def _availability(job: str, timeout: float | None) -> tuple[Alert, ...]:
     asked = rate("frames_total", "5m", type="notify")
     asked_before = rate("frames_total", "1h", offset="10m", type="notify")
+    # Each agent tells its own deadline, after which it denies, so that one rule suits agents that differ.
+    deadline = over((), select("request_deadline_seconds"), aggregate="max")
+    patience = deadline if timeout is None else f"clamp_max({deadline}, {timeout:g})"
     known = f'count by (job) (up{{job="{job}"}})'
+    # A machine renews what is short-lived when a third or so of its life is left.
+    expiry, life = select("tls_certificate_expiry_timestamp_seconds"), select("tls_certificate_life_seconds")
     return (
         Alert("AgentDown", f'up{{job="{job}"}} == 0', "1m", "page",
               "{{ $labels.instance }} does not answer; HAProxy denies all that it would have judged."),
@@ -118,13 +112,17 @@ def _availability(job: str, timeout: float) -> tuple[Alert, ...]:
               "{{ $labels.instance }} denied requests because of a defect of its own."),
         Alert("DeadlinesMissed", f"{rise('internal_errors_total', '5m', cause='deadline')} > 0", "0m", "page",
               "{{ $labels.instance }} denied requests because it could not judge them in time."),
-        Alert("AnswersLate", f"{RECORDINGS['late']} > {_LATE_SHARE}", "5m", "ticket",
-              "{{ $value | humanizePercentage }} of the answers of {{ $labels.instance }} take more than "
-              f"{_late_after(timeout) * 1000:g} ms, of {timeout * 1000:g} ms that HAProxy waits."),
+        Alert("AnswersLate", f"{RECORDINGS['p99']} > {patience} / 2", "5m", "ticket",
+              "1 % of the answers of {{ $labels.instance }} take more than {{ $value | humanizeDuration }}, over half "
+              "of the time that they have."),
         Alert("ProtocolErrors", f"{rise('protocol_errors_total', '10m', 'status')} > 0", "0m", "ticket",
               "{{ $labels.instance }} and HAProxy disagree about SPOP (status {{ $labels.status }})."),
         Alert("ClockUnusable", f"{select('clock_usable')} == 0", "0m", "page",
               "The clock of {{ $labels.instance }} can't be right, so every certificate is denied."),
+        Alert("AgentCertificateExpires", f"{expiry} - time() < clamp_max({life} / 5, {14 * _DAY})", "0m", "ticket",
+              "The certificate that {{ $labels.instance }} shows HAProxy expires in {{ $value | humanizeDuration }}."),
+        Alert("AgentCredentialsRefused", f"{select('tls_credentials_in_force')} == 0", "0m", "ticket",
+              "The TLS files of {{ $labels.instance }} can't be used; it shows the certificate that it had before."),
         Alert("DecisionLogLoses", f"{rise('decision_log_dropped_total', '15m')} > 0", "0m", "ticket",
               f"{{{{ $labels.instance }}}} lost {{{{ $value | {_WHOLE} }}}} decisions that should be in its log."),
     )  # fmt: skip

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from spoa.monitoring.alerts import TIMEOUT
-from spoa.monitoring.panels import ROWS, TIMEOUT_VARIABLE
+from spoa.monitoring.panels import ROWS, TIMEOUT, TIMEOUT_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,12 +8,14 @@ from typing import Final
 from spoa.metrics import METRICS
 from spoa.monitoring.series import over, quantile, rate, rise, select
 
-__all__ = ["ROWS", "TIMEOUT_VARIABLE", "Panel", "Row", "rows"]
+__all__ = ["ROWS", "TIMEOUT", "TIMEOUT_VARIABLE", "Panel", "Row", "rows"]
 
 #: Grafana's choice of a window that suits the resolution of a graph.
 _WINDOW: Final = "$__rate_interval"
 #: The instances that were picked at the top of the dashboard.
 _PICKED: Final = {"job": "~$job", "instance": "~$instance"}
+#: HAProxy's `timeout processing` as shipped, seconds.
+TIMEOUT: Final = 0.1
 TIMEOUT_VARIABLE: Final = "spoe_timeout"
 
 
@@ -139,6 +141,10 @@ _WORKERS: Final = Row("Workers", (
 ))  # fmt: skip
 
 _EXPIRY: Final = Row("Expiry of certificates", (
+    Panel("Shown by agents over TLS", {"{{instance}}": _until("tls_certificate_expiry_timestamp_seconds"),
+          "{{instance}}: life in all": _now("tls_certificate_life_seconds")}, "s"),
+    Panel("TLS files not in force", {"{{instance}}": f"1 - {_now('tls_credentials_in_force')}"}, bad_from=1,
+          about="1: they can't be used, and what was shown before is shown still."),
     Panel("CA certificates", {"{{issuer}}": _until("issuer_certificate_expiry_timestamp_seconds")}, "s"),
     Panel("Client certificates in memory", {"{{issuer}}: {{left}}":
           over(("issuer", "left"), _now("client_certificates"))},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from spoa.monitoring.alerts import JOB, TIMEOUT, alerts, recordings
+from spoa.monitoring.alerts import JOB, alerts, recordings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,18 +24,18 @@ _HEAD: Final = (
 
 
 def write_rules(
-    *, job: str = JOB, timeout: float = TIMEOUT, runbooks: str = RUNBOOKS, is_impatient: bool = False
+    *, job: str = JOB, timeout: float | None = None, runbooks: str = RUNBOOKS, is_impatient: bool = False
 ) -> str:
     """Return the recording and alerting rules as YAML.
 
     Args:
         job: the name of the scrape job.
-        timeout: HAProxy's `timeout processing`, seconds.
+        timeout: HAProxy's `timeout processing`, seconds, where it may be shorter than an agent's own deadline.
         runbooks: what the pages' names are put behind, as `https://wiki.example/runbooks`.
         is_impatient: fire at once, without waiting for the condition to last; for trying the rules out.
     """
     lines = [_HEAD + "groups:", "  - name: spoa-authz-recordings", "    rules:"]
-    for name, expr in recordings(timeout).items():
+    for name, expr in recordings().items():
         lines += [f"      - record: {name}", f"        expr: {json.dumps(expr)}"]
     lines += ["  - name: spoa-authz-alerts", "    rules:"]
     for alert in alerts(job, timeout):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from spoa.metrics import Metric
 
-__all__ = ["SCRAPED", "bound_below", "metric_named", "over", "quantile", "rate", "rise", "select"]
+__all__ = ["SCRAPED", "metric_named", "over", "quantile", "rate", "rise", "select"]
 
 #: Labels that Prometheus gives to each series of a scrape.
 SCRAPED: Final = ("job", "instance")
@@ -86,9 +86,3 @@ def quantile(name: str, window: str, share: float, **labels: str) -> str:
         KeyError: as `rate`.
     """
     return f"histogram_quantile({share}, {rate(name, window, 'le', suffix='_bucket', **labels)})"
-
-
-def bound_below(name: str, seconds: float) -> float:
-    """Return the highest bound of a histogram that is not above a time; the lowest where all are."""
-    buckets = metric_named(name).buckets
-    return max((bound for bound in buckets if bound <= seconds), default=buckets[0])

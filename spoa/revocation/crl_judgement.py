@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from spoa.revocation.status import Rules
     from spoa.revocation.trust import Path, Trust
 
-__all__ = ["CrlJudge"]
+__all__ = ["CrlJudge", "fits"]
 
 _HOLD: Final = "certificateHold"
 _REMOVED: Final = "removeFromCRL"
@@ -181,7 +181,7 @@ def _is_its_own_issuer(signer: Certified, crl: Crl, judged: frozenset[bytes]) ->
 
 def _view(base: _Finding, deltas: Iterable[_Finding]) -> _View:
     fitting = [
-        delta for delta in deltas if _fits(delta.crl, base.crl) and not (delta.problem or delta.freshness.problem)
+        delta for delta in deltas if fits(delta.crl, base.crl) and not (delta.problem or delta.freshness.problem)
     ]
     newest = max(fitting, key=lambda delta: delta.crl.number or 0, default=None)
     problem, freshness = base.problem or base.freshness.problem, base.freshness
@@ -194,7 +194,7 @@ def _view(base: _Finding, deltas: Iterable[_Finding]) -> _View:
     )
 
 
-def _fits(delta: Crl, base: Crl) -> bool:
+def fits(delta: Crl, base: Crl) -> bool:
     """Tell whether a delta may be applied to a complete CRL (section 5.2.4 and 6.3.3 c)."""
     if delta.base_number is None or delta.number is None or base.number is None:
         return False

@@ -10,9 +10,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from spoa.blocks import FILE, BlockList
+from spoa.blockstore import keep_blocks
 from spoa.cli.block import command as block
 from spoa.cli.unblock import command as unblock
-from spoa.exceptions import PolicyError
+from spoa.exceptions import PolicyError, StateError
 from spoa.listindex import NEVER
 from tests.pki import CA
 
@@ -87,3 +88,23 @@ def test_a_broken_list_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", [block, unblock])
 def test_help_shows_an_example(command: click.Command) -> None:
     assert "spoa-authz" in run(command, "--help").stdout
+
+
+def test_a_list_that_vanished_is_begun_with_what_is_in_force_and_it_is_said(tmp_path: Path) -> None:
+    run(block, "corp/1f", "--state-dir", tmp_path)
+    keep_blocks(tmp_path, (tmp_path / FILE).read_bytes())  # as the agent does that has it in force
+    for command, target, left in ((block, "corp/20", 2), (unblock, "corp/1f", 0)):
+        (tmp_path / FILE).unlink()
+        result = run(command, target, "--state-dir", tmp_path)
+        assert result.exit_code == 0
+        assert "blocks.yaml was gone or empty; what was in force is back in it: 1 blocks" in result.stderr
+        assert len(blocks_in(tmp_path)) == left
+    assert "gone" not in run(block, "corp/21", "--state-dir", tmp_path).stderr
+
+
+@pytest.mark.parametrize("command", [block, unblock])
+def test_the_state_of_a_newer_agent_is_left_alone(tmp_path: Path, command: click.Command) -> None:
+    (tmp_path / "version").write_text("2\n")
+    with pytest.raises(StateError, match="nothing is changed: use the spoa-authz of the agent that runs on it"):
+        run(command, "corp/1f", "--state-dir", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["version"]

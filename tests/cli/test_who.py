@@ -197,7 +197,7 @@ def test_blocks_that_can_t_be_read_are_not_passed_over_in_silence(
     def fail(_: Path) -> bytes:
         raise StateError("/var/lib/x/blocks.yaml", "can't be read: Permission denied")
 
-    monkeypatch.setattr("spoa.cli.who.read_text", fail)
+    monkeypatch.setattr("spoa.cli.who.stored_blocks", fail)
     words = ["{issuer: corp, ou: staff}", "--policies", str(directory)]
     result = CliRunner().invoke(command, words)
     assert (result.exit_code, "are not taken into account" in result.stderr) == (0, True)

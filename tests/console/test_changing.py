@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from spoa.blocks import BlockList
+from spoa.blockstore import keep_blocks
 from spoa.console.changing import CHANGES, Changing
 from spoa.exceptions import PolicyError
 from spoa.openings import Openings
@@ -40,6 +41,14 @@ def test_a_block_is_written_and_lifted(changing: Changing, tmp_path: Path) -> No
     assert change(changing, "unblock", target=TARGET) == {"unblocked": TARGET}
     with pytest.raises(ValueError, match="is not blocked"):
         change(changing, "unblock", target=TARGET)
+
+
+def test_a_block_after_the_list_vanished_keeps_the_others(changing: Changing, tmp_path: Path) -> None:
+    change(changing, "block", target=TARGET)
+    keep_blocks(tmp_path, (tmp_path / "blocks.yaml").read_bytes())
+    (tmp_path / "blocks.yaml").unlink()
+    assert change(changing, "block", target="corp/7")["restored"] == 1
+    assert len(BlockList.from_text((tmp_path / "blocks.yaml").read_bytes())) == 2
 
 
 def test_a_block_for_a_while_ends(changing: Changing) -> None:

@@ -34,6 +34,7 @@ from tests.integration.edge import SERVERS, Pki, start_edge
 from tests.pki import CA, DAY
 from tests.prometheus import prometheus
 from tests.responders import Responder, asking_agent, judged
+from tests.secrecy import Secrecy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -165,6 +166,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         backward = folder("backward")
         (backward / "state").mkdir()
         (backward / "state" / "newest-time").write_text(f"{int(time.time()) + DAY}\n")
+        secrecy = Secrecy.made(folder("tls"))
+        secrecy.renew(not_before=secrecy.ca.now - 60 * DAY, not_after=secrecy.ca.now + DAY)
         token = folder("token") / "token"
         token.write_text("s3cret\n")
         agents = {
@@ -173,6 +176,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             "hasty": plain("hasty", "--deadline", "1", "--admin-token-file", str(token)),
             "full": plain("full", "--decision-log", "/dev/full"),
             "glass": plain("glass", policy=GLASS),
+            "secret": plain("secret", *secrecy.options),
             "backward": stack.enter_context(running_agent(backward)),
             "asking": asking,
             "dated": stack.enter_context(dated_agent(folder("dated"), corp, retiring)),
@@ -181,6 +185,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         proxy = stack.enter_context(haproxy_before(agents["gone"], folder("edge")))
         watched = stack.enter_context(scraping(folder("prometheus"), agents, proxy))
         cause(watched, {"partner": partner, "corp": corp, "retiring": retiring}, token)
+        secrecy.write("agent.pem", b"half of a certificate")
+        agents["secret"].process.send_signal(signal.SIGHUP)
         yield watched
 
 
@@ -310,9 +316,11 @@ CAUSED: Final = {
     "WorkersMissing": "workers",
     "WorkersDie": "workers",
     "DeadlinesMissed": "hasty",
-    "AnswersLate": "asking",
+    "AnswersLate": "hasty",
     "ProtocolErrors": "workers",
     "ClockUnusable": "backward",
+    "AgentCertificateExpires": "secret",
+    "AgentCredentialsRefused": "secret",
     "DecisionLogLoses": "full",
     "PolicyRejected": "workers",
     "StateFileRefused": "full",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from spoa.metrics import METRICS, REQUEST_BUCKETS
-from spoa.monitoring.series import bound_below, metric_named, over, quantile, rate, rise, select
+from spoa.metrics import METRICS
+from spoa.monitoring.series import metric_named, over, quantile, rate, rise, select
 
 
 def test_a_metric_is_found_by_its_name() -> None:
@@ -62,8 +62,3 @@ def test_a_quantile_is_one_of_a_histogram() -> None:
     with pytest.raises(KeyError):
         quantile("decisions_total", "5m", 0.5)
     assert over(("a",), "x", aggregate="max") == "max by (job, instance, a) (x)"
-
-
-@pytest.mark.parametrize(("seconds", "bound"), [(0.05, 0.04), (0.04, 0.04), (9.0, REQUEST_BUCKETS[-1]), (0, 0.00005)])
-def test_the_bound_below_a_time_is_one_that_the_histogram_has(seconds: float, bound: float) -> None:
-    assert bound_below("request_duration_seconds", seconds) == bound
