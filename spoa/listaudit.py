@@ -1,4 +1,9 @@
-"""What deserves a look in lists: entries that end, stand twice, or whose client nobody has seen."""
+"""What deserves a look in lists: entries that end, stand twice, or whose client nobody has seen.
+
+A client is seen where it is denied, too: an entry may be what denies it, and whoever still sends an old certificate
+isn't done with it. But only who was allowed with a successor has shown that it works: to end the rotation of one that
+is revoked, blocked or refused by a gate would cut the client off.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +29,7 @@ CODES: Final = {
     "duplicate": "the same certificate stands further up, or in another of the lists",
     "unused": "the logs show the client, but not for so many days",
     "never-seen": "the client is in none of the logs, which say how far they go back",
-    "rotation-done": "the successor has been seen, and the old certificate not since: finish the rotation",
+    "rotation-done": "the successor has been allowed, and the old certificate not been seen since: finish the rotation",
     "sha1": "the entry is a SHA-1 fingerprint, which the policy accepts for a while only",
 }
 
@@ -119,8 +124,9 @@ def _unseen(lists: Sequence[ListText], now: int, unused: int, sightings: Sightin
             continue
         own = sighting_of(entry.key, sightings)
         successor = sighting_of(entry.keys[-1], sightings) if entry.next else None
-        if successor is not None and (own is None or own.last < successor.first):
-            message = f"its successor is in use since {_instant(int(successor.first))}: `list rotate {file} "
+        admitted = 0 if successor is None else successor.admitted
+        if admitted and (own is None or own.last < admitted):
+            message = f"its successor is in use since {_instant(int(admitted))}: `list rotate {file} "
             yield Finding(*place, "rotation-done", entry.key.text, f"{message}{entry.key.text} --finish`")
         elif own is None:
             short = "" if since <= now - unused else ", which is short; give older logs as well"

@@ -25,6 +25,7 @@ class LogLine(msgspec.Struct, gc=False):
 
     Attributes:
         certificate: the bytes of the member `cert`.
+        identity: the first named identity that the client had; None where the log doesn't tell, empty for none.
         break_glass: names of the switches that were open; None where the log, an older one, doesn't tell.
         masked, cut, schema: as `decision_fields` describes them.
     """
@@ -38,6 +39,7 @@ class LogLine(msgspec.Struct, gc=False):
     method: str | None
     host: str | None
     path: str | None
+    identity: str | None = None
     break_glass: list[str] | None = None
     masked: list[str] | None = None
     cut: list[str] | None = None

@@ -67,11 +67,12 @@ def time_of(decision: dict[str, Any]) -> float | None:
 
 @dataclass(slots=True)
 class Sighting:
-    """When a certificate was seen first, last, and last allowed (0: never); seconds since the epoch."""
+    """When a certificate was seen first and last, and allowed last and first (0: never); seconds since the epoch."""
 
     first: float
     last: float
     allowed: float = 0
+    admitted: float = 0
 
 
 @dataclass(slots=True)
@@ -120,6 +121,7 @@ class Sightings:
             sighting.first, sighting.last = min(sighting.first, when), max(sighting.last, when)
             if is_allow:
                 sighting.allowed = max(sighting.allowed, when)
+                sighting.admitted = min(sighting.admitted or when, when)
 
 
 #: Key of a certificate in the log → what it is in lists.

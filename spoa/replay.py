@@ -62,7 +62,8 @@ class Replayed(NamedTuple):
     Attributes:
         tag: whether the answer is another.
         rule: the rule behind a new answer: the one that allows or denies now, or else the one that allowed.
-        identity: the first named identity that the client has under the new policy.
+        identity: the first named identity that the client had by the log, of a new allow the one that it has under the
+            new policy; the other one where that is none, since a policy may name anew whom it denies.
         client: subject of the certificate, its fingerprint, or the address of whoever sent none.
     """
 
@@ -192,14 +193,16 @@ class Replay:
         if standing is None or not standing.since <= now < standing.until:
             standing = self._meet(key, certificate, masked, now)
         if "path" in masked and line.path is not None:
-            return Replayed("undetermined", line.rule, "", standing.client or line.src or "unknown")
+            return Replayed("undetermined", line.rule, line.identity or "", standing.client or line.src or "unknown")
         worst, best = self._judged(line, standing, masked, now)
         tag = _tag(line.verdict, worst.verdict, best.verdict)
         if tag == "same":
             return _SAME
         decision = best if tag == "newly_denied" else worst
         client = standing.client or line.src or "unknown"
-        return Replayed(tag, decision.log_rule or line.rule, standing.identity, client)
+        before, after = line.identity or "", standing.identity
+        identity = (after or before) if tag == "newly_allowed" else (before or after)
+        return Replayed(tag, decision.log_rule or line.rule, identity, client)
 
     def _judged(
         self, line: LogLine, standing: _Standing, masked: frozenset[str], now: int

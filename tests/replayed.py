@@ -68,17 +68,17 @@ def replay_line(policy: Policy, row: Mapping[str, Any]) -> Replayed:
     masked = hidden(row)
     client = (row["src"] or "unknown") if cert is None else cert["subject"] or f"sha256:{cert['sha256']}"
     if "path" in masked and row["path"] is not None:
-        return Replayed("undetermined", row["rule"], "", client)
+        return Replayed("undetermined", row["rule"], row.get("identity") or "", client)
     row = {**row, **dict.fromkeys(masked & {"host", "src"})}
     identity, worst, best = both(policy, row, masked, now)
-    before = row["verdict"]
+    before, logged = row["verdict"], row.get("identity")
     if worst.verdict != best.verdict:
-        return Replayed("undetermined", worst.log_rule or row["rule"], identity, client)
+        return Replayed("undetermined", worst.log_rule or row["rule"], logged or identity, client)
     if worst.verdict == before:
         return SAME
     if worst.verdict == "allow":
-        return Replayed("newly_allowed", worst.log_rule or row["rule"], identity, client)
-    return Replayed("newly_denied", best.log_rule or row["rule"], identity, client)
+        return Replayed("newly_allowed", worst.log_rule or row["rule"], identity or logged or "", client)
+    return Replayed("newly_denied", best.log_rule or row["rule"], logged or identity, client)
 
 
 def both(policy: Policy, row: Mapping[str, Any], masked: frozenset[str], now: int) -> tuple[str, Decision, Decision]:

@@ -25,11 +25,11 @@ def instant(seconds: float) -> str:
     return f"{dt.datetime.fromtimestamp(seconds, dt.UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def seen(**when: float) -> Sightings:
-    """Return what logs tell in which these certificates (`a`: aa…) were allowed so many days ago."""
-    found = Sightings()
+def seen(verdict: str = "allow", into: Sightings | None = None, **when: float) -> Sightings:
+    """Return what logs tell in which these certificates (`a`: aa…) were allowed, or denied, so many days ago."""
+    found = Sightings() if into is None else into
     for name, days in when.items():
-        row = {"time": instant(NOW - days * DAY), "verdict": "allow", "cert": {"sha256": name * 64}}
+        row = {"time": instant(NOW - days * DAY), "verdict": verdict, "cert": {"sha256": name * 64}}
         found.read([json.dumps(row).encode()])
     return found
 
@@ -77,6 +77,21 @@ def test_a_rotation_whose_successor_has_taken_over_can_be_finished() -> None:
     assert codes(text, sightings=seen(b=1)) == [(5, "rotation-done")]
     assert codes(text, sightings=seen(b=2, a=1)) == []
     assert codes(text, sightings=seen(a=1)) == []
+
+
+def test_a_denied_request_shows_no_use_of_a_successor_and_that_the_old_certificate_is_still_sent() -> None:
+    text = rich(f"sha256: {A}, next: {B}")
+    assert codes(text, sightings=seen("deny", seen(a=3, c=1), b=2)) == []
+    assert codes(text, sightings=seen("deny", seen(a=3, b=1), b=2)) == [(5, "rotation-done")]
+    assert codes(text, sightings=seen("deny", seen(b=2), a=1)) == []
+    # The old one was still sent after the new one was refused, and before it was first allowed.
+    found = audit([text], NOW, sightings=seen("deny", seen(a=2, b=1), b=3))
+    assert [one.code for one in found] == ["rotation-done"]
+    assert f"in use since {instant(NOW - DAY)}" in found[0].message
+
+
+def test_a_client_that_is_only_denied_is_seen() -> None:
+    assert codes(rich(f"sha256: {A}"), sightings=seen("deny", seen(c=1), a=89)) == []
 
 
 def test_sha1_is_told() -> None:

@@ -27,13 +27,15 @@ def test_a_certificate_is_seen_first_and_last_and_last_allowed() -> None:
     found.read([line(time="2026-11-20T09:00:02Z"), line(), line("deny", "2026-11-20T09:00:09Z")])
     sighting = found.by_key[Kind.SHA256, bytes.fromhex(DIGEST)]
     assert (sighting.first, sighting.last, sighting.allowed) == (1795165200.5, 1795165209, 1795165202)
+    assert sighting.admitted == 1795165200.5
     assert (found.since, found.until, found.allows, found.unreadable) == (1795165200.5, 1795165209, 2, 0)
 
 
 def test_a_certificate_that_was_only_denied_was_never_allowed() -> None:
     found = Sightings()
     found.read([line("deny")])
-    assert (found.by_key[Kind.SHA256, bytes.fromhex(DIGEST)].allowed, found.allows) == (0, 0)
+    sighting = found.by_key[Kind.SHA256, bytes.fromhex(DIGEST)]
+    assert (sighting.allowed, sighting.admitted, found.allows) == (0, 0, 0)
 
 
 def test_a_certificate_is_seen_by_all_that_lists_may_name_it_by() -> None:

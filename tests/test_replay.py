@@ -101,8 +101,31 @@ def test_an_allow_that_went_is_told_by_the_rule_that_went() -> None:
 
 def test_a_new_allow_is_told_with_the_identity() -> None:
     named = "identities: {people: {issuer: corp, ou: staff}}\nrules: [{id: p, effect: allow, who: people}]"
-    found = replayed(named, verdict="deny", reason="no_rule_allows", rule="")
-    assert found[:3] == ("newly_allowed", "p", "people")
+    denied = {"verdict": "deny", "reason": "no_rule_allows", "rule": "", "identity": "old"}
+    assert replayed(named, **denied)[:3] == ("newly_allowed", "p", "people")
+    assert replayed(f"rules: [{STAFF}]", **denied)[:3] == ("newly_allowed", "staff", "old")
+
+
+@pytest.mark.parametrize(
+    ("logged", "named", "expected"),
+    [
+        ("people", "staff", "people"),  # renamed
+        ("people", "", "people"),  # gone
+        ("", "staff", "staff"),  # newly named
+        (None, "staff", "staff"),
+    ],
+)
+def test_a_new_deny_is_told_with_the_identity_that_the_log_tells(logged: str | None, named: str, expected: str) -> None:
+    who = f"identities: {{{named}: {{issuer: corp, ou: staff}}}}\n" if named else ""
+    rule = f"{{id: d, effect: deny, who: {named or 'any_certificate'}, request: {{path: /x}}}}"
+    told = {} if logged is None else {"identity": logged}
+    assert replayed(f"{who}rules: [{STAFF}, {rule}]", **told)[:3] == ("newly_denied", "d", expected)
+
+
+def test_an_undetermined_answer_is_told_with_the_identity_that_the_log_tells() -> None:
+    text = "rules: [{id: a, effect: allow, who: {issuer: corp}, request: {sni: a.example}}]"
+    assert replayed(text, identity="people")[:3] == ("undetermined", "staff", "people")
+    assert replayed(f"rules: [{STAFF}]", identity="people", path="masked", masked=["path"])[2] == "people"
 
 
 @pytest.mark.parametrize(

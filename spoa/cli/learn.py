@@ -10,10 +10,9 @@ import click
 
 from spoa.cli import POLICY_INVALID
 from spoa.cli.findings import load, print_problems
-from spoa.cli.logs import lines_of, logs_of_agent
+from spoa.cli.logs import Unread, decisions_of, logs_of_agent
 from spoa.identity import identity_from_der
 from spoa.learning import Lessons, identities_text, list_text
-from spoa.recorded import read_decision
 
 if TYPE_CHECKING:
     from spoa.issuers import Issuers
@@ -51,15 +50,15 @@ invalid.
 @click.option("--json", "as_json", is_flag=True, help="Print what was learnt as JSON.")
 def command(logs: tuple[Path, ...], state_dir: str | None, kind: str, policies: str, *, as_json: bool) -> None:
     """Propose what would let those in whom no rule allows, by the decisions of a log."""
-    lessons = Lessons()
-    for log in logs or logs_of_agent(state_dir):
-        lessons.read(filter(None, map(read_decision, lines_of(log))))
+    lessons, unread = Lessons(), Unread()
+    lessons.read(decisions_of(logs or logs_of_agent(state_dir), unread))
+    unread.tell("learn")
     if lessons.masked:
         click.echo(
             f"spoa-authz learn: {lessons.masked} decisions are masked, so nobody can tell whose they are", err=True
         )
     if as_json:
-        click.echo(json.dumps(_rows(lessons), indent=1))
+        click.echo(json.dumps(_rows(lessons) | {"unread": unread.count}, indent=1))
     elif kind == "list":
         click.echo(list_text(lessons), nl=False)
     else:

@@ -215,7 +215,7 @@ def rotate(file: Path, old: str, new: str | None, expires: int | None, *, finish
     """Accept the certificate NEW beside OLD, which is on the list FILE; or finish that.
 
     While a rotation lasts, both certificates match, until the entry ends. `list audit --log` tells when the successor
-    is in use and the old certificate no longer.
+    is in use, which a denied request doesn't show, and the old certificate no longer.
     """
     key = read_candidate(old).key
     candidate = None if new is None else read_newcomer(new, hint="NEW")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from spoa.authorizer import Subject
-from spoa.cli.logs import lines_of
+from spoa.cli.logs import Unread, decisions_of, lines_of
 from spoa.decision_fields import hidden
 from spoa.exceptions import CertificateError
 from spoa.facts import ABSENT
@@ -73,13 +73,15 @@ def find_decision(logs: Sequence[Path], wanted: str) -> dict[str, Any]:
 
 
 def last_denies(logs: Sequence[Path], count: int) -> list[dict[str, Any]]:
-    """Return the last denies of the logs, the newest last."""
-    kept: deque[dict[str, Any]] = deque(maxlen=count)
-    for path in logs:
-        for line in lines_of(path):
-            decision = read_decision(line) if b'"deny"' in line else None
-            if decision is not None and decision["verdict"] == "deny":
-                kept.append(decision)
+    """Return the last denies of the logs, the newest last; lines that look like one and can't be read are told.
+
+    Raises:
+        click.BadParameter: one of the files is no decision log.
+    """
+    unread = Unread()
+    denies = (one for one in decisions_of(logs, unread, holding=b'"deny"') if one["verdict"] == "deny")
+    kept = deque(denies, maxlen=count)
+    unread.tell("explain")
     return list(kept)
 
 

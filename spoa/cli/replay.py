@@ -67,6 +67,9 @@ def command(directory: str, *, logs: tuple[Path, ...], top: int, as_json: bool) 
     the client; where these differ, the decision is undetermined. Break-glass switches are as they were, by the log;
     where it doesn't tell, they are open at best.
 
+    Whose answer is another is counted by the identity that the log tells, and who is newly allowed by the one under
+    DIR; where that is none, by the other.
+
     Without the SNI nobody can tell whether the gate `sni_mismatch` would deny: whom it passed is taken to pass. What
     DIR asks for and no log holds is named below the counts; a candidate beside live traffic (`serve --candidate`) sees
     it.

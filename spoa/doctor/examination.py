@@ -23,7 +23,7 @@ from spoa.doctor.passthrough import (
     switches_of,
     told_headers,
 )
-from spoa.doctor.variables import variable_findings
+from spoa.doctor.variables import Variables, variable_findings
 from spoa.doctor.verdict import follow, judging_directives, verdict_tests
 from spoa.haproxy_config.proxies import read_proxies
 from spoa.haproxy_config.reading import read_configuration
@@ -223,7 +223,8 @@ class _Examiner:
             self._add(leniency_findings(frontend))
             told_of = told_headers(frontend)
             for one in (frontend, *serving):
-                self._add(identity_findings(one, told_of))
+                variables = Variables(frontend) if one is frontend else Variables(frontend, one)
+                self._add(identity_findings(one, told_of, variables))
         self._add(route_findings(frontend, self._proxies.backends))
         self._add(missing_routes(frontend, self._proxies.backends, self._needs.routes))
 

@@ -7,6 +7,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Final
 
 from spoa.doctor.findings import Finding, found
+from spoa.doctor.variables import Variables, read_names
 from spoa.doctor.verdict import denies, holds_when_found
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ _CLIENT: Final = (
 _SEPARATORS: Final = "-_."
 #: What HAProxy knows of the client, or the agent says, in the value of a header.
 _TELLING: Final = re.compile(r"ssl_c_|ssl_fc_has_crt|ssl_f?c_|var\(txn\.|\bsrc\b")
+_KNOWING: Final = re.compile(r"ssl_f?c_|\bsrc\b")
 _REWRITING: Final = frozenset(
     {"set-path", "set-pathq", "set-uri", "set-method", "replace-path", "replace-pathq", "replace-uri", "normalize-uri"}
 )
@@ -60,7 +62,8 @@ _ROUTE: Final = re.compile(r"%\[var\((txn\.[\w.]+\.route)\)\]")
 #: What a client doesn't choose: its certificate, its address, and what the agent says or HAProxy keeps.
 _NOT_THE_CLIENTS: Final = re.compile(r"%\[(?:ssl_c_|src\b|dst|fe_|so_|nbsrv|str\(|int\(|bool\()")
 _SAMPLE: Final = re.compile(r"%\[[^\]]*")
-_TABLE: Final = re.compile(r",map(?:_[a-z_]+)?\(|%\[var\(")
+_MAP: Final = re.compile(r",map(?:_[a-z_]+)?\(")
+_TABLE: Final = re.compile(rf"{_MAP.pattern}|%\[var\(")
 #: Families of headers that say who the client is; `authz-enforced` deletes these.
 _IDENTITY: Final = re.compile(r"(?:x-)?(?:(?:true|cluster)-)?(?:client|ssl|authz|real|remote)-")
 #: A request's header, with its name, or another part of it that its client writes.
@@ -112,31 +115,44 @@ def header_findings(frontend: Proxy) -> Iterator[Finding]:
         yield found("client-header-passes", line, f"{frontend.name}: {', '.join(passing)} of the client's gets through")
 
 
-def identity_findings(proxy: Proxy, told: Iterable[str]) -> Iterator[Finding]:
+def identity_findings(proxy: Proxy, told: Iterable[str], variables: Variables) -> Iterator[Finding]:
     """Yield rules by which a header that tells servers who the client is gets what the client wrote.
 
     Args:
         proxy: the frontend, or a backend behind it.
         told: headers by which the frontend tells servers of the client.
+        variables: of the frontend and the backend, for what was kept in some first.
     """
     known = {_plain(name) for name in (*told, *_CLIENT)}
+
+    def is_written(text: str) -> bool:
+        # A header of these families is HAProxy's own by then, or `spoofable-header`.
+        return any(not _is_identity(part["header"] or "", known) for part in _WRITTEN_BY_CLIENT.finditer(text))
+
+    written = variables.holding(is_written)
     for rule in proxy.rules("http-request"):
         if rule.action not in _HEADER_WRITERS or not rule.words or not _is_identity(rule.words[0], known):
             continue
-        parts = _WRITTEN_BY_CLIENT.finditer(" ".join(rule.words[1:]))
-        # A header of these families is HAProxy's own by then, or `spoofable-header`.
-        if any(not _is_identity(part["header"] or "", known) for part in parts):
+        text = " ".join(rule.words[1:])
+        if is_written(text) or read_names(text) & written:
             yield found("identity-from-client", rule.line, f"{proxy.name}: {rule}")
 
 
 def told_headers(frontend: Proxy) -> list[str]:
     """Return the headers by which a frontend tells servers of the client."""
-    rules = frontend.rules("http-request")
-    return [rule.words[0] for rule in rules if rule.action in _HEADER_WRITERS and _tells(rule)]
+    variables = Variables(frontend)
+    knowing = variables.holding(lambda text: bool(_KNOWING.search(text) or _reads_agent(text, variables)))
+    rules = [rule for rule in frontend.rules("http-request") if rule.action in _HEADER_WRITERS]
+    return [rule.words[0] for rule in rules if _tells(" ".join(rule.words[1:]), variables, knowing)]
 
 
-def _tells(rule: Rule) -> bool:
-    return _TELLING.search(" ".join(rule.words[1:])) is not None
+def _tells(text: str, variables: Variables, knowing: frozenset[str]) -> bool:
+    """Tell whether a value is what HAProxy knows of the client; a variable of another kind tells nothing of it."""
+    return bool(_KNOWING.search(text) or read_names(text) & knowing or _reads_agent(text, variables))
+
+
+def _reads_agent(text: str, variables: Variables) -> bool:
+    return any(name.startswith("txn.") for name in read_names(text) - variables.names)
 
 
 def _plain(name: str) -> str:
@@ -240,10 +256,11 @@ def leniency_findings(frontend: Proxy) -> Iterator[Finding]:
 def route_findings(frontend: Proxy, backends: Mapping[str, Proxy]) -> Iterator[Finding]:
     """Yield where a route of the policy leads elsewhere than it says."""
     switches = switches_of(frontend)
+    chosen = Variables(frontend).holding(_is_chosen)
     for position, rule in enumerate(switches):
         variable = _ROUTE.fullmatch(rule.action)
         if variable is None:
-            yield from _choice_findings(frontend, rule)
+            yield from _choice_findings(frontend, rule, chosen)
             continue
         if not _is_guarded(frontend, variable[1]):
             yield found("route-unguarded", rule.line, f"{frontend.name}: {rule}")
@@ -256,12 +273,20 @@ def route_findings(frontend: Proxy, backends: Mapping[str, Proxy]) -> Iterator[F
                 )
 
 
-def _choice_findings(frontend: Proxy, rule: Rule) -> Iterator[Finding]:
-    """Yield a finding where not the policy but what the client sent chooses the backend."""
+def _choice_findings(frontend: Proxy, rule: Rule, chosen: frozenset[str]) -> Iterator[Finding]:
+    """Yield a finding where not the policy but what the client sent, in *chosen* variables too, chooses the backend."""
     samples = _SAMPLE.findall(rule.action)
     if not all(_NOT_THE_CLIENTS.match(sample) for sample in samples):
-        code = "route-not-judged" if _TABLE.search(rule.action) else "route-from-client"
+        is_chosen = read_names(rule.action) & chosen and not _MAP.search(rule.action)
+        is_listed = _TABLE.search(rule.action) and not is_chosen
+        code = "route-not-judged" if is_listed else "route-from-client"
         yield found(code, rule.line, f"{frontend.name}: {rule}")
+
+
+def _is_chosen(text: str) -> bool:
+    """Tell whether a client chooses a part of a value, and no table stands between."""
+    samples = _SAMPLE.findall(text)
+    return any(not _NOT_THE_CLIENTS.match(sample) and not _TABLE.search(sample) for sample in samples)
 
 
 def missing_routes(frontend: Proxy, backends: Mapping[str, Proxy], routes: Iterable[str]) -> Iterator[Finding]:

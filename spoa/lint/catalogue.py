@@ -58,8 +58,10 @@ WARNINGS: Final[Mapping[str, Advice]] = {
         "Mend it, or take `unless` out; the rule denies without exception now.",
     ),
     "unreachable-route": Advice(
-        "A route that no request takes: an earlier one takes them all, or no rule allows one that it is for.",
-        "Put the narrower route first, since the first that matches wins; or allow what should go there.",
+        "A route that no request takes: an earlier one takes them all, no rule allows one that it is for, or all "
+        "that are allowed are denied.",
+        "Put the narrower route first, since the first that matches wins; allow what should go there, or take away "
+        "what denies it.",
     ),
     "wide-allow": Advice(
         "An allow wider than those whom it names can use, or need by their name: another rule confines the same "

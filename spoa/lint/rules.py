@@ -202,7 +202,7 @@ class _Linter:
         refusing = [
             one
             for one in self._near(entry, (*self._denies, *self._requires))
-            if one.is_always_on and self._refuses(one, entry)
+            if one.is_always_on and self._refuses(one, entry.first)
         ]
         by = self._allow_covers(entry, refusing)
         if by:
@@ -212,9 +212,9 @@ class _Linter:
             self._warn(entry.reading, "id", message, "dead-allow")
         return bool(by)
 
-    def _refuses(self, one: Entry, allow: Entry) -> bool:
-        """Tell whether *one* denies whatever of *allow* it is about."""
-        return one.second is None or self._atlas.apart(allow.first, one.second)
+    def _refuses(self, one: Entry, region: Region) -> bool:
+        """Tell whether *one* denies whatever of a region it is about."""
+        return one.second is None or self._atlas.apart(region, one.second)
 
     def _report_contradictions(self) -> None:
         requires = [one for one in self._requires if one.is_always_on]
@@ -229,11 +229,7 @@ class _Linter:
                     )
                     self._warn(entry.reading, "id", message, "contradicting-rules")
             met = Region(entry.second.who, who_generous=False, columns={**entry.first.columns, **entry.second.columns})
-            refusing = [
-                one
-                for one in self._near(entry, self._denies)
-                if one.is_always_on and (one.second is None or self._atlas.apart(met, one.second))
-            ]
+            refusing = [one for one in self._near(entry, self._denies) if one.is_always_on and self._refuses(one, met)]
             by = self._atlas.covering([one.first for one in refusing], met)
             if by:
                 ids = ids_of(refusing[n] for n in by)
@@ -270,4 +266,41 @@ class _Linter:
         is_enforced = bool(self._allows) and not self._model.defaults.is_shadow
         if is_enforced and all(self._atlas.apart(one.first, region) for one in self._allows):
             return "no rule allows a request that it is for; allow it, or take the route out"
-        return ""
+        return "" if self._model.defaults.is_shadow else self._why_denied(region)
+
+    def _why_denied(self, region: Region) -> str:
+        """Say which rules deny all that is allowed of what a route is for; an empty text where they don't."""
+        refusing = [one for one in (*self._denies, *self._requires) if one.is_always_on]
+        near = frozenset(self._neighbours.of(region))
+        denying = self._taken([region], refusing)
+        is_whole = bool(denying)
+        # One after the other: most routes have a request that the first allow near them lets through.
+        for allow in self._allows if refusing and not is_whole else ():
+            if allow.number not in near or self._atlas.apart(allow.first, region):
+                continue
+            taken = self._taken(_meetings(allow.first, region), refusing)
+            if not taken:
+                return ""
+            denying |= taken
+        by = [one for one in refusing if one.number in denying]
+        if not by:
+            return ""
+        what = "what it is for" if is_whole else "what a rule allows of what it is for"
+        return f"{what} is denied by {ids_of(by)}; change one of them, or take the route out"
+
+    def _taken(self, regions: Iterable[Region], refusing: Sequence[Entry]) -> set[int]:
+        """Return the numbers of rules that deny all of one of some regions; none where none do."""
+        for region in regions:
+            near = frozenset(self._neighbours.of(region))
+            fit = [one for one in refusing if one.number in near and self._refuses(one, region)]
+            by = self._atlas.covering([one.first for one in fit], region)
+            if by:
+                return {fit[n].number for n in by}
+        return set()
+
+
+def _meetings(one: Region, other: Region) -> Iterator[Region]:
+    """Yield regions in each of which all that lies in two others lies, and little else."""
+    for who in (one, other):
+        for columns in ({**one.columns, **other.columns}, {**other.columns, **one.columns}):
+            yield Region(who.who, who_generous=who.who_generous, columns=columns)

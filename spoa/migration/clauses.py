@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from spoa.haproxy_config.acl import ALWAYS, MAX_TERMS, PREDEFINED, Literal, opposite, resampled
 from spoa.haproxy_config.proxies import Rule
+from spoa.migration.notes import Notes
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from spoa.haproxy_config.acl import Comparison, Condition, Term
     from spoa.haproxy_config.proxies import Proxies, Proxy
     from spoa.haproxy_config.reading import Line
-    from spoa.migration.notes import Notes
 
 __all__ = ["Refusal", "Switch", "refusals", "switches"]
 
@@ -41,6 +41,8 @@ _ANSWERING: Final = frozenset({"redirect", "return", "use-service"})
 _SMALLEST_REFUSAL: Final = 400
 #: What HAProxy, and a route, takes for the name of a backend.
 _BACKEND: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+#: So many backends are named in one note.
+_NAMED: Final = 8
 _DEFAULT_STATUSES: Final = {"deny": 403, "tarpit": 500, "auth": 401}
 
 
@@ -69,15 +71,54 @@ class Switch:
 
 
 def refusals(frontend: Proxy, proxies: Proxies, notes: Notes) -> list[Refusal]:
-    """Return all that a frontend and the backends behind it refuse."""
+    """Return all that a frontend and the backends behind it refuse.
+
+    Where nobody can tell what is sent to a backend, it refuses whatever comes, and never nothing; a line that makes up
+    a backend's name for each request is noted with those that it may choose.
+    """
     found = [*_of(frontend, (ALWAYS.terms), notes), *_unread(frontend, proxies, notes)]
     chosen: list[tuple[Term, ...]] = []
     for switch in switches(frontend, notes):
         backend = proxies.backends.get(switch.backend)
         if backend is not None and backend is not frontend:
             found += [*_of(backend, _also_none(switch.terms, chosen), notes), *_unread(backend, proxies, notes)]
-        chosen.append(switch.terms)
+        if not switch.rule.condition.is_too_large:
+            chosen.append(switch.terms)
+    for line, backend in _unread_switches(frontend, proxies):
+        lost = [*_of(backend, ALWAYS.terms, notes), *_unread(backend, proxies, notes)]
+        if lost:
+            what = f"what can't be read may send anything to {backend.name}; the draft denies all that is denied there"
+            notes.add(line, "untranslated", f"{line}: {what}")
+        found += lost
+    _note_undrafted(frontend, proxies, notes)
     return found
+
+
+def _unread_switches(frontend: Proxy, proxies: Proxies) -> Iterator[tuple[Line, Proxy]]:
+    """Yield the lines that choose a backend on a condition that can't be read, with the backend."""
+    places = {(problem.file, problem.number) for problem in proxies.problems}
+    for line in frontend.lines("use_backend"):
+        backend = proxies.backends.get("".join(line.texts[1:2]))
+        if (line.file, line.number) in places and backend is not None and backend is not frontend:
+            yield line, backend
+
+
+def _note_undrafted(frontend: Proxy, proxies: Proxies, notes: Notes) -> None:
+    """Note which backends refuse something behind a name that is made up for each request, readable or not."""
+    lines = [line for word in ("use_backend", "default_backend") for line in frontend.lines(word)]
+    made_up = [line for line in lines if "%" in "".join(line.texts[1:2])]
+    default = {one.backend for one in switches(frontend, Notes()) if one.rule.condition == ALWAYS}
+    refusing = [
+        backend.name
+        for backend in (proxies.backends.values() if made_up else ())
+        if backend is not frontend
+        and backend.name not in default  # which refuses whatever no other takes
+        and (any(_of(backend, ALWAYS.terms, Notes())) or any(_unread(backend, proxies, Notes())))
+    ]
+    shown = ", ".join(refusing[:_NAMED]) + (f" and {len(refusing) - _NAMED} more" if refusing[_NAMED:] else "")
+    for line in made_up if refusing else ():
+        what = f"it may choose {shown}, whose refusals the draft doesn't have; keep them in HAProxy"
+        notes.add(line, "undrafted", f"{line}: {what}")
 
 
 def _of(proxy: Proxy, where: tuple[Term, ...], notes: Notes) -> Iterator[Refusal]:
@@ -87,7 +128,8 @@ def _of(proxy: Proxy, where: tuple[Term, ...], notes: Notes) -> Iterator[Refusal
         for rule in proxy.rules(name):
             terms = resolved.terms(rule.condition, notes, rule)
             if rule.action in _ACCEPTING:
-                accepted.append(terms)
+                # What can't be told to be accepted is refused by what follows.
+                accepted += [] if rule.condition.is_too_large else [terms]
             elif status := _status(rule):
                 both = _both(terms, where)
                 yield Refusal(rule, status, _also_none(both, accepted))
@@ -211,7 +253,8 @@ class _Samples:
     def terms(self, condition: Condition, notes: Notes, rule: Rule) -> tuple[Term, ...]:
         """Return the terms of a condition with samples in the place of captures and variables."""
         if condition.is_too_large:
-            notes.add(rule.line, "untranslated", f"{rule}: too many alternatives; it is taken to hold always")
+            holds = "never" if rule.action in _ACCEPTING else "always"
+            notes.add(rule.line, "untranslated", f"{rule}: too many alternatives; it is taken to hold {holds}")
             return ALWAYS.terms
         return tuple(
             tuple(replace(one, acl=replace(one.acl, tests=tuple(map(self._resolved, one.acl.tests)))) for one in term)

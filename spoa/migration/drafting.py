@@ -13,10 +13,10 @@ from spoa.exceptions import CertificateError, PolicyError
 from spoa.identity import identity_from_der
 from spoa.issuers import Issuers
 from spoa.listindex import ListIndex, write_index
+from spoa.migration.atoms import Authority, ListFile, Surroundings
 from spoa.migration.clauses import Refusal, Switch, refusals, switches
 from spoa.migration.notes import Note, Notes, as_utf8
 from spoa.migration.rules import Drafter, DraftRoute
-from spoa.migration.translation import Authority, ListFile, Surroundings
 from spoa.migration.writing import Identities, policy_text
 from spoa.pem import read_blocks, write_block
 from spoa.pki import CertificateAuthority, Template

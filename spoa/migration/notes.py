@@ -16,6 +16,7 @@ __all__ = ["NOTES", "Note", "Notes", "as_utf8", "is_utf8"]
 #: Code → what it means. `untranslated` and `unsafe-…` count as warnings, others are for reading.
 NOTES: Final[Mapping[str, str]] = {
     "untranslated": "The policy language has no word for it; where it restricted, the draft denies without it.",
+    "undrafted": "A backend refuses more than the draft, since nothing tells what is sent there; its rules must stay.",
     "unsafe-prefix": "A prefix of text is none of a path: /admin is also that of /administrator, and not of /Admin.",
     "unsafe-substring": "Whoever gets a certificate with the text anywhere in its name is matched.",
     "unsafe-first-ou": "HAProxy looks at the first value only; what stands behind it is neither granted nor denied.",

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
+from spoa.migration.atoms import ANONYMOUS, ANY, Atom
 from spoa.migration.patterns import complement
-from spoa.migration.translation import ANONYMOUS, ANY, Atom, translate
+from spoa.migration.translation import translate
 from spoa.policy.model import STATUSES
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
     from spoa.haproxy_config.acl import Literal, Term
     from spoa.haproxy_config.proxies import Rule
+    from spoa.migration.atoms import Holder, Surroundings
     from spoa.migration.clauses import Refusal, Switch
-    from spoa.migration.translation import Holder, Surroundings
 
 __all__ = ["DraftRoute", "DraftRule", "Drafter"]
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from spoa.haproxy_config.acl import Comparison
+    from spoa.migration.atoms import ListFile
     from spoa.migration.clauses import Refusal, Switch
-    from spoa.migration.translation import ListFile
 
 __all__ = ["Client", "Trials", "request_of", "subject_of", "trials_of"]
 

@@ -6,15 +6,15 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from spoa.migration.atoms import ANONYMOUS, ANY
 from spoa.migration.patterns import Every, Expression
 from spoa.migration.rules import REQUEST_KINDS, WHEN_KINDS
-from spoa.migration.translation import ANONYMOUS, ANY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from spoa.migration.atoms import Holder
     from spoa.migration.rules import Atoms, DraftRoute, DraftRule
-    from spoa.migration.translation import Holder
 
 __all__ = ["Identities", "flow", "policy_text", "tests_text"]
 

@@ -302,6 +302,13 @@ def test_a_log_without_denies_says_so(directory: Path) -> None:
     assert json.loads(ask_log(directory, "--last", 2, "--json").stdout) == {"decisions": []}
 
 
+def test_a_file_that_is_no_decision_log_is_a_usage_error(directory: Path) -> None:
+    (directory / "log").write_text("verdict: deny\n")
+    result = ask_log(directory, "--last", 2)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "holds no decisions: it is no decision log" in result.stderr
+
+
 def test_the_running_agent_s_log_is_read_where_none_is_named(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (directory / "log").write_text(logged(directory))
     asked: list[object] = []

@@ -39,13 +39,27 @@ def test_a_list_is_proposed_unless_identities_are_asked_for(log: Path) -> None:
 
 
 def test_programs_get_what_was_learnt(log: Path) -> None:
-    (client,) = json.loads(run("--log", log, "--json").output)["clients"]
+    found = json.loads(run("--log", log, "--json").stdout)
+    (client,) = found["clients"]
+    assert found["unread"] == 1
     assert (client["ou"], client["wanted"]) == (["staff", "day shift"], [{"method": "GET", "path": "/a/1"}])
 
 
 def test_nothing_to_learn_is_status_1(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("")
     assert run("--log", tmp_path / "empty").exit_code == 1
+
+
+def test_lines_that_can_t_be_read_are_told_and_a_file_without_decisions_is_no_log(log: Path) -> None:
+    result = run("--log", log)
+    assert (result.exit_code, result.stderr) == (
+        0,
+        f"spoa-authz learn: 1 line can't be read as a decision, the first is {log}:2\n",
+    )
+    (log.parent / "text").write_text("no line\nnor this\n")
+    result = run("--log", log.parent / "text")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "holds no decisions" in result.stderr
 
 
 def test_a_policy_that_is_invalid_is_status_3_and_no_log_2(log: Path) -> None:

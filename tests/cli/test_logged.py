@@ -58,6 +58,13 @@ def test_the_last_denies_are_told_the_newest_last(log: Path) -> None:
     assert len(last_denies([log], 9)) == 4
 
 
+def test_denies_that_can_t_be_read_are_told(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    last_denies([log], 2)
+    assert capsys.readouterr().err == (
+        f"spoa-authz explain: 1 line can't be read as a decision, the first is {log}:6\n"
+    )
+
+
 def test_a_decision_is_judged_with_what_the_log_has_of_its_certificate() -> None:
     asked = asked_of(row(method="GET", path="/x"), JUDGE)
     assert asked.subject is not None

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
-from spoa.cli.logs import lines_of, logs_of_agent
+from spoa.cli.logs import Unread, decisions_of, lines_of, logs_of_agent
 
 LINES = [b"one\n", b"two\n"]
 
@@ -35,6 +35,34 @@ def test_what_can_t_be_read_is_a_usage_error(tmp_path: Path, content: bytes | No
         (tmp_path / "log").write_bytes(content)
     with pytest.raises(click.BadParameter, match="can't be read"):
         list(lines_of(tmp_path / "log"))
+
+
+DECISION = b'{"verdict": "deny"}\n'
+
+
+def test_decisions_are_read_and_lines_that_are_none_counted_with_the_place_of_the_first(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(DECISION * 2 + b"\n")
+    (tmp_path / "b").write_bytes(b"\n{\n" + DECISION + b'7\n{"verdict": "allow"}\n')
+    unread = Unread()
+    found = list(decisions_of([tmp_path / "a", tmp_path / "b"], unread))
+    assert [one["verdict"] for one in found] == ["deny", "deny", "deny", "allow"]
+    assert unread == Unread(2, f"{tmp_path / 'b'}:2")
+
+
+def test_of_decisions_only_those_that_hold_some_bytes_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b'x\n{"verdict": "allow"}\ny\n' + DECISION + b'{"verdict": "deny"\n')
+    unread = Unread()
+    assert list(decisions_of([tmp_path / "a"], unread, holding=b"deny")) == [{"verdict": "deny"}]
+    assert unread == Unread(2, f"{tmp_path / 'a'}:1")
+
+
+def test_a_file_with_lines_but_no_decision_is_no_log_and_one_without_lines_is(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    (tmp_path / "allows").write_bytes(b'{"verdict": "allow"}\n')
+    (tmp_path / "none").write_bytes(b"some text about deny\n")
+    assert list(decisions_of([tmp_path / "empty", tmp_path / "allows"], Unread(), holding=b"deny")) == []
+    with pytest.raises(click.BadParameter, match="none holds no decisions"):
+        list(decisions_of([tmp_path / "allows", tmp_path / "none"], Unread()))
 
 
 class Told(http.server.BaseHTTPRequestHandler):

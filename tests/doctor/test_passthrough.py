@@ -14,6 +14,7 @@ from spoa.doctor.passthrough import (
     switches_of,
     told_headers,
 )
+from spoa.doctor.variables import Variables
 from spoa.haproxy_config.proxies import Proxies, read_proxies
 from spoa.haproxy_config.reading import read_configuration
 
@@ -165,8 +166,41 @@ def test_the_default_backend_is_the_nearest() -> None:
 def test_who_the_client_is_is_not_for_the_client_to_say(rule: str, is_found: bool) -> None:
     told = told_headers(read("http-request set-header X-Who %[var(txn.authz.identity)]").all[0])
     assert told == ["X-Who"]
-    found = [finding.code for finding in identity_findings(read(f"http-request {rule}").all[0], told)]
-    assert found == (["identity-from-client"] if is_found else [])
+    assert identities(f"http-request {rule}", told=told) == (["identity-from-client"] if is_found else [])
+
+
+def identities(*lines: str, told: list[str] | None = None) -> list[str]:
+    proxy = read(*lines).all[0]
+    found = identity_findings(proxy, told_headers(proxy) if told is None else told, Variables(proxy))
+    return [finding.code for finding in found]
+
+
+KEPT = ("http-request set-var(txn.a) req.hdr(x-w)", "http-request set-var(txn.b) var(txn.a),lower if { path /x }")
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_found"),
+    [
+        ((KEPT[0], "http-request set-header X-Client-CN %[var(txn.a)]"), True),
+        ((*KEPT, "http-request set-header X-Client-CN cn=%[var(txn.b)]"), True),
+        (
+            (*KEPT, "http-request set-var-fmt(txn.c) %[src]-%[var(txn.b)]", "http-request set-header Y %[var(txn.c)]"),
+            True,
+        ),
+        ((*KEPT, "http-request set-header X-Tenant %[var(txn.b)]"), False),
+        ((KEPT[1], "http-request set-header X-Client-CN %[var(txn.b)]"), False),
+        (("http-request set-var(txn.b) ssl_c_s_dn(cn)", "http-request set-header X-Client-CN %[var(txn.b)]"), False),
+    ],
+)
+def test_nor_over_variables_however_many(lines: tuple[str, ...], is_found: bool) -> None:
+    assert identities(*lines) == (["identity-from-client"] if is_found else [])
+
+
+def test_a_header_tells_of_the_client_over_variables_too_and_not_by_those_that_tell_nothing_of_it() -> None:
+    known = ("http-request set-var(txn.d) ssl_c_s_dn(cn)", "http-request set-var(txn.e) var(txn.d)")
+    agents = ("http-request set-var(txn.f) var(txn.authz.identity)", "http-request set-header X-Agent %[var(txn.f)]")
+    headers = ("http-request set-header X-Cn %[var(txn.e)]", "http-request set-header X-Tenant %[var(txn.b)]")
+    assert told_headers(read(*KEPT, *known, *headers, *agents).all[0]) == ["X-Cn", "X-Agent"]
 
 
 @pytest.mark.parametrize(
@@ -185,5 +219,28 @@ def test_who_the_client_is_is_not_for_the_client_to_say(rule: str, is_found: boo
     ],
 )
 def test_the_policy_and_not_the_client_chooses_the_backend(target: str, found: list[str]) -> None:
-    proxies = read(f"use_backend {target}", "backend b", "server s 127.0.0.1:1")
-    assert [one.code for one in route_findings(proxies.frontends[0], proxies.backends)] == found
+    assert switched(f"use_backend {target}") == found
+
+
+def switched(*lines: str) -> list[str]:
+    proxies = read(*lines, "backend b", "server s 127.0.0.1:1")
+    return [one.code for one in route_findings(proxies.frontends[0], proxies.backends)]
+
+
+@pytest.mark.parametrize(
+    ("first", "target", "found"),
+    [
+        ("http-request set-var(txn.a) req.hdr(x-route)", "%[var(txn.a)]", "route-from-client"),
+        ("http-request set-var(txn.a) req.hdr(x-route)", "%[var(txn.b)]", "route-from-client"),
+        ("http-request set-var-fmt(txn.a) b-%[path,field(2,/)]", "%[var(txn.b),lower]", "route-from-client"),
+        ("tcp-request content set-var(txn.a) ssl_fc_sni", "be-%[var(txn.b)]", "route-from-client"),
+        ("http-request set-header X-A %[req.hdr(x),set-var(txn.a)]", "%[var(txn.b)]", "route-from-client"),
+        ("http-request set-var(txn.a) req.hdr(x-route)", "%[var(txn.b),map(hosts.map)]", "route-not-judged"),
+        ("http-request set-var(txn.a) hdr(host),map(hosts.map)", "%[var(txn.b)]", "route-not-judged"),
+        ("http-request set-var(txn.a) ssl_c_s_dn(ou)", "%[var(txn.b)]", "route-not-judged"),
+        ("http-request set-var(txn.a) str(one)", "%[var(txn.b)]", "route-not-judged"),
+        ("http-request set-var(txn.c) req.hdr(x-route)", "%[var(txn.b)]", "route-not-judged"),
+    ],
+)
+def test_nor_does_the_client_over_variables(first: str, target: str, found: str) -> None:
+    assert switched(first, "http-request set-var(txn.b) var(txn.a) unless FALSE", f"use_backend {target}") == [found]

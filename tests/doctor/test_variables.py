@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spoa.doctor.variables import variable_findings
+from spoa.doctor.variables import Variables, read_names, variable_findings
 from spoa.haproxy_config.proxies import read_proxies
 from spoa.haproxy_config.reading import read_configuration
 
@@ -60,3 +60,39 @@ def test_a_verdict_but_deny_is_the_agent_s_alone(directive: str) -> None:
 )
 def test_refusals_their_looks_and_other_variables_are_anybody_s(line: str) -> None:
     assert codes(line) == []
+
+
+def variables(*lines: str) -> Variables:
+    text = "\n    ".join(["defaults", "http-request set-var(txn.d) var(txn.c)\nfrontend f", *lines])
+    return Variables(*read_proxies(read_configuration([("a.cfg", text)], version="3.2", environment={})).all)
+
+
+def test_what_a_sample_reads_of_variables_is_told_with_their_scope() -> None:
+    assert read_names("%[var(txn.a.b),lower]-%[var( sess.c,x)]-%[str(d),concat(-,req.e,-)]") == {
+        "txn.a.b",
+        "sess.c",
+        "req.e",
+    }
+    assert read_names("%[req.hdr(txn.a)] set-var(txn.b)") == frozenset()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "http-request set-var(txn.c) src",
+        "http-request set-var(txn.c,ifnotset) src if { path src }",
+        "http-request set-var-fmt(txn.c) a-%[src]",
+        "acl a src,set-var(txn.c) -m found",
+        "http-request set-header A %[path]%[src,set-var(txn.c)]",
+    ],
+)
+def test_what_variables_hold_is_followed_over_others_whatever_stands_first(line: str) -> None:
+    found = variables("http-request set-var(txn.a) var(txn.b)", "http-request set-var(txn.b) var(txn.d)", line)
+    assert found.names == {"txn.a", "txn.b", "txn.c", "txn.d"}
+    assert found.holding(lambda text: "%[src" in text) == {"txn.a", "txn.b", "txn.c", "txn.d"}
+    assert found.holding(lambda text: "path" in text) == frozenset()
+
+
+def test_variables_of_one_another_hold_nothing_else() -> None:
+    found = variables("http-request set-var(txn.c) var(txn.d)", "http-request set-var(req.c) path")
+    assert found.holding(lambda text: "path" in text) == {"req.c"}

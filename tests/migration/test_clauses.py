@@ -121,6 +121,62 @@ def test_a_condition_of_too_many_alternatives_is_taken_to_hold() -> None:
     assert [note.code for note in notes.all] == ["untranslated"]
 
 
+def test_what_has_too_many_alternatives_to_be_told_takes_nothing_from_later_refusals() -> None:
+    long = " or ".join(["x y z"] * 7)
+    found, notes = refused(f"http-request allow unless {long}", "http-request deny if x")
+    assert shown(found) == [["x"]]
+    assert [note.text.rpartition(";")[2] for note in notes.all] == [" it is taken to hold never"]
+    backends = "backend d\n    http-request deny if { src 10.0.0.1 }\n"
+    found, _ = refused(f"use_backend a unless {long}", "default_backend d", backends=backends)
+    assert shown(found) == [["{ src 10.0.0.1 }"]]
+
+
+DENYING = "backend d\n    acl w src 10.0.0.1\n    http-request deny if w\n"
+
+
+def test_a_backend_refuses_whatever_comes_where_the_condition_that_leads_there_can_t_be_read() -> None:
+    found, notes = refused("use_backend a if x", "use_backend d if { !a }", "default_backend b", backends=DENYING)
+    assert shown(found) == [["w"]]
+    (note,) = notes.all
+    assert (note.line, note.code) == (9, "untranslated")
+    assert note.text.endswith("may send anything to d; the draft denies all that is denied there")
+
+
+def test_what_can_t_be_read_in_such_a_backend_refuses_everything() -> None:
+    backends = "backend d\n    http-request deny if { !a }\n"
+    found, notes = refused("use_backend d if { !a }", backends=backends)
+    assert shown(found) == [[""]]
+    assert [note.line for note in notes.all] == [8, 16]
+
+
+@pytest.mark.parametrize(
+    ("line", "backends", "text"),
+    [
+        ("use_backend %[path] if x", DENYING, "it may choose d, whose refusals the draft doesn't have"),
+        ("use_backend be-%[path] if { !a }", DENYING, "it may choose d, whose refusals the draft doesn't have"),
+        ("use_backend %[path]\n    use_backend d if x y !x", DENYING, "it may choose d, whose refusals"),
+        ("default_backend %[path]", DENYING, "it may choose d, whose refusals the draft doesn't have"),
+        (
+            "use_backend %[path]",
+            "".join(f"backend n{number}\n    http-request deny if {{ !a }}\n" for number in range(10)),
+            "it may choose n0, n1, n2, n3, n4, n5, n6, n7 and 2 more, whose",
+        ),
+    ],
+)
+def test_what_backends_refuse_that_a_made_up_name_may_choose_is_noted(line: str, backends: str, text: str) -> None:
+    found, notes = refused(line, backends=backends)
+    assert all(refusal.terms == () for refusal in found)
+    (note,) = [note for note in notes.all if note.code == "undrafted"]
+    assert (note.line, text in note.text) == (8, True)
+
+
+def test_what_is_refused_in_the_default_backend_or_in_none_is_not_noted() -> None:
+    _, notes = refused("use_backend %[path] if x", "default_backend d", backends=DENYING)
+    assert [note.code for note in notes.all] == ["kept"]
+    _, notes = refused("use_backend %[path] if x")
+    assert [note.code for note in notes.all] == ["kept"]
+
+
 def test_an_exception_of_too_many_alternatives_is_left_out() -> None:
     long = " or ".join(["x y z"] * 6)
     found, _ = refused(f"http-request allow if {long}", "http-request deny")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from spoa.facts import ABSENT, UNAVAILABLE
+from spoa.migration.atoms import ListFile
 from spoa.migration.simulation import Sample
-from spoa.migration.translation import ListFile
 from spoa.migration.trials import Client, Trials, request_of, subject_of, trials_of
 from spoa.policy import oids
 from spoa.policy.hosts import normal_host

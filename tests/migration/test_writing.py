@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spoa.migration import writing
+from spoa.migration.atoms import ANONYMOUS, ANY
 from spoa.migration.patterns import Every, Expression
 from spoa.migration.rules import DraftRoute, DraftRule
-from spoa.migration.translation import ANONYMOUS, ANY
 from spoa.migration.writing import Identities, flow, policy_text
 
 
