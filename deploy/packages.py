@@ -21,9 +21,9 @@ import tarfile
 import tempfile
 from email.utils import formatdate
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from deploy import image
+from deploy import bill, image
 from spoa._version import BUILD_TIME, __version__
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ _SDIST: Final = f"spoa_authz-{__version__}.tar.gz"
 #: What hatchling takes where nobody says anything, so that a wheel built by `pip` from the sdist is this very wheel.
 _HATCHLING_TIME: Final = "1580601600"
 _SBOM: Final = f"spoa-authz-{__version__}.cdx.json"
+_IMAGE_SBOM: Final = f"spoa-authz-{__version__}.image.cdx.json"
 
 
 def run(words: Sequence[str | Path], folder: Path | None = None, **variables: str) -> None:
@@ -90,7 +91,11 @@ def build_sbom(out: Path) -> None:
         run([*tool, "--pyproject", ROOT / "pyproject.toml", "-o", out / _SBOM, python])
     document = json.loads((out / _SBOM).read_text())
     document["metadata"]["component"]["version"] = __version__  # the tool can't see one that is computed
-    (out / _SBOM).write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+    _write(out / _SBOM, document)
+
+
+def _write(path: Path, document: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
 
 
 def build_deb(out: Path) -> None:
@@ -121,12 +126,13 @@ def _debianize(source: Path, out: Path) -> None:
 
 
 def build_image(out: Path) -> None:
-    """Assemble the image's file tree, and pack it as an OCI archive that engines load."""
+    """Assemble the image's file tree, and pack it as an OCI archive that engines load; its SBOM is in it and beside."""
     with tempfile.TemporaryDirectory() as scratch:
         tree = Path(scratch) / "tree"
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         run(["sh", _DEPLOY / "oci" / "rootfs.sh", tree, out / _WHEEL, _LOCK], PATH=path)
-        shutil.copy(out / _SBOM, tree / "usr" / "share" / "doc" / "spoa-authz" / "sbom.cdx.json")
+        _write(out / _IMAGE_SBOM, bill.of_image(json.loads((out / _SBOM).read_text()), tree))
+        shutil.copy(out / _IMAGE_SBOM, tree / "usr" / "share" / "doc" / "spoa-authz" / "sbom.cdx.json")
         target = out / f"spoa-authz-{__version__}.oci.tar"
         image.write_archive(tree, target, __version__, BUILD_TIME)
 

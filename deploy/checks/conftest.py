@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,6 +42,28 @@ def deb(dist: Path) -> Path:
 def archive(dist: Path) -> Path:
     """Give the archive of the image."""
     return only(dist, "*.oci.tar")
+
+
+@pytest.fixture(scope="session")
+def tree(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the file tree that the archive's layer holds."""
+    folder = tmp_path_factory.mktemp("image")
+    for parent in (folder, folder.parent, folder.parent.parent):
+        parent.chmod(0o755)  # the user of the image passes here
+    with tarfile.open(archive) as outer:
+        outer.extractall(folder / "layout", filter="data")
+    index = json.loads((folder / "layout" / "index.json").read_text())
+    manifest = json.loads(_blob(folder, index["manifests"][0]).read_text())
+    tree = folder / "tree"
+    tree.mkdir()
+    for layer in manifest["layers"]:
+        words = ["tar", "--extract", "--numeric-owner", "--same-owner", "--file", str(_blob(folder, layer))]
+        subprocess.run([*words, "--directory", str(tree)], check=True)
+    return tree
+
+
+def _blob(folder: Path, described: dict[str, Any]) -> Path:
+    return folder / "layout" / "blobs" / str(described["digest"]).replace(":", "/")
 
 
 def only(folder: Path, pattern: str) -> Path:

@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -79,28 +78,6 @@ class Answer(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer.handle_error = lambda *_: None  # checks hang up
 http.server.ThreadingHTTPServer(("10.89.17.4", 8001), Answer).serve_forever()
 """
-
-
-@pytest.fixture(scope="module")
-def tree(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the file tree that the archive's layer holds."""
-    folder = tmp_path_factory.mktemp("image")
-    for parent in (folder, folder.parent, folder.parent.parent):
-        parent.chmod(0o755)  # the user of the image passes here
-    with tarfile.open(archive) as outer:
-        outer.extractall(folder / "layout", filter="data")
-    index = json.loads((folder / "layout" / "index.json").read_text())
-    manifest = json.loads(_blob(folder, index["manifests"][0]).read_text())
-    tree = folder / "tree"
-    tree.mkdir()
-    for layer in manifest["layers"]:
-        words = ["tar", "--extract", "--numeric-owner", "--same-owner", "--file", str(_blob(folder, layer))]
-        subprocess.run([*words, "--directory", str(tree)], check=True)
-    return tree
-
-
-def _blob(folder: Path, described: dict[str, Any]) -> Path:
-    return folder / "layout" / "blobs" / str(described["digest"]).replace(":", "/")
 
 
 class Network:

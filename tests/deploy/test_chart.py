@@ -58,6 +58,17 @@ WAYS: Final[dict[str, dict[str, Any]]] = {
         "adminToken": {"create": False},
     },
     "with a token that is given": {"adminToken": {"value": "a-token-from-a-vault"}},
+    "over TLS, with files of one's own": {
+        "spopTls": {"secretName": "authz-tls"},
+        "extraVolumes": [{"name": "keys", "secret": {"secretName": "log-keys", "defaultMode": 0o440}}],
+        "extraVolumeMounts": [{"name": "keys", "mountPath": "/etc/spoa-authz/keys", "readOnly": True}],
+        "agent": {
+            "extraEnv": [
+                {"name": "SPOA_AUTHZ_DECISION_LOG_CHAIN", "value": "true"},
+                {"name": "SPOA_AUTHZ_DECISION_LOG_KEY_FILE", "value": "/etc/spoa-authz/keys/chain.key"},
+            ]
+        },
+    },
 }
 
 
@@ -126,6 +137,9 @@ def test_the_prometheus_operator_would_take_the_service_monitor(tmp_path: Path) 
         {"policies": {"inline": {"../policy.yaml": None}}},
         {"replica": 3},
         {"adminToken": {"value": "short"}},
+        {"spopTls": {"secretName": "Not A Name"}},
+        {"extraVolumes": [{"name": "state", "emptyDir": {}}]},
+        {"extraVolumeMounts": [{"name": "keys"}]},
     ],
     ids=str,
 )
@@ -144,6 +158,7 @@ def test_the_agent_takes_the_settings_that_it_is_given(way: str) -> None:
     assert [address.port for address in settings.listen] == [ports["spop"]]
     assert settings.admin is not None
     assert settings.admin.port == ports["admin"]
+    assert settings.last_good  # the state outlives a restart in the pod
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -167,6 +182,47 @@ def test_a_disruption_leaves_an_agent_and_replicas_part() -> None:
         "preferredDuringSchedulingIgnoredDuringExecution"
     ]
     assert term["podAffinityTerm"]["labelSelector"] == deployment["spec"]["selector"]
+
+
+#: Way → pods that an update may add to the replicas, and take of them.
+UPDATES: Final = {
+    "as it comes": (1, 0),
+    "policies from a ConfigMap": (0, 1),
+    "policies by CSI, watched by Prometheus": (1, 0),
+}
+
+
+@pytest.mark.parametrize(("way", "steps"), UPDATES.items())
+def test_an_update_needs_no_node_more_where_each_may_have_one_agent(way: str, steps: tuple[int, int]) -> None:
+    deployment = of_kind(way, "Deployment")["spec"]
+    update = deployment["strategy"]["rollingUpdate"]
+    assert (update["maxSurge"], update["maxUnavailable"]) == steps
+    assert update["maxUnavailable"] < deployment["replicas"]
+
+
+def test_a_single_agent_is_never_taken_away_before_the_next_is_ready() -> None:
+    done = run("template", "edge", str(CHART), values={"replicas": 1, "antiAffinity": "hard"})
+    [deployment] = [one for one in yaml.safe_load_all(done.stdout) if one and one["kind"] == "Deployment"]
+    assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_mounted_is_there_and_what_is_there_is_mounted(way: str) -> None:
+    volumes = [volume["name"] for volume in of_kind(way, "Deployment")["spec"]["template"]["spec"]["volumes"]]
+    assert sorted(volumes) == sorted(mount["name"] for mount in container(way)["volumeMounts"])
+    assert len(set(volumes)) == len(volumes)
+
+
+def test_files_that_settings_name_are_in_a_volume() -> None:
+    way = "over TLS, with files of one's own"
+    settings = read_settings({}, {entry["name"]: entry["value"] for entry in container(way)["env"]})
+    mounts = {mount["mountPath"]: mount["name"] for mount in container(way)["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in of_kind(way, "Deployment")["spec"]["template"]["spec"]["volumes"]}
+    files = (settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+    assert [path and path.name for path in files] == ["tls.crt", "tls.key", "ca.crt"]  # the words of Kubernetes
+    for path, secret in ((settings.tls_cert, "authz-tls"), (settings.decision_log_key_file, "log-keys")):
+        assert path is not None
+        assert volumes[mounts[str(path.parent)]]["secret"] == {"secretName": secret, "defaultMode": 0o440}
 
 
 def test_only_haproxy_and_the_monitoring_reach_it() -> None:
