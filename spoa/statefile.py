@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from spoa.exceptions import StateError
-from spoa.state import check_directory, replace_file
+from spoa.state import check_directory, read_file, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,15 +19,18 @@ T = TypeVar("T")
 #: What is to be done about a state directory of a newer agent, whose files may mean what isn't known here.
 _USE_ITS_OWN: Final = "nothing is changed: use the spoa-authz of the agent that runs on it"
 
+#: Octets of a file that is read at all, to refuse it with what it says; its own reader has a lower bound.
+_MOST: Final = 64 << 20
+
 
 def read_text(path: Path) -> bytes:
     """Return what a file holds; a missing file is an empty one.
 
     Raises:
-        StateError: the file is there and can't be read.
+        StateError: the file is there and can't be read; what is no regular file can't be, nor one of more than 64 MiB.
     """
     try:
-        return path.read_bytes()
+        return read_file(path, _MOST)
     except FileNotFoundError:
         return b""
     except OSError as error:
@@ -42,12 +46,16 @@ def edit_text(path: Path, edit: Callable[[bytes], tuple[bytes, T]]) -> T:
     check_directory(path.parent, _USE_ITS_OWN)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (path.parent / f".{path.name}.lock").open("w") as lock:
+        # For reading: whoever may not write another user's lock can hold it all the same.
+        lock = os.open(path.parent / f".{path.name}.lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             before = read_text(path)
             after, outcome = edit(before)
             if after != before:
                 replace_file(path, after)
             return outcome
+        finally:
+            os.close(lock)
     except OSError as error:
         raise StateError(str(error.filename or path.parent), f"can't be used: {error.strerror}") from error
