@@ -75,6 +75,7 @@ class Standing:
         since: when it was judged; a clock that stands before was wrong then, or is wrong now.
         valid_until: when the answer of a list, of a block or of the evidence about revocation may change.
         settings: of the issuer; None without one.
+        line: how lines of the decision log tell of it; empty until one does.
         assured: what the issuer's sources say about revocation; None where none is asked.
     """
 
@@ -85,6 +86,7 @@ class Standing:
         "detail",
         "identity",
         "issuer",
+        "line",
         "not_after",
         "not_before",
         "reason",
@@ -107,6 +109,7 @@ class Standing:
         self.since = 0
         self.valid_until = NEVER
         self.settings: Issuer | None = None
+        self.line = ""
         self.assured: Assured | None = None
 
     @property

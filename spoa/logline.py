@@ -188,7 +188,6 @@ class LineWriter:
     def __init__(self) -> None:
         # Found by their id, which can't become another's since they are kept: hashing what they say would cost more.
         self._decisions: BoundedCache[int, tuple[Decision, str, str]] = BoundedCache(REMEMBERED)
-        self._certificates: BoundedCache[int, tuple[Certificate, str | None, str]] = BoundedCache(REMEMBERED)
         self._sources: BoundedCache[bytes, str] = BoundedCache(REMEMBERED)
         self._calm = _members(_circumstances((), None))
         self._second = -1
@@ -227,14 +226,13 @@ class LineWriter:
         return known[2]
 
     def _certificate(self, entry: Entry) -> str:
-        certificate, issuer = entry.judgement.certificate, _issuer(entry)
-        if certificate is None:
-            return _written(_certificate(None, entry.sha256, issuer))
-        known = self._certificates.get(id(certificate))
-        if known is None or known[1] != issuer:
-            known = certificate, issuer, _written(_certificate(certificate, b"", issuer))
-            self._certificates.put(id(certificate), known)
-        return known[2]
+        standing = entry.judgement.standing
+        if standing is None or standing.certificate is None:
+            return _written(_certificate(None, entry.sha256, None))
+        # Kept where the certificate is, and gone with it: a memory of its own would keep what all others have dropped.
+        if not standing.line:
+            standing.line = _written(_certificate(standing.certificate, b"", standing.issuer))
+        return standing.line
 
     def _source(self, entry: Entry) -> str:
         source = entry.source

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 from hypothesis import given
@@ -125,20 +126,19 @@ DECISIONS = [
     for name, route, rules in (("", "", ()), ('"\n\u2028', "be", ("a", "\\")), ("\udcff", "", ("x",)))
 ]
 CERTIFICATES = [
-    None,
     certificate(),
     certificate(subject_text='"\x00\udc80', serial=-1),
     certificate(sha256=UNAVAILABLE, sha1=UNAVAILABLE, spki_sha256=UNAVAILABLE, serial=UNAVAILABLE, not_after=1 << 60),
 ]
+#: Those of a policy, each asked about again and again.
+STANDINGS = [None, *(Standing(one, issuer, None) for one in CERTIFICATES for issuer in ("corp", "", None))]
 WRITER = LineWriter()
 
 
 @st.composite
 def entries(draw: st.DrawFn) -> Entry:
     made = Judgement(draw(st.sampled_from(DECISIONS)))
-    chosen = draw(st.sampled_from(CERTIFICATES))
-    if chosen is not None:
-        made.standing = Standing(chosen, draw(st.sampled_from(["corp", "", None])), None)
+    made.standing = draw(st.sampled_from(STANDINGS))
     made.revocation = draw(st.sampled_from(["", "good", "not_checked"]))
     made.difference = draw(st.none() | st.tuples(TEXTS, TEXTS, TEXTS, TEXTS, TEXTS))
     made.id = draw(st.just("") | TEXTS)
@@ -169,3 +169,12 @@ def test_the_time_is_the_same_whether_its_second_is_known_or_not(seconds: float)
 def test_a_line_out_of_remembered_parts_is_what_its_row_says(one: Entry) -> None:
     """One writer for all examples, so that parts of earlier lines are in use."""
     assert WRITER.line(one) == encode(row_of(one))
+
+
+def test_no_certificate_is_kept_for_the_lines_about_it() -> None:
+    """The memories of certificates are bounded together; one more of them would keep what all others have dropped."""
+    writer, one = LineWriter(), entry(made=judgement(certificate=certificate()))
+    kept = one.judgement.certificate
+    before = sys.getrefcount(kept)
+    writer.line(one)
+    assert sys.getrefcount(kept) == before
