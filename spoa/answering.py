@@ -231,8 +231,7 @@ class Answering:
         if self._enquiries is not None:
             found.update(self._enquiries.samples())
         if self._decision_log is not None:
-            found["decision_log_lines_total", ()] = self._decision_log.written
-            found["decision_log_dropped_total", ()] = self._decision_log.dropped
+            found.update(self._decision_log.samples())
         return found
 
     def _time(self) -> float:

@@ -1,6 +1,6 @@
-"""The decision log: one JSON object a line, written by a thread of its own, never waited for.
+"""The decision log: one JSON object a line, written by a thread for each place, never waited for.
 
-The event loop only appends to a bounded queue. The thread looks several times a second, hands what it finds to the
+The event loop only appends to bounded queues. Each thread looks several times a second, hands what it finds to the
 sink (`spoa.logsinks`) batch by batch, and counts what a full queue or disk made it lose.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import random
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
     from spoa.authorizer import Judgement
     from spoa.facts import Request
     from spoa.logsinks.sink import Line, Sink
+    from spoa.metrics import Samples
 
-__all__ = ["MAX_QUEUED_BYTES", "DecisionLog"]
+__all__ = ["MAX_QUEUED_BYTES", "DecisionLog", "Outlet"]
 
-#: Roughly how much memory unwritten decisions may hold, bytes; what comes on top is dropped and counted.
+#: Roughly how much memory unwritten decisions of one place may hold, bytes; what comes on top is dropped and counted.
 MAX_QUEUED_BYTES: Final = 16 << 20
 
 _log = structlog.get_logger()
@@ -57,13 +59,15 @@ def _detail(judgement: Judgement) -> str:
 
 
 class DecisionLog:
-    """Takes decisions at once, and has them written by a thread of its own.
+    """Takes decisions at once, and has them written by threads of their own.
 
     Args:
         sink: where they are written; closed in the end.
         allow_share: 0 to 1, the share of allows that is logged; denies all are.
         choose: returns a number below 1; an allow is logged when it is less than the share.
         mask: what is left out of lines.
+        name: of the sink, for the metrics and the agent's own log.
+        beside: other places for the same decisions.
     """
 
     def __init__(
@@ -72,10 +76,79 @@ class DecisionLog:
         allow_share: float,
         choose: Callable[[], float] = random.random,
         mask: Mask = Mask(),  # noqa: B008 -- frozen
+        name: str = "",
+        beside: Iterable[Outlet] = (),
     ) -> None:
-        self._sink = sink
         self.allow_share = allow_share
         self._choose = choose
+        self._outlets = (Outlet(sink, mask, name), *beside)
+
+    @property
+    def dropped(self) -> int:
+        """How many lines were lost: a queue was full, or what takes them could not be written to."""
+        return sum(outlet.dropped for outlet in self._outlets)
+
+    @property
+    def written(self) -> int:
+        """How many lines were written."""
+        return sum(outlet.written for outlet in self._outlets)
+
+    def samples(self) -> Samples:
+        """Return what was written and lost, in all and by place."""
+        found: Samples = {
+            ("decision_log_lines_total", ()): self.written,
+            ("decision_log_dropped_total", ()): self.dropped,
+        }
+        for outlet in self._outlets:
+            found["decision_log_target_lines_total", (outlet.name,)] = outlet.written
+            found["decision_log_target_dropped_total", (outlet.name,)] = outlet.dropped
+        return found
+
+    def record(
+        self,
+        now: float,
+        latency: float,
+        judged: Iterable[tuple[Request, Judgement]],
+        revision: str,
+        switches: frozenset[str] = frozenset(),
+    ) -> None:
+        """Queue what one socket read answered, while these break-glass switches were open; returns at once."""
+        opened = tuple(sorted(switches)) if switches else ()
+        for request, judgement in judged:
+            is_sampled = self.allow_share < 1 and judgement.decision.verdict == "allow" and judgement.difference is None
+            if is_sampled and self._choose() >= self.allow_share:
+                continue
+            detail = request.malformed or _detail(judgement)
+            entry = Entry(now, latency, request, judgement, revision, _digest(request, judgement), detail, opened)
+            for outlet in self._outlets:
+                outlet.put(entry)
+
+    def reopen(self) -> None:
+        """Open files by their names again before the next line, as log rotation asks for."""
+        for outlet in self._outlets:
+            outlet.reopen()
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Write what is queued and close; a disk that hangs is not waited for longer than `timeout` seconds."""
+        until = time.monotonic() + timeout
+        for outlet in self._outlets:
+            outlet.stop()
+        for outlet in self._outlets:
+            outlet.join(max(0.0, until - time.monotonic()))
+
+
+class Outlet:
+    """One place for decisions, with a queue and a thread of its own, so that none waits for another.
+
+    Args:
+        sink: the place; closed in the end.
+        mask: what is left out of lines.
+        name: of the place, for the metrics and the agent's own log.
+    """
+
+    def __init__(self, sink: Sink, mask: Mask = Mask(), name: str = "") -> None:  # noqa: B008 -- frozen
+        self.name = name
+        self._sink = sink
         self._mask = mask
         self._queue: deque[Entry] = deque()
         # Two counters with one writer each, so neither thread needs a lock.
@@ -95,43 +168,32 @@ class DecisionLog:
 
     @property
     def dropped(self) -> int:
-        """How many decisions were lost: the queue was full, or what takes them could not be written to."""
+        """How many lines were lost here."""
         return self._full + self._failed
 
     @property
     def written(self) -> int:
-        """How many lines were written."""
+        """How many lines were written here."""
         return self._written
 
-    def record(
-        self,
-        now: float,
-        latency: float,
-        judged: Iterable[tuple[Request, Judgement]],
-        revision: str,
-        switches: frozenset[str] = frozenset(),
-    ) -> None:
-        """Queue what one socket read answered, while these break-glass switches were open; returns at once."""
-        opened = tuple(sorted(switches)) if switches else ()
-        for request, judgement in judged:
-            is_sampled = self.allow_share < 1 and judgement.decision.verdict == "allow" and judgement.difference is None
-            if is_sampled and self._choose() >= self.allow_share:
-                continue
-            detail = request.malformed or _detail(judgement)
-            entry = Entry(now, latency, request, judgement, revision, _digest(request, judgement), detail, opened)
-            if self._queued_bytes - self._taken_bytes + entry.size > MAX_QUEUED_BYTES:
-                self._full += 1
-                continue
-            self._queued_bytes += entry.size
-            self._queue.append(entry)
+    def put(self, entry: Entry) -> None:
+        """Queue a decision, or count it as lost where there is no room."""
+        if self._queued_bytes - self._taken_bytes + entry.size > MAX_QUEUED_BYTES:
+            self._full += 1
+            return
+        self._queued_bytes += entry.size
+        self._queue.append(entry)
 
     def reopen(self) -> None:
-        """Open the file by its name again before the next line, as log rotation asks for."""
+        """Open by its name again before the next line what has one."""
         self._reopen_wanted = True
 
-    def close(self, timeout: float = 2.0) -> None:
-        """Write what is queued and close; a disk that hangs is not waited for longer than `timeout` seconds."""
+    def stop(self) -> None:
+        """Write what is queued, and no more."""
         self._stop.set()
+
+    def join(self, timeout: float) -> None:
+        """Wait until that is done, at most `timeout` seconds, and close."""
         self._runner.join(timeout)
         if not self._runner.is_alive():
             self._sink.close()
@@ -187,7 +249,8 @@ class DecisionLog:
         if trouble == self._trouble:
             return
         self._trouble = trouble
+        named = {"target": self.name} if self.name else {}
         if trouble:
-            _log.warning("the decision log is in trouble", problem=trouble)
+            _log.warning("the decision log is in trouble", problem=trouble, **named)
         else:
-            _log.info("the decision log is written again")
+            _log.info("the decision log is written again", **named)

@@ -131,6 +131,8 @@ METRICS: Final = (
     Metric("cache_entries", "gauge", "Entries of a cache, all workers together.", ("cache",)),
     Metric("decision_log_lines_total", "counter", "Lines written to the decision log.", (), ((),)),
     Metric("decision_log_dropped_total", "counter", "Decisions that the log lost: full queue or disk.", (), ((),)),
+    Metric("decision_log_target_lines_total", "counter", "Those written, by `--decision-log`.", ("target",)),
+    Metric("decision_log_target_dropped_total", "counter", "Those lost, by `--decision-log`.", ("target",)),
     Metric(
         "reload_total",
         "counter",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spoa.exceptions import SettingsError
-from spoa.logsinks.opening import LogSettings, check_target
+from spoa.logsinks.opening import LogSettings, file_of, read_targets
 from spoa.masking import MASKABLE
 from spoa.optiontexts import (
     one_of,
@@ -88,6 +88,7 @@ class Option:
         help: one sentence.
         is_repeatable: may be given several times; in one text its values are separated by blanks or commas.
         is_switch: a flag without a value on the command line.
+        joint: what its values are joined by where they are given one by one.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Option:
     help: str
     is_repeatable: bool = False
     is_switch: bool = False
+    joint: str = " "
 
 
 OPTIONS: Final = (
@@ -135,11 +137,14 @@ OPTIONS: Final = (
     Option("state-dir", read_path, "", "directory", "Where blocks, built policies and the process id are kept."),
     Option(
         "decision-log",
-        check_target,
+        read_targets,
         "",
         "file, - or URL",
         "Where decisions are written: a file, - for the standard output, syslog+unix:///dev/log, "
-        "syslog+udp://HOST:PORT, syslog+tcp://HOST:PORT or journald:. Nowhere unless given.",
+        "syslog+udp://HOST:PORT, syslog+tcp://HOST:PORT, syslog+tls://HOST:PORT?ca=FILE or journald:. Nowhere unless "
+        "given.",
+        is_repeatable=True,
+        joint="\n",
     ),
     Option("decision-log-max-size", read_size, "0", "bytes, K, M or G", "Begin a new file at this size; 0 for never."),
     Option("decision-log-max-age", Duration().parse, "0", "duration", "Begin a new file after this time, such as 1d."),
@@ -274,7 +279,7 @@ class Settings:
     socket_group: str
     workers: int
     state_dir: Path
-    decision_log: str
+    decision_log: tuple[str, ...]
     decision_log_max_size: int
     decision_log_max_age: float
     decision_log_keep: int
@@ -299,18 +304,27 @@ class Settings:
     log_level: str
 
     @property
-    def log(self) -> LogSettings:
-        """What they say of the decision log."""
-        return LogSettings(
-            target=self.decision_log,
-            max_size=self.decision_log_max_size,
-            max_age=self.decision_log_max_age,
-            keep=self.decision_log_keep,
-            is_chained=self.decision_log_chain,
-            key_file=_name(self.decision_log_key_file),
-            masked=self.decision_log_mask,
-            mask_key_file=_name(self.decision_log_mask_key_file),
+    def logs(self) -> tuple[LogSettings, ...]:
+        """What they say of the decision log, for each place that has one."""
+        return tuple(
+            LogSettings(
+                target=target,
+                max_size=self.decision_log_max_size,
+                max_age=self.decision_log_max_age,
+                keep=self.decision_log_keep,
+                is_chained=self.decision_log_chain,
+                key_file=_name(self.decision_log_key_file),
+                masked=self.decision_log_mask,
+                mask_key_file=_name(self.decision_log_mask_key_file),
+            )
+            for target in self.decision_log
         )
+
+    @property
+    def log(self) -> LogSettings:
+        """The one that others read: the first file, else the first; one without a target where there is none."""
+        logs = self.logs
+        return next((log for log in logs if file_of(log.target) is not None), logs[0] if logs else LogSettings())
 
 
 def _name(path: Path | None) -> str:
@@ -410,17 +424,17 @@ def _read_file(path: Path, problems: list[SettingsError]) -> dict[str, tuple[str
     if not isinstance(document, MappingNode):
         problems.append(SettingsError("config", f"{path}: write one OPTION: VALUE a line"))
         return {}
-    names = {option.name for option in OPTIONS}
+    joints = {option.name: option.joint for option in OPTIONS}
     texts: dict[str, tuple[str, str]] = {}
     for key, node in document.pairs:
         where = f"{path}:{key.line}"
         name = key.text.replace("_", "-")
-        if name not in names:
+        if name not in joints:
             problems.append(SettingsError("config", f"{where}: there is no option {key.text!r}"))
         elif isinstance(node, Scalar):
             texts[name] = (node.text, where)
         elif isinstance(node, Sequence) and all(isinstance(item, Scalar) for item in node.items):
-            texts[name] = (" ".join(item.text for item in node.items if isinstance(item, Scalar)), where)
+            texts[name] = (joints[name].join(item.text for item in node.items if isinstance(item, Scalar)), where)
         else:
             problems.append(SettingsError("config", f"{where}: {name} is a text or a list of texts"))
     return texts

@@ -109,7 +109,8 @@ class Supervisor:
             self._state.sweep()
             self._floor = self._state.clock_floor()
             self._tracing = Tracing(settings.otlp_endpoint)
-            try_sink(settings.log)
+            for log in settings.logs:
+                try_sink(log)
             try_token_file(settings.admin_token_file)
             self._credentials = CredentialsKeeper(
                 settings.tls_cert,
@@ -216,6 +217,7 @@ class Supervisor:
             "listen": self._listening(),
             "decision_log": self._settings.log.place,
             "decision_log_head": self._settings.log.head(),
+            "decision_logs": [{"target": log.place, "head": log.head()} for log in self._settings.logs],
             "workers": self._crew.describe(),
             "blocks": self._blocker.describe(),
             "break_glass": self._glass.describe(int(now)),
@@ -277,7 +279,7 @@ class Supervisor:
                 idle_timeout=settings.idle_timeout,
             ),
             clock_floor=self._floor,
-            decision_log=settings.log,
+            decision_logs=settings.logs,
             log_allows=settings.log_allows,
             log_format=settings.log_format,
             log_level=settings.log_level,

@@ -28,7 +28,7 @@ from spoa.blocks import BlockList
 from spoa.bundle import open_bundle
 from spoa.control import Channel
 from spoa.credentials import Credentials
-from spoa.decision_log import DecisionLog
+from spoa.decision_log import DecisionLog, Outlet
 from spoa.evidence_store import evidence_from_text, open_crls
 from spoa.exceptions import SpoaError
 from spoa.expiries import census
@@ -62,7 +62,7 @@ class Orders:
     listeners: tuple[int, ...]
     limits: Limits
     clock_floor: float
-    decision_log: LogSettings
+    decision_logs: tuple[LogSettings, ...]
     log_allows: float
     log_format: str
     log_level: str
@@ -82,8 +82,8 @@ class Orders:
         values["listeners"] = tuple(values["listeners"])
         values["allow_from"] = tuple(values["allow_from"])
         values["limits"] = Limits(**values["limits"])
-        log = values["decision_log"]
-        values["decision_log"] = LogSettings(**{**log, "masked": tuple(log["masked"])})
+        logs = values["decision_logs"]
+        values["decision_logs"] = tuple(LogSettings(**{**log, "masked": tuple(log["masked"])}) for log in logs)
         return cls(**values)
 
 
@@ -313,12 +313,18 @@ class Worker:
             self._agent.close()
 
 
+def _open_log(orders: Orders) -> DecisionLog | None:
+    """Return the log for all targets; None where there is none."""
+    if not orders.decision_logs:
+        return None
+    first, *others = orders.decision_logs
+    beside = [Outlet(open_sink(other), mask_of(other), other.place or "") for other in others]
+    return DecisionLog(open_sink(first), orders.log_allows, mask=mask_of(first), name=first.place or "", beside=beside)
+
+
 async def _run(orders: Orders) -> None:
     channel = await Channel.open(socket.socket(fileno=orders.control))
-    decision_log = None
-    if orders.decision_log.target:
-        mask = mask_of(orders.decision_log)
-        decision_log = DecisionLog(open_sink(orders.decision_log), orders.log_allows, mask=mask)
+    decision_log = _open_log(orders)
     worker = Worker(orders, channel, decision_log)
     loop = asyncio.get_running_loop()
     # A terminal or an init system may signal the whole group: when to leave and to reload is the supervisor's to say,

@@ -19,7 +19,6 @@ from spoa.answering import Limits
 from spoa.bundle import build_bundle
 from spoa.control import WorkerError
 from spoa.crew import Crew
-from spoa.logsinks.opening import LogSettings
 from spoa.starvation import Waits
 from spoa.worker import Orders
 from tests.agents import OPEN, SHUT, Haproxy, is_healthy, until
@@ -54,7 +53,7 @@ def listener() -> Iterator[socket.socket]:
 
 
 def orders(listener: socket.socket) -> Orders:
-    return Orders(-1, (listener.fileno(),), Limits(), 0.0, LogSettings(), 1.0, "text", "critical")
+    return Orders(-1, (listener.fileno(),), Limits(), 0.0, (), 1.0, "text", "critical")
 
 
 def lead(listener: socket.socket, bundle: Path, script: Callable[[Crew], Awaitable[None]], size: int = 2) -> list[Any]:

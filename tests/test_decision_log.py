@@ -15,7 +15,7 @@ import structlog.testing
 import spoa.decision_log
 from spoa.assurance import Assured
 from spoa.authorizer import Judgement, Standing
-from spoa.decision_log import DecisionLog
+from spoa.decision_log import DecisionLog, Outlet
 from spoa.facts import Request
 from spoa.logsinks.file import FileSink
 from spoa.logsinks.sink import RetryError
@@ -270,3 +270,54 @@ def test_why_revocation_says_what_it_says_is_the_detail() -> None:
         assert spoa.decision_log._detail(made) == expected
     made.standing = None
     assert spoa.decision_log._detail(made) == ""
+
+
+class TestSeveralPlaces:
+    def test_one_that_hangs_holds_no_other_and_loses_only_its_own(self, path: Path) -> None:
+        hangs, goes_on = threading.Event(), threading.Event()
+
+        class Hanging(Scripted):
+            def write(self, rows: Sequence[dict[str, Any]]) -> int:
+                hangs.set()
+                assert goes_on.wait(20)
+                return super().write(rows)
+
+        slow = Hanging()
+        log = DecisionLog(FileSink(path), 1.0, name="file", beside=[Outlet(slow, name="slow")])
+        record(log, judgement())
+        assert hangs.wait(20)
+        until(lambda: path.read_text().count("\n") == 1)
+        request = Request(path="/" + "x" * (spoa.decision_log.MAX_QUEUED_BYTES // 4))
+        for _ in range(6):  # of which the queue of one that writes nothing holds three
+            written = log.written
+            record(log, judgement(), request=request)
+            until(lambda: log.written > written)  # noqa: B023 -- waited for at once
+        found = log.samples()
+        assert found["decision_log_target_lines_total", ("file",)] == 7
+        assert found["decision_log_target_dropped_total", ("file",)] == 0
+        assert found["decision_log_target_dropped_total", ("slow",)] == found["decision_log_dropped_total", ()] == 3
+        goes_on.set()
+        log.close(20)
+        assert (len(slow.taken), slow.closed, log.written) == (4, True, 11)
+
+    def test_each_has_the_same_allows_and_its_own_masks(self, path: Path) -> None:
+        dice = iter([0.04, 0.5, 0.01])
+        other = path.with_name("other.log")
+        beside = [Outlet(FileSink(other), Mask(("path",)), "other")]
+        log = DecisionLog(FileSink(path), 0.05, lambda: next(dice), beside=beside)
+        for number in range(3):
+            record(log, judgement("allow"), request=Request(path=f"/{number}"))
+        log.close()
+        assert [line["path"] for line in lines(path)] == ["/0", "/2"]
+        assert [(line["path"], line["id"]) for line in lines(other)] == [("masked", line["id"]) for line in lines(path)]
+
+    def test_all_are_opened_anew_and_trouble_names_its_place(self, path: Path) -> None:
+        other = Scripted()
+        log = DecisionLog(FileSink(path), 1.0, name="file", beside=[Outlet(other, name="other")])
+        with structlog.testing.capture_logs() as logs:
+            path.rename(path.with_suffix(".1"))
+            log.reopen()
+            until(path.exists)
+            until(lambda: logs)
+        assert logs[0]["target"] == "other"
+        log.close()

@@ -52,7 +52,7 @@ ARROWS: Mapping[str, str] = {
     "learning": "listedit listtext policy. recorded",
     "recorded": "policy.",
     "chainaudit": "recorded",
-    "decision_log": "logline logsinks.",
+    "decision_log": "logline logsinks. metrics",
     "logline": "logsinks.",
     "histogram": "metrics",
     "identity": "facts",

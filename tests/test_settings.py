@@ -67,7 +67,7 @@ def test_a_switch_is_read_from_the_environment(text: str, *, value: bool) -> Non
 def test_other_kinds_of_value_are_read() -> None:
     settings = read_settings({"admin": "none", "decision-log": "-", "admin-token-file": "/t"}, {})
     assert settings.admin is None
-    assert settings.decision_log == "-"
+    assert settings.decision_log == ("-",)
     assert settings.admin_token_file == Path("/t")
     assert settings.otlp_endpoint == ""
     for url in ("http://127.0.0.1:4318", "https://collector.example/otlp"):
@@ -221,7 +221,25 @@ def test_what_is_said_of_the_decision_log_comes_together(tmp_path: Path) -> None
         masked=("subject", "src"),
         mask_key_file=str(tmp_path / "mask"),
     )
-    assert read_settings({}, {}).log == LogSettings()
+    assert (read_settings({}, {}).log, read_settings({}, {}).logs) == (LogSettings(), ())
+
+
+def test_decisions_may_go_to_several_places_of_which_the_first_file_is_what_others_read(tmp_path: Path) -> None:
+    config = tmp_path / "settings.yaml"
+    config.write_text("decision-log: ['journald:', /var/log/my decisions.jsonl, /var/log/others.jsonl]\n")
+    for given, environ in (
+        ({"config": str(config)}, {}),
+        ({"decision-log": "journald:\n/var/log/my decisions.jsonl\n/var/log/others.jsonl"}, {}),
+        ({}, {"SPOA_AUTHZ_DECISION_LOG": "journald: /var/log/my decisions.jsonl /var/log/others.jsonl"}),
+    ):
+        settings = read_settings(given, environ)
+        assert [log.place for log in settings.logs] == [
+            "journald:",
+            "/var/log/my decisions.jsonl",
+            "/var/log/others.jsonl",
+        ]
+        assert settings.log == settings.logs[1]
+    assert read_settings({"decision-log": "journald: -"}, {}).log.place == "journald:"
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ASKED: list[list[dict[str, str]]] = []
-ORDERS = Orders(-1, (), Limits(), 0.0, LogSettings(), 1.0, "text", "error")
+ORDERS = Orders(-1, (), Limits(), 0.0, (), 1.0, "text", "error")
 
 
 @pytest.fixture
@@ -282,7 +282,7 @@ def _chatter(haproxy: Haproxy) -> None:
 
 def test_orders_survive_the_command_line() -> None:
     log = LogSettings("x", max_size=1, masked=("src",))
-    orders = replace(ORDERS, listeners=(3, 4), limits=Limits(deadline=0.5), decision_log=log)
+    orders = replace(ORDERS, listeners=(3, 4), limits=Limits(deadline=0.5), decision_logs=(log,))
     assert Orders.from_json(orders.to_json()) == orders
 
 
@@ -290,7 +290,8 @@ class TestProcess:
     def start(self, listener: socket.socket, log: str = "") -> tuple[subprocess.Popen[str], socket.socket]:
         ours, theirs = socket.socketpair()
         descriptors = (theirs.fileno(), listener.fileno())
-        orders = replace(ORDERS, control=descriptors[0], listeners=(descriptors[1],), decision_log=LogSettings(log))
+        logs = (LogSettings(log),) if log else ()
+        orders = replace(ORDERS, control=descriptors[0], listeners=(descriptors[1],), decision_logs=logs)
         process = subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "spoa.worker", orders.to_json()],
             pass_fds=descriptors,
@@ -352,7 +353,8 @@ def test_the_process_runs_without_uvloop_too(
     ours.close()
     orders = replace(ORDERS, control=theirs.detach(), listeners=(os.dup(listener.fileno()),))
     try:
-        assert main([replace(orders, decision_log=LogSettings(str(tmp_path / "log"), masked=("src",))).to_json()]) == 0
+        logs = (LogSettings(str(tmp_path / "log"), masked=("src",)), LogSettings(str(tmp_path / "other")))
+        assert main([replace(orders, decision_logs=logs).to_json()]) == 0
     finally:
         structlog.reset_defaults()
         structlog.contextvars.clear_contextvars()

@@ -22,6 +22,7 @@ __all__ = ["command"]
 
 _USAGE: Final = 2
 _FAILED: Final = 1
+_JOINTS: Final = {option.name.replace("-", "_"): option.joint for option in OPTIONS}
 
 _EPILOG: Final = """
 \b
@@ -63,7 +64,7 @@ def _serve(**given: Any) -> None:
     for name, value in given.items():
         if isinstance(value, tuple):
             if value:
-                flags[name.replace("_", "-")] = " ".join(value)
+                flags[name.replace("_", "-")] = _JOINTS[name].join(value)
         elif value is not None and value is not False:
             flags[name.replace("_", "-")] = "true" if value is True else str(value)
     try:

@@ -110,6 +110,10 @@ def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
         told = f"to {held['to']} from {held['source']}, {_time(held['at'])} by {held['by']}{reason}"
         rows.append(("ROLLED BACK", told))
     rows += _candidate_rows(status["candidate"]) if status.get("candidate") else []
+    blocks = status.get("blocks", {})
+    if blocks.get("count"):
+        rows.append(("blocked", f"{blocks['count']} certificates, keys and serial numbers"))
+    rows += [("NOT IN FORCE", found["problem"]) for found in (blocks, status["break_glass"]) if found.get("problem")]
     for entry in status["break_glass"]["entries"]:
         seen = f"refused: {entry['refused']}" if entry["refused"] else f"OPEN until {_time(entry['until'])}"
         rows.append((f"break glass {entry['switch']}", f"{seen}, ticket {entry['ticket']}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from spoa.logchain import Chain
 from spoa.logsinks.file import FileSink, Rotation, kept_head
 from spoa.logsinks.journald import JOURNAL, JournaldSink
 from spoa.logsinks.stream import STANDARD_OUTPUT, StreamSink
-from spoa.logsinks.syslog import FACILITIES, Place, SyslogSink
+from spoa.logsinks.syslog import FACILITIES, Place, SyslogSink, try_tls
 from spoa.masking import Mask
 
 if TYPE_CHECKING:
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
     from spoa.logsinks.sink import Sink
     from spoa.logsinks.syslog import Transport
 
-__all__ = ["SCHEMES", "LogSettings", "check_target", "file_of", "mask_of", "open_sink", "try_sink"]
+__all__ = ["SCHEMES", "LogSettings", "check_target", "file_of", "mask_of", "open_sink", "read_targets", "try_sink"]
 
 _MIN_KEY: Final = 16
-_DEFAULT_PORTS: Final = {"udp": 514, "tcp": 601}
+_DEFAULT_PORTS: Final = {"udp": 514, "tcp": 601, "tls": 6514}
 _UNIX: Final = "/dev/log"
+_TLS: Final = "syslog+tls"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +80,18 @@ def _open_syslog(transport: Transport) -> Callable[[SplitResult, Chain | None], 
 def _place_of(transport: Transport, url: SplitResult) -> Place:
     options = dict(parse_qsl(url.query, strict_parsing=bool(url.query)))
     facility = options.pop("facility", "local0")
+    files = {name: options.pop(name, "") for name in ("ca", "cert") if transport == "tls"}
     if options or facility not in FACILITIES:
-        raise ValueError(f"the only option is facility, one of {', '.join(FACILITIES)}")
+        others = "; the others are ca and cert" if files else ""
+        raise ValueError(f"an option is facility, one of {', '.join(FACILITIES)}{others}")
     if transport == "unix":
         if url.netloc:
             raise ValueError("write the path of the socket behind three slashes, as in syslog+unix:///dev/log")
         return Place(transport, path=url.path or _UNIX, facility=facility)
     if not url.hostname or url.path not in {"", "/"}:
         raise ValueError(f"name host and port, as in syslog+{transport}://127.0.0.1:{_DEFAULT_PORTS[transport]}")
-    return Place(transport, host=url.hostname, port=url.port or _DEFAULT_PORTS[transport], facility=facility)
+    port = url.port or _DEFAULT_PORTS[transport]
+    return Place(transport, host=url.hostname, port=port, facility=facility, **files)
 
 
 def _open_journald(url: SplitResult, chain: Chain | None) -> Sink:
@@ -100,8 +105,13 @@ SCHEMES: Final[Mapping[str, Callable[[SplitResult, Chain | None], Sink]]] = {
     "syslog+unix": _open_syslog("unix"),
     "syslog+udp": _open_syslog("udp"),
     "syslog+tcp": _open_syslog("tcp"),
+    "syslog+tls": _open_syslog("tls"),
     "journald": _open_journald,
 }
+
+
+#: What parts two targets in one text: a file may have blanks in its name.
+_BETWEEN: Final = re.compile(rf"\s*\n\s*|\s+(?=/|-(?:\s|$)|(?:{'|'.join(map(re.escape, SCHEMES))}):)")
 
 
 def check_target(target: str) -> str:
@@ -115,9 +125,24 @@ def check_target(target: str) -> str:
     scheme = _scheme_of(target)
     if scheme:
         SCHEMES[scheme](urlsplit(target), None).close()
+        if scheme == _TLS:
+            try_tls(_place_of("tls", urlsplit(target)))
     elif "://" in target:
         raise ValueError(f"the schemes are {', '.join(SCHEMES)}; a file is named by its path")
     return target
+
+
+def read_targets(text: str) -> tuple[str, ...]:
+    """Read targets: one a line, or parted by blanks where the next begins as a path from the root, a URL or - does.
+
+    Raises:
+        ValueError: one can't be used, or stands there twice; in a sentence.
+    """
+    targets = tuple(check_target(part) for part in _BETWEEN.split(text.strip()) if part)
+    twice = [target for target in targets if targets.count(target) > 1]
+    if twice:
+        raise ValueError(f"{twice[0]} is named twice")
+    return targets
 
 
 def file_of(target: str) -> Path | None:

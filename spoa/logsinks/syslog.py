@@ -1,8 +1,9 @@
-"""Decisions to syslog in the form of RFC 5424: by unix datagrams, UDP (RFC 5426) or TCP with octet counting (RFC 6587).
+"""Decisions to syslog in the form of RFC 5424: by unix datagrams, UDP (RFC 5426), TCP with octet counting (RFC 6587),
+and TLS (RFC 5425).
 
 The message is the decision as JSON; what one filters by stands in structured data as well. Datagrams of the network
-may be lost and are never confirmed; over TCP, what was on its way when a connection broke may be.
-"""
+may be lost and are never confirmed; over TCP and TLS, what was on its way when a connection broke may be.
+"""  # noqa: D205 -- a list of four
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import os
 import re
 import select
 import socket
+import ssl
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from spoa.logsinks.sink import Encoder, RetryError, shortened
@@ -21,9 +23,9 @@ if TYPE_CHECKING:
 
     from spoa.logchain import Chain
 
-__all__ = ["FACILITIES", "Place", "SyslogSink", "message", "severity_of"]
+__all__ = ["FACILITIES", "Place", "SyslogSink", "message", "severity_of", "try_tls"]
 
-Transport = Literal["unix", "udp", "tcp"]
+Transport = Literal["unix", "udp", "tcp", "tls"]
 
 #: RFC 5424, section 6.2.1.
 FACILITIES: Final = {
@@ -50,13 +52,19 @@ _TOO_LONG: Final = {errno.EMSGSIZE, errno.ENOBUFS}
 
 
 class Place(NamedTuple):
-    """Where a syslog receiver is: the path of its socket, or host and port."""
+    """Where a syslog receiver is: the path of its socket, or host and port.
+
+    `ca` is the file of the CAs of which one has signed its certificate, the system's unless given; `cert` that of the
+    agent's own certificate with its key, empty for none.
+    """
 
     transport: Transport
     path: str = ""
     host: str = ""
     port: int = 0
     facility: str = "local0"
+    ca: str = ""
+    cert: str = ""
 
 
 def severity_of(row: Mapping[str, Any]) -> int:
@@ -133,7 +141,7 @@ class SyslogSink:
         if self._socket is None or _is_over(self._socket):
             self.close()
             self._socket = _CONNECT[self._place.transport](self._place)
-        if self._place.transport == "tcp":
+        if self._socket.type == socket.SOCK_STREAM:
             self._socket.sendall(b"%d %s" % (len(data), data))
             return
         try:
@@ -154,11 +162,16 @@ def _is_over(connection: socket.socket) -> bool:
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     try:
+        connection.settimeout(0)  # what is there may be a part of TLS's own, behind which nothing comes
         while poll.poll(0):
             if not connection.recv(4096):  # what a receiver says, which none does, is passed over
                 return True
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return False
     except OSError:
         return True
+    finally:
+        connection.settimeout(_TIMEOUT)
     return False
 
 
@@ -189,8 +202,39 @@ def _connect_tcp(place: Place) -> socket.socket:
     return made
 
 
+def _connect_tls(place: Place) -> socket.socket:
+    made = _connect_tcp(place)
+    try:
+        return _context(place).wrap_socket(made, server_hostname=place.host)
+    except BaseException:
+        made.close()
+        raise
+
+
+def _context(place: Place) -> ssl.SSLContext:
+    """Make it for each connection, so that files that were renewed are read."""
+    context = ssl.create_default_context(cafile=place.ca or None)
+    if place.cert:
+        context.load_cert_chain(place.cert, password="")
+    return context
+
+
+def try_tls(place: Place) -> None:
+    """Read the files that TLS to a receiver needs.
+
+    Raises:
+        ValueError: one can't be read or used, in a sentence.
+    """
+    for name, file, alone in (("ca", place.ca, place._replace(cert="")), ("cert", place.cert, place._replace(ca=""))):
+        try:
+            _context(alone)
+        except OSError as error:
+            raise ValueError(f"{file} can't be used as {name}: {error.strerror or error}") from error
+
+
 _CONNECT: Final[Mapping[Transport, Callable[[Place], socket.socket]]] = {
     "unix": _connect_unix,
     "udp": _connect_udp,
     "tcp": _connect_tcp,
+    "tls": _connect_tls,
 }

@@ -89,7 +89,8 @@ _DECISIONS: Final = Row("Decisions", (
     Panel("Share denied", {"{{instance}}":
           f"{_rate('decisions_total', verdict='deny')} / {_rate('decisions_total')}"}, "percentunit"),
     Panel("Denied by a defect or a deadline", {"{{cause}}": _rate("internal_errors_total", "cause")}, "reqps"),
-    Panel("Lost by the decision log", {"{{instance}}": _rate("decision_log_dropped_total")}, "reqps"),
+    Panel("Lost by the decision log", {"{{target}} at {{instance}}":
+          _rate("decision_log_target_dropped_total", "target")}, "reqps"),
 ))  # fmt: skip
 
 _SHADOW: Final = Row("Shadow and candidate", (

@@ -128,6 +128,17 @@ def test_problems_and_warnings_have_a_line_each(monkeypatch: pytest.MonkeyPatch)
     assert "b:1:1 y" in output
 
 
+def test_blocks_have_a_line_and_so_has_a_file_that_is_not_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    glass = {**STATUS["break_glass"], "problem": "breakglass.yaml:1:1: no list of openings"}
+    told = shown(monkeypatch, blocks={"count": 2, "entries": [], "problem": "blocks.yaml: is gone"}, break_glass=glass)
+    assert "blocked       2 certificates" in told.output
+    assert "NOT IN FORCE  blocks.yaml: is gone" in told.output
+    assert "NOT IN FORCE  breakglass.yaml:1:1: no list of openings" in told.output
+    quiet = shown(monkeypatch, blocks={"count": 0, "entries": [], "problem": ""}).output
+    assert "blocked" not in quiet
+    assert "NOT IN FORCE" not in quiet
+
+
 def test_an_agent_that_is_not_ready_is_status_1(monkeypatch: pytest.MonkeyPatch) -> None:
     result = shown(monkeypatch, ready=False, revision="", clock_usable=False)
     assert result.exit_code == 1

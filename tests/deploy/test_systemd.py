@@ -67,12 +67,12 @@ def test_the_settings_name_the_socket_and_the_places_of_the_units(tmp_path: Path
     service, listener = settings_of(SERVICE), settings_of(SOCKET)
     settings = read_settings({"config": str(DEPLOY / "etc" / "agent.yaml")}, {"HOME": str(tmp_path)})
     assert [address.passed for address in settings.listen] == listener["FileDescriptorName"]
-    assert settings.decision_log.startswith(f"/var/log/{service['LogsDirectory'][0]}/")
+    assert settings.decision_log[0].startswith(f"/var/log/{service['LogsDirectory'][0]}/")
     assert service["Environment"] == [f"SPOA_AUTHZ_STATE_DIR=%S/{service['StateDirectory'][0]}"]
     assert settings.policies == Path("/etc/spoa-authz/policies")
     assert settings.last_good
     rotated = (DEPLOY / "systemd" / "spoa-authz.logrotate").read_text().partition(" ")[0]
-    assert Path(settings.decision_log).match(rotated)
+    assert Path(settings.decision_log[0]).match(rotated)
 
 
 def test_the_settings_that_are_shown_for_the_unit_name_what_it_gives(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_the_settings_that_are_shown_for_the_unit_name_what_it_gives(tmp_path: P
     assert [address.passed for address in settings.listen] == listener["FileDescriptorName"]
     assert settings.admin is not None
     assert settings.admin.path.startswith(f"/run/{service['RuntimeDirectory'][0]}/")
-    assert settings.decision_log.startswith(f"/var/log/{service['LogsDirectory'][0]}/")
+    assert settings.decision_log[0].startswith(f"/var/log/{service['LogsDirectory'][0]}/")
 
 
 def drop_ins() -> dict[str, dict[str, list[str]]]:

@@ -73,3 +73,17 @@ def test_the_log_is_whole_and_in_one_chain_whatever_happens(tmp_path: Path) -> N
     assert sum(line["verdict"] == "deny" for line in lines(*logs)) == 25
     result = CliRunner().invoke(command, ["verify", "--head", head, *map(str, logs)])
     assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "50 lines, 50 of them chained: as written")
+
+
+def test_decisions_go_to_several_places_of_which_one_may_be_away(tmp_path: Path) -> None:
+    log, away = tmp_path / "decisions.jsonl", f"syslog+unix://{tmp_path}/nobody.sock"
+    with running_agent(tmp_path, "--decision-log", away, "--decision-log", str(log)) as agent:
+        ask(agent, 3)
+        until(lambda: log.exists() and log.read_bytes().count(b"\n") == 6)
+        assert agent.metric(f'decision_log_target_lines_total{{target="{log}"}}') == 6
+        assert agent.metric(f'decision_log_target_lines_total{{target="{away}"}}') == 0
+        status = agent.status()
+        assert status["decision_log"] == str(log)
+        assert [one["target"] for one in status["decision_logs"]] == [away, str(log)]
+        until(lambda: "syslog can't be reached" in agent.log.read_text())
+        assert f"target={away}" in agent.log.read_text()

@@ -12,7 +12,16 @@ import pytest
 from spoa.exceptions import SettingsError
 from spoa.logsinks.file import FileSink, head_path
 from spoa.logsinks.journald import JournaldSink
-from spoa.logsinks.opening import SCHEMES, LogSettings, check_target, file_of, mask_of, open_sink, try_sink
+from spoa.logsinks.opening import (
+    SCHEMES,
+    LogSettings,
+    check_target,
+    file_of,
+    mask_of,
+    open_sink,
+    read_targets,
+    try_sink,
+)
 from spoa.logsinks.stream import StreamSink
 from spoa.logsinks.syslog import SyslogSink
 from tests.decisions import row
@@ -31,6 +40,8 @@ if TYPE_CHECKING:
         ("syslog+udp://127.0.0.1", SyslogSink),
         ("syslog+udp://[::1]:5514", SyslogSink),
         ("syslog+tcp://log.example:601/?facility=local7", SyslogSink),
+        ("syslog+tls://log.example", SyslogSink),
+        ("syslog+tls://log.example:6514/?facility=local7", SyslogSink),
         ("journald:", JournaldSink),
         ("journald:///run/other/socket", JournaldSink),
     ],
@@ -51,15 +62,39 @@ def test_a_target_opens_what_it_names(target: str, kind: type) -> None:
         ("syslog+udp://host:601/path", "name host and port"),
         ("syslog+udp://host:port", "invalid literal|Port"),
         ("syslog+unix://host/path", "three slashes"),
-        ("syslog+unix:///dev/log?facility=mine", "the only option is facility"),
-        ("syslog+unix:///dev/log?color=red", "the only option is facility"),
+        ("syslog+unix:///dev/log?facility=mine", "an option is facility"),
+        ("syslog+unix:///dev/log?color=red", "an option is facility"),
         ("syslog+unix:///dev/log?facility", "bad query|query"),
         ("journald://host", "three slashes"),
+        ("syslog+tcp://log.example?ca=/ca.pem", "an option is facility"),
+        ("syslog+tls://log.example?color=red", "the others are ca and cert"),
+        ("syslog+tls:", "name host and port"),
+        ("syslog+tls://log.example?ca=/none.pem", "/none.pem can't be used as ca: No such file"),
     ],
 )
 def test_what_can_not_be_opened_is_refused(target: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         check_target(target)
+
+
+@pytest.mark.parametrize(
+    ("text", "targets"),
+    [
+        ("", ()),
+        ("/var/log/my decisions.jsonl", ("/var/log/my decisions.jsonl",)),
+        ("/a.jsonl journald: syslog+udp://127.0.0.1\t-", ("/a.jsonl", "journald:", "syslog+udp://127.0.0.1", "-")),
+        ("- /a.jsonl", ("-", "/a.jsonl")),
+        ("first.jsonl\nsecond one.jsonl\n", ("first.jsonl", "second one.jsonl")),
+        ("/a -b.jsonl", ("/a -b.jsonl",)),
+    ],
+)
+def test_several_targets_stand_in_one_text(text: str, targets: tuple[str, ...]) -> None:
+    assert read_targets(text) == targets
+
+
+def test_a_target_is_named_once() -> None:
+    with pytest.raises(ValueError, match=r"/a\.jsonl is named twice"):
+        read_targets("/a.jsonl journald: /a.jsonl")
 
 
 def test_a_file_is_what_has_no_scheme(tmp_path: Path) -> None:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import select
 import socket
+import ssl
 import threading
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
 from spoa.chainaudit import Audit
 from spoa.logchain import Chain
 from spoa.logsinks.sink import RetryError
-from spoa.logsinks.syslog import FACILITIES, Place, SyslogSink, message
+from spoa.logsinks.syslog import FACILITIES, Place, SyslogSink, message, try_tls
 from tests.agents import until
 from tests.decisions import row
+from tests.secrecy import Secrecy
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 #: RFC 5424, section 6, as far as a message of ours has parts: header, one element of structured data, message.
@@ -174,6 +180,109 @@ class TestStream:
             port = server.getsockname()[1]
         with pytest.raises(RetryError, match="Connection refused"):
             SyslogSink(Place("tcp", host="127.0.0.1", port=port)).write([row()])
+
+
+@dataclass
+class TlsReceiver:
+    """A receiver of RFC 5425 on loopback, which takes any number of connections, and sends tickets of TLS with each."""
+
+    secrecy: Secrecy
+    wants_certificate: bool = False
+    got: list[bytes] = field(default_factory=list)
+    accepted: list[ssl.SSLSocket] = field(default_factory=list)
+    port: int = 0
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Self]:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.secrecy.folder / "agent.pem")
+        context.load_verify_locations(self.secrecy.folder / "ca.pem")
+        context.verify_mode = ssl.CERT_REQUIRED if self.wants_certificate else ssl.CERT_NONE
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            self.port = server.getsockname()[1]
+            thread = threading.Thread(target=self._serve, args=(server, context))
+            thread.start()
+            try:
+                yield self
+            finally:
+                server.shutdown(socket.SHUT_RDWR)
+                thread.join(20)
+
+    def _serve(self, server: socket.socket, context: ssl.SSLContext) -> None:
+        """Serve one after the other, until nobody can come any more."""
+        while True:
+            try:
+                plain, _ = server.accept()
+            except OSError:
+                return
+            # Some don't believe it, show nothing or are cut off.
+            with plain, contextlib.suppress(OSError), context.wrap_socket(plain, server_side=True) as connection:
+                self.accepted.append(connection)
+                while data := connection.recv(65536):
+                    self.got.append(data)
+
+    @property
+    def ids(self) -> list[str]:
+        return [parsed(frame)["data"]["id"] for frame in frames(b"".join(self.got))]
+
+    def place(self, ca: str = "ca.pem", cert: str = "", host: str = "127.0.0.1") -> Place:
+        folder = self.secrecy.folder
+        return Place("tls", "", host, self.port, ca=ca and str(folder / ca), cert=cert and str(folder / cert))
+
+
+class TestTls:
+    def test_lines_go_over_one_connection_to_whom_the_ca_vouches_for(self, tmp_path: Path) -> None:
+        with TlsReceiver(Secrecy.made(tmp_path)).running() as receiver:
+            sink = SyslogSink(receiver.place())
+            for number in range(3):  # the tickets that came with the handshake are no end of it
+                assert sink.write([row(id=f"id-{number}")]) == 1
+                until(lambda: len(receiver.ids) > number)  # noqa: B023 -- waited for at once
+            assert receiver.ids == ["id-0", "id-1", "id-2"]
+            assert len(receiver.accepted) == 1
+            receiver.accepted[0].shutdown(socket.SHUT_RDWR)
+            poll = select.poll()
+            assert sink._socket is not None
+            poll.register(sink._socket, select.POLLIN)
+            assert poll.poll(20_000)
+            assert sink.write([row(id="again")]) == 1
+            until(lambda: receiver.ids[-1] == "again")
+            sink.close()
+
+    def test_a_receiver_that_is_not_believed_gets_nothing(self, tmp_path: Path) -> None:
+        Secrecy.made(tmp_path / "other")
+        with TlsReceiver(Secrecy.made(tmp_path)).running() as receiver:
+            for place in (receiver.place(ca="other/ca.pem"), receiver.place(ca="")):
+                with pytest.raises(RetryError, match="CERTIFICATE_VERIFY_FAILED"):
+                    SyslogSink(place).write([row()])
+            with pytest.raises(RetryError, match="syslog can't be reached"):
+                SyslogSink(receiver.place(host="localhost")).write([row()])  # its certificate has another name
+            assert receiver.got == []
+
+    def test_a_certificate_is_shown_where_the_receiver_wants_one(self, tmp_path: Path) -> None:
+        secrecy = Secrecy.made(tmp_path)
+        with TlsReceiver(secrecy, wants_certificate=True).running() as receiver:
+            sink = SyslogSink(receiver.place(cert="haproxy.pem"))
+            assert sink.write([row()]) == 1
+            until(lambda: receiver.ids == ["id-1"])
+            sink.close()
+        with TlsReceiver(secrecy, wants_certificate=True).running() as receiver:
+            sink = SyslogSink(receiver.place())
+            with contextlib.suppress(RetryError):  # with TLS 1.3 one hears of it only after having spoken
+                sink.write([row()])
+            sink.close()
+        assert receiver.got == []
+
+    def test_files_that_can_not_be_used_are_told_by_their_option(self, tmp_path: Path) -> None:
+        secrecy = Secrecy.made(tmp_path)
+        try_tls(Place("tls", ca=str(tmp_path / "ca.pem"), cert=str(tmp_path / "haproxy.pem")))
+        secrecy.write("empty", b"")
+        for place, says in (
+            (Place("tls", ca=str(tmp_path / "none")), "none can't be used as ca: No such file"),
+            (Place("tls", ca=str(tmp_path / "empty")), "empty can't be used as ca: "),
+            (Place("tls", cert=str(tmp_path / "ca.pem")), r"ca\.pem can't be used as cert: "),
+        ):
+            with pytest.raises(ValueError, match=says):
+                try_tls(place)
 
 
 def test_an_address_of_a_datagram_receiver_that_can_not_be_had_is_tried_again_later() -> None:
