@@ -11,7 +11,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from spoa.exceptions import PolicyError
 from spoa.listindex import NEVER
 from spoa.policy.blockfile import read_block_entries
 from spoa.policy.reading import Report
@@ -91,8 +90,7 @@ class BlockList:
         """
         report = Report()
         entries = read_block_entries(text, file, report)
-        if report.errors:
-            raise PolicyError(tuple(problem for problem in report.problems if not problem.is_warning))
+        report.refuse_errors()
         return cls((_block(entry.value) for entry in entries), text)
 
     def __len__(self) -> int:

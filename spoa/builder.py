@@ -9,12 +9,8 @@ input and so ends it.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
-import json
-import os
-import signal
 import sys
 import traceback
 from pathlib import Path
@@ -23,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 from spoa.bundle import build_bundle
 from spoa.exceptions import PolicyError, SpoaError
 from spoa.history import keep_files
+from spoa.jobs import do_job
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,17 +65,13 @@ def build(directory: Path, bundle: Path, live: Path | None = None, keep: Path | 
 
 def main(jobs: IO[str] | None = None, answers: IO[str] | None = None) -> int:
     """Do the one job that comes in; 0 when a bundle was built, 3 when not."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the supervisor's to act on
-    with contextlib.suppress(OSError):
-        os.nice(5)  # the workers answer requests meanwhile
-    line = (jobs or sys.stdin).readline()
-    if not line:
-        return 0
-    job = json.loads(line)
-    live, keep = (Path(job[name]) if job.get(name) else None for name in ("live", "keep"))
-    report = build(Path(job["directory"]), Path(job["bundle"]), live, keep)
-    print(json.dumps(report), file=answers or sys.stdout, flush=True)
-    return 0 if "revision" in report else 3
+
+    def work(job: dict[str, Any]) -> dict[str, Any]:
+        live, keep = (Path(job[name]) if job.get(name) else None for name in ("live", "keep"))
+        return build(Path(job["directory"]), Path(job["bundle"]), live, keep)
+
+    report = do_job(work, jobs, answers)
+    return 0 if report is None or "revision" in report else 3
 
 
 if __name__ == "__main__":

@@ -11,9 +11,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import json
-import os
-import signal
 import stat
 import sys
 import time
@@ -23,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from spoa.download import download_path
 from spoa.evidence_store import Held, open_index, read_manifest, sources_from_rows
+from spoa.jobs import do_job
 from spoa.pem import read_blocks
 from spoa.revocation.crl import rollback
 from spoa.revocation.crl_index import MAX_CRL_SIZE, write_index
@@ -235,17 +233,13 @@ def build(evidence: Path, sources: dict[str, Source], now: float, downloads: Pat
 
 def main(jobs: IO[str] | None = None, answers: IO[str] | None = None) -> int:
     """Do the one job that comes in; 0 when there is a manifest, 1 when not."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the supervisor's to act on
-    with contextlib.suppress(OSError):
-        os.nice(5)  # the workers answer requests meanwhile
-    line = (jobs or sys.stdin).readline()
-    if not line:
-        return 0
-    job = json.loads(line)
-    sources = sources_from_rows(job["sources"])
-    report = build(Path(job["evidence"]), sources, time.time(), Path(job["downloads"]))
-    print(json.dumps(report), file=answers or sys.stdout, flush=True)
-    return 0 if "manifest" in report else 1
+
+    def work(job: dict[str, Any]) -> dict[str, Any]:
+        sources = sources_from_rows(job["sources"])
+        return build(Path(job["evidence"]), sources, time.time(), Path(job["downloads"]))
+
+    report = do_job(work, jobs, answers)
+    return 0 if report is None or "manifest" in report else 1
 
 
 if __name__ == "__main__":

@@ -10,17 +10,18 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 from spoa.sdprotocol import VARIABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["Job", "child_environment"]
+__all__ = ["Job", "child_environment", "do_job"]
 
 _MAX_REPORT: Final = 64 << 20
 
@@ -35,6 +36,27 @@ def child_environment() -> dict[str, str]:
     if not root.endswith("-packages"):
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH"))))
     return environment
+
+
+def do_job(
+    work: Callable[[dict[str, Any]], Mapping[str, Any]], jobs: IO[str] | None = None, answers: IO[str] | None = None
+) -> Mapping[str, Any] | None:
+    """Do the one job that comes in, as the child, and return its report; None where no job comes.
+
+    Args:
+        work: from the job to its report.
+        jobs: where it comes from; the standard input.
+        answers: where the report goes; the standard output.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the supervisor's to act on
+    with contextlib.suppress(OSError):
+        os.nice(5)  # the workers answer requests meanwhile
+    line = (jobs or sys.stdin).readline()
+    if not line:
+        return None
+    report = work(json.loads(line))
+    print(json.dumps(report), file=answers or sys.stdout, flush=True)
+    return report
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from spoa.allowlist import Row, parse_plain, parse_rich, read_fingerprint, read_line
 from spoa.blocks import read_target
-from spoa.exceptions import ListError, PolicyError
+from spoa.exceptions import ListError
 from spoa.listindex import NEVER, Kind, serial_key
 from spoa.policy.listfile import MAX_LIST_SIZE, read_list_document
 from spoa.policy.reading import Report
@@ -166,8 +166,7 @@ class ListText:
         rich = self._read_rich(text, report) if self.is_rich else None
         if not self.is_rich:
             report.add(*parse_plain(text, file, accept_sha1_until=_SHA1_UNTIL)[1])
-        if report.errors:
-            raise PolicyError(tuple(problem for problem in report.problems if not problem.is_warning))
+        report.refuse_errors()
         self.warnings: tuple[Problem, ...] = report.problems
         # A comment may have bytes of another encoding, which are to stay as they are.
         self.lines = text.decode(errors="surrogateescape").split("\n")

@@ -337,8 +337,7 @@ def load_policy(directory: str | Path, *, now: float | None = None, run_tests: b
     policy = loaded.policy()
     if run_tests:
         rehearse(policy, loaded.documents.tests, fixtures(Path(directory)), report, now=now)
-        if report.errors:
-            raise PolicyError(_errors(report))
+        report.refuse_errors()
     return with_revocation_lists(policy, loaded, Path(directory), now)
 
 

@@ -10,7 +10,6 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from spoa.exceptions import PolicyError
 from spoa.listindex import NEVER
 from spoa.policy.automaton import Regex
 from spoa.policy.document import write_scalar
@@ -79,8 +78,7 @@ class Openings:
         """
         report = Report()
         entries = read_opening_entries(text, file, report)
-        if report.errors:
-            raise PolicyError(tuple(problem for problem in report.problems if not problem.is_warning))
+        report.refuse_errors()
         return cls(Opening(**entry.value) for entry in entries)
 
     def to_text(self) -> bytes:

@@ -1,9 +1,25 @@
-"""What holds for all tests."""
+"""What holds for all tests, and fixtures that tests of several modules ask for by name."""
 
 from __future__ import annotations
 
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # How fast examples come is a matter of the machine and of who else is on it; what they show is not.
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("here")
+
+
+@pytest.fixture
+def undisturbed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Leave this process its priority and its signals."""
+    monkeypatch.setattr("os.nice", lambda _: 0)
+    previous = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, previous)

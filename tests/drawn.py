@@ -16,8 +16,9 @@ from spoa.issuers import Issuers
 from spoa.listindex import ListIndex, write_index
 from spoa.policy.conditions import COLUMNS, IDENTITY_CONDITIONS
 from spoa.policy.evaluator import Evaluator
+from spoa.policy.gates import certificate_gate, request_values
 from spoa.policy.load import load_policies
-from spoa.policy.model import PolicyModel
+from spoa.policy.model import Bearer, PolicyModel, RequestValues
 from spoa.policy.reading import Report
 from tests.policies import NOW, certificate
 
@@ -30,6 +31,7 @@ __all__ = [
     "PATTERNS",
     "TIMES",
     "documents",
+    "facts_of",
     "identities",
     "model_of",
     "pairs",
@@ -325,3 +327,17 @@ def somebody(random: Random) -> Subject:
 def something(random: Random) -> Request:
     """Return a request made up by chance."""
     return Request(cert=ABSENT, used=False, **{key: random.choice(values) for key, values in REQUESTS.items()})
+
+
+def facts_of(
+    policy: Policy, subject: Subject | None, request: Request, now: int
+) -> tuple[Bearer, RequestValues] | None:
+    """Return what rules look at, or None where a gate denies."""
+    values = request_values(request, policy.model.defaults, now)
+    if not isinstance(values, RequestValues):
+        return None
+    if subject is None:
+        return (Bearer(is_anonymous=True), values) if policy.model.defaults.allows_anonymous else None
+    bearer = policy.bearer(subject, now)
+    issuer = next(one for one in policy.model.issuers if one.name == subject.issuer)
+    return None if certificate_gate(subject.certificate, issuer, bearer) is not None else (bearer, values)

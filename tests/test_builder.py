@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,17 +14,10 @@ from spoa.bundle import open_bundle
 from tests.agents import OPEN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
-@pytest.fixture(autouse=True)
-def _undisturbed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Leave this process its priority and its signals."""
-    monkeypatch.setattr("os.nice", lambda _: 0)
-    previous = signal.getsignal(signal.SIGINT)
-    yield
-    signal.signal(signal.SIGINT, previous)
+pytestmark = pytest.mark.usefixtures("undisturbed")
 
 
 @pytest.fixture

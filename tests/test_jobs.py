@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 import spoa.jobs
-from spoa.jobs import Job, child_environment
+from spoa.jobs import Job, child_environment, do_job
 from spoa.sdprotocol import VARIABLES
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Mapping
 
 
 def run(code: str, patience: float = 30) -> dict[str, Any]:
@@ -61,3 +65,22 @@ def test_a_child_is_not_told_what_the_service_manager_tells_its_parent(monkeypat
     for name in VARIABLES:
         monkeypatch.setenv(name, "1")
     assert not set(VARIABLES) & set(child_environment())
+
+
+@pytest.mark.usefixtures("undisturbed")
+def test_as_the_child_the_one_job_is_done_and_its_report_written_as_a_line() -> None:
+    answers = io.StringIO()
+
+    def work(job: dict[str, Any]) -> Mapping[str, Any]:
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        return {"said": job["text"]}
+
+    assert do_job(work, io.StringIO('{"text": "x"}\n{"text": "y"}\n'), answers) == {"said": "x"}
+    assert answers.getvalue() == '{"said": "x"}\n'
+
+
+@pytest.mark.usefixtures("undisturbed")
+def test_where_no_job_comes_a_child_has_nothing_to_report() -> None:
+    answers = io.StringIO()
+    assert do_job(dict, io.StringIO(""), answers) is None
+    assert answers.getvalue() == ""

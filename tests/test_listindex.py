@@ -13,26 +13,17 @@ from hypothesis import strategies as st
 
 from spoa.facts import ABSENT, UNAVAILABLE, Certificate
 from spoa.listindex import NEVER, Kind, ListIndex, Membership, serial_key, write_index
+from spoa.policy.cases import BLANK
 
 NOW = 1_800_000_000
-CERTIFICATE = Certificate(
+CERTIFICATE = dataclasses.replace(
+    BLANK,
     sha256=b"\x01" * 32,
     sha1=b"\x02" * 20,
     spki_sha256=b"\x03" * 32,
     serial=4,
-    subject={},
-    dns_san=(),
-    uri_san=(),
-    email_san=(),
-    ip_san=(),
     eku=ABSENT,
     policy_oids=ABSENT,
-    is_ca=False,
-    has_digital_signature=True,
-    key_type="EC",
-    key_bits=256,
-    signature_hash="sha256",
-    not_before=0,
     not_after=NOW + 1,
 )
 KEYS = {

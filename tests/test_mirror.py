@@ -1,4 +1,4 @@
-"""Tests mirror the package: each module has its own."""
+"""Tests mirror the package: each module has its own, and a long one's stand in parts by what they hold."""
 
 from __future__ import annotations
 
@@ -29,6 +29,14 @@ ELSEWHERE: Mapping[str, tuple[str, str]] = {
     "haproxy_config/__init__.py": ("haproxy_config/test_rendering.py", "it only gives names"),
     "revocation/__init__.py": ("revocation/test_check.py", "it only gives names"),
 }
+#: Modules whose tests are more than one file can hold: further files beside the mirrored one, and what they hold.
+PARTS: Mapping[str, Mapping[str, str]] = {
+    "evidence_keeper.py": {
+        "test_evidence_keeper_files.py": "lists in files, through a whole agent",
+        "test_evidence_keeper_urls.py": "lists at URLs, through a whole agent",
+    },
+    "fetch.py": {"test_fetch_hosts.py": "which hosts are asked, how many at once, and when one is left alone"},
+}
 MODULES = sorted(str(path.relative_to(ROOT / "spoa")) for path in (ROOT / "spoa").rglob("*.py"))
 
 
@@ -48,3 +56,11 @@ def test_a_module_has_its_tests(module: str) -> None:
 def test_every_exception_has_a_module_and_a_reason() -> None:
     assert set(ELSEWHERE) <= set(MODULES)
     assert all(reason for _, reason in ELSEWHERE.values())
+
+
+def test_parts_stand_beside_the_first_and_begin_with_its_name() -> None:
+    for module, parts in PARTS.items():
+        home = home_of(module)
+        assert home.is_file()
+        assert all(what and home.with_name(name).is_file() for name, what in parts.items())
+        assert set(parts) == {path.name for path in home.parent.glob(f"{home.stem}_*.py")}

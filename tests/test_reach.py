@@ -9,15 +9,14 @@ from hypothesis import strategies as st
 
 from spoa.facts import ABSENT, UNAVAILABLE, Request
 from spoa.listindex import NEVER
-from spoa.policy.gates import certificate_gate, request_values
 from spoa.policy.model import Bearer, RequestValues
 from spoa.policy.path import canonical_path
 from spoa.reach import OTHER_METHODS, Methods, Reach, reach_of
-from tests.drawn import HOLDERS, OPEN, TIMES, documents, policy_of, requests
+from tests.drawn import HOLDERS, OPEN, TIMES, documents, facts_of, policy_of, requests
 from tests.policies import HEAD, NOW, holder, model, policy
 
 if TYPE_CHECKING:
-    from spoa.authorizer import Policy, Subject
+    from spoa.authorizer import Subject
 
 RULES = """
 break_glass: {incident: {max_duration: 1h, ticket: x}}
@@ -150,18 +149,6 @@ def test_methods_are_told_apart_as_rules_tell_them() -> None:
 FEW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
-def _values(judge: Policy, subject: Subject | None, request: Request, now: int) -> tuple[Bearer, RequestValues] | None:
-    """Return what rules look at, or None where a gate denies."""
-    values = request_values(request, judge.model.defaults, now)
-    if not isinstance(values, RequestValues):
-        return None
-    if subject is None:
-        return (Bearer(is_anonymous=True), values) if judge.model.defaults.allows_anonymous else None
-    bearer = judge.bearer(subject, now)
-    issuer = next(one for one in judge.model.issuers if one.name == subject.issuer)
-    return None if certificate_gate(subject.certificate, issuer, bearer) is not None else (bearer, values)
-
-
 @FEW
 @given(
     documents(),
@@ -174,7 +161,7 @@ def test_a_request_is_allowed_exactly_where_a_grant_admits_it(
     for subject, some, now, switches in asked:
         for request in some:
             request.path = ABSENT if request.method == "OPTIONS" and request.path is UNAVAILABLE else request.path
-            found = _values(judge, subject, request, now)
+            found = facts_of(judge, subject, request, now)
             if found is None or not {"path", "method"} <= found[1].values.keys() or request.method is UNAVAILABLE:
                 continue
             bearer, values = found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spoa.allowlist import parse_plain
 from spoa.authorizer import Policy
-from spoa.exceptions import CertificateError, PolicyError
+from spoa.exceptions import CertificateError
 from spoa.identity import identity_from_der
 from spoa.issuers import Issuers
 from spoa.listindex import ListIndex, write_index
@@ -307,8 +307,8 @@ def policy_of(found: Draft, now: float) -> Policy:
         )
         report.add(*problems)
         listings[source.name] = ListIndex(write_index(listing.sections))
-    if model is None or report.errors:
-        raise PolicyError(tuple(problem for problem in report.problems if not problem.is_warning))
+    report.refuse_errors()
+    assert model is not None
     return Policy(Evaluator.of(model), Issuers(found.issuers), listings, "draft")
 
 

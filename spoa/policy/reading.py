@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from spoa.exceptions import Problem
+from spoa.exceptions import PolicyError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -126,6 +126,15 @@ class Report:
     def problems(self) -> tuple[Problem, ...]:
         """All problems, each once, sorted by file, line and column."""
         return tuple(sorted(set(self._problems)))
+
+    def refuse_errors(self) -> None:
+        """Refuse what was read where anything is wrong with it.
+
+        Raises:
+            PolicyError: with all problems that are no mere warnings.
+        """
+        if self._errors:
+            raise PolicyError(tuple(problem for problem in self.problems if not problem.is_warning))
 
 
 @dataclass(frozen=True, slots=True)

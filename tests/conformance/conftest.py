@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.agents import running_agent
-from tests.conformance.line import Line
+from tests.conformance.line import HELLO, Line, agent_hello
 from tests.pki import CA
 
 if TYPE_CHECKING:
@@ -73,3 +73,11 @@ def conforming_with(tmp_path_factory: pytest.TempPathFactory, ca: CA) -> Iterato
     """How to run an agent of one's own with other options, until the test ends."""
     with contextlib.ExitStack() as running:
         yield lambda *options: running.enter_context(conforming(tmp_path_factory, ca, *options))
+
+
+@pytest.fixture
+def opened(line: Line) -> Line:
+    """A connection that said HELLO."""
+    line.socket.sendall(HELLO)
+    line.must_answer(agent_hello())
+    return line

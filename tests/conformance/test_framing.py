@@ -62,14 +62,6 @@ IDS: dict[str, tuple[int, int]] = {
 }
 
 
-@pytest.fixture
-def opened(line: Line) -> Line:
-    """A connection that said HELLO."""
-    line.socket.sendall(HELLO)
-    line.must_answer(agent_hello())
-    return line
-
-
 @pytest.mark.parametrize("feed", FEEDS)
 @pytest.mark.parametrize(("stream", "status"), BREACHES.values(), ids=BREACHES.keys())
 def test_a_breach_ends_the_connection_after_what_came_before(

@@ -196,14 +196,6 @@ FRAGMENTS_BREAK: dict[str, tuple[bytes, int]] = {
 }
 
 
-@pytest.fixture
-def opened(line: Line) -> Line:
-    """A connection that said HELLO."""
-    line.socket.sendall(HELLO)
-    line.must_answer(agent_hello())
-    return line
-
-
 @pytest.mark.parametrize("feed", FEEDS)
 @pytest.mark.parametrize(("payload", "expected"), JUDGED.values(), ids=JUDGED.keys())
 def test_a_notify_is_answered_by_what_it_says(opened: Line, payload: bytes, expected: Expected, feed: Any) -> None:

@@ -1,4 +1,4 @@
-"""The engine: times, sizes and arguments that the variants of `test_examination.py` don't show."""
+"""The engine: times, sizes and arguments that those of `variants.py` don't show."""
 
 from __future__ import annotations
 

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from spoa.explanation import explain
 from spoa.policy.conditions import COLUMNS, IDENTITY_CONDITIONS
-from spoa.policy.gates import certificate_gate, request_values
 from spoa.policy.model import Bearer, RequestValues
-from tests.drawn import HOLDERS, OPEN, PATTERNS, TIMES, documents, model_of, policy_of, requests, rules
+from tests.drawn import HOLDERS, OPEN, PATTERNS, TIMES, documents, facts_of, model_of, policy_of, requests, rules
 from tests.policies import said
 
 if TYPE_CHECKING:
@@ -21,20 +20,6 @@ if TYPE_CHECKING:
     from spoa.facts import Request
 
 FEW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-
-
-def facts_of(
-    policy: Policy, subject: Subject | None, request: Request, now: int
-) -> tuple[Bearer, RequestValues] | None:
-    """Return what rules look at, or None where a gate denies."""
-    values = request_values(request, policy.model.defaults, now)
-    if not isinstance(values, RequestValues):
-        return None
-    if subject is None:
-        return (Bearer(is_anonymous=True), values) if policy.model.defaults.allows_anonymous else None
-    bearer = policy.bearer(subject, now)
-    issuer = next(one for one in policy.model.issuers if one.name == subject.issuer)
-    return None if certificate_gate(subject.certificate, issuer, bearer) is not None else (bearer, values)
 
 
 def is_allowed(policy: Policy, bearer: Bearer, values: RequestValues, switches: frozenset[str]) -> bool:

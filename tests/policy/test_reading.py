@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from spoa.exceptions import Problem
+import pytest
+
+from spoa.exceptions import PolicyError, Problem
 from spoa.policy.document import Mapping, Scalar
 from spoa.policy.reading import INVALID, Reading, Report, Schema, Shape, child_path, quoted, suggestion, visible
 
@@ -40,6 +42,16 @@ def test_without_a_near_word_the_known_ones_are_listed() -> None:
     assert suggestion("zzz", [f"word{n}" for n in range(14)]).endswith('"word11" and 2 more')
     assert suggestion("zzz", []) == ""
     assert "did you mean" not in suggestion("a" * 65, ["a" * 64])
+
+
+def test_a_report_refuses_what_is_wrong_and_no_mere_warnings() -> None:
+    report = Report()
+    report.file_problem("b.yaml", "late", "expired", is_warning=True)
+    report.refuse_errors()
+    report.file_problem("a.yaml", "wrong", "invalid-value")
+    with pytest.raises(PolicyError) as caught:
+        report.refuse_errors()
+    assert [problem.file for problem in caught.value.problems] == ["a.yaml"]
 
 
 def test_a_report_is_sorted_without_repetition_and_counts_errors() -> None:
