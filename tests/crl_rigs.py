@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.agents import Agent, Haproxy
-    from tests.httpservers import Request, Server
+    from tests.httpservers import Background, Request
     from tests.pki import Issued
 
 __all__ = ["POLICY", "Remote", "Rig", "crl_of", "problems_of", "reason", "url_of"]
@@ -47,11 +47,12 @@ class Rig:
 
 
 class Remote(Rig):
-    """A rig whose list is served by HTTP, one body for each path."""
+    """A rig whose list is served by HTTP, one body for each path, as long as the server runs."""
 
-    def __init__(self, directory: Path, server: Server) -> None:
+    def __init__(self, directory: Path, background: Background) -> None:
         super().__init__(directory)
-        self.server = server
+        self.background = background
+        self.server = background.server
 
     def policy(self, *paths: str, more: str = "refresh: 1s") -> str:
         """Return a policy whose lists are at some paths of the server."""

@@ -6,23 +6,22 @@ import asyncio
 import hashlib
 import json
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import structlog.testing
 
 import spoa.answering
 from spoa.answering import Answering, Limits
-from spoa.blocks import BlockList
 from spoa.decision_log import DecisionLog
 from spoa.enquiries import answer_row
 from spoa.loading import load_policy
 from spoa.logsinks.file import FileSink
-from spoa.recall import Recall
 from spoa.revocation.status import Reason
-from spoa.spop import Argument, Connection, DataType, Message, Role, write_messages
+from spoa.spop import Connection, DataType, Role, write_messages
 from tests import wire
 from tests.agents import OPEN, SHUT, authorize, policy_of, variables
+from tests.answering_desk import NOW, Desk, raising
 from tests.pki import CA
 from tests.revocation.lists import answer
 
@@ -30,57 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from spoa.authorizer import Policy
-    from spoa.spop import Event
 
-NOW = 1_800_000_000.0
 #: What every judgement begins with, and is looked up also where it is compiled.
 JUDGING = "spoa.authorizer.request_values"
-
-
-class Desk:
-    """An answering, an open connection, and what HAProxy makes of the answers."""
-
-    def __init__(
-        self, text: str = OPEN, log: DecisionLog | None = None, deadline: float = 0.08, policy: Policy | None = None
-    ) -> None:
-        self.policy = policy or policy_of(text)
-        self.answering = Answering(self.policy, Limits(deadline=deadline), lambda: NOW, log)
-        self.agent = Connection(Role.AGENT)
-        self.haproxy = Connection(Role.HAPROXY)
-        self.writes: list[bytes] = []
-        self.give(self.haproxy.send_hello())
-
-    def give(self, data: bytes, ago: float = 0.0) -> tuple[int, bool]:
-        """Feed one read that came some seconds ago; return what `answer` does."""
-        self.events = self.agent.receive_data(data)
-        now = perf_counter()
-        return self.answering.answer(self.agent, self, self.events, 0, now - ago, now)
-
-    def write(self, data: bytes) -> None:
-        self.writes.append(data)
-
-    def received(self) -> list[Event]:
-        events = self.haproxy.receive_data(b"".join(self.writes))
-        self.writes.clear()
-        return events
-
-    def ask(self, *payloads: bytes, ago: float = 0.0) -> list[dict[str, Any]]:
-        """Send NOTIFYs in one read and return the variables of each ACK."""
-        self.received()
-        numbers = range(1, len(payloads) + 1)
-        self.give(b"".join(map(self.haproxy.send_notify, numbers, [1] * len(payloads), payloads)), ago)
-        return [variables(event.ack) for event in self.received()]  # type: ignore[union-attr] # all are ACKs
-
-    def count(self, name: str, *labels: str) -> float:
-        return self.answering.samples().get((name, labels), 0)
-
-
-def raising(error: Exception) -> Callable[..., Any]:
-    def function(*_: object) -> Any:
-        raise error
-
-    return function
 
 
 def test_every_notify_is_answered_with_its_own_verdict() -> None:
@@ -232,119 +183,6 @@ def test_decisions_reach_the_log_with_their_latency(tmp_path: Path) -> None:
     assert desk.count("decision_log_dropped_total") == 0
     lines = (tmp_path / "log").read_text().splitlines()
     assert all('"latency_us":' in line for line in lines)
-
-
-STAFF = """\
-apiVersion: authz/v1
-issuers: {corp: {ca: ca.pem, revocation: {none: test}}}
-identities: {staff: {issuer: corp, ou: staff}}
-rules: [{id: staff, effect: allow, who: staff, request: {path: "/open/**"}}]
-"""
-
-
-@pytest.fixture(scope="module")
-def corp() -> CA:
-    return CA("corp", now=int(NOW))
-
-
-@pytest.fixture(scope="module")
-def alice(corp: CA) -> dict[str, tuple[DataType, Any]]:
-    return {"cert": (DataType.BINARY, corp.issue("alice", ["staff"]).der), "used": (DataType.BOOL, True)}
-
-
-class TestRecall:
-    """The same question asked again: what is answered from memory is counted and logged like any other."""
-
-    @pytest.fixture
-    def staff(self, corp: CA, tmp_path: Path) -> Policy:
-        (tmp_path / "ca.pem").write_bytes(corp.pem)
-        (tmp_path / "policy.yaml").write_text(STAFF)
-        return load_policy(tmp_path)
-
-    def ask(self, desk: Desk, path: str, alice: dict[str, tuple[DataType, Any]], count: int) -> list[dict[str, Any]]:
-        return [desk.ask(authorize(path, **alice, id=(DataType.STRING, b"%d" % n)))[0] for n in range(count)]
-
-    def test_it_is_answered_and_counted_each_time(self, staff: Policy, alice: dict[str, tuple[DataType, Any]]) -> None:
-        desk = Desk(policy=staff)
-        answers = self.ask(desk, "/open/x", alice, 6) + self.ask(desk, "/shut", alice, 6)
-        assert [answer["verdict"] for answer in answers] == ["allow"] * 6 + ["deny"] * 6
-        assert desk.answering._recall.hits
-        assert desk.count("decisions_total", "allow", "ok", "staff") == 6
-        assert desk.count("decisions_total", "deny", "no_rule_allows", "") == 6
-        assert desk.count("frames_total", "ack") == 12
-
-    @pytest.mark.parametrize("has_id", [True, False])
-    def test_another_message_beside_it_changes_no_answer(
-        self, staff: Policy, alice: dict[str, tuple[DataType, Any]], *, has_id: bool
-    ) -> None:
-        desk = Desk(policy=staff)
-        audit = write_messages([Message(b"audit", (Argument(b"ua", DataType.STRING, b"curl"),))])
-        own = authorize("/open/x", **alice)
-        if not has_id:
-            own = own.removesuffix(b"\x02id\x08\x04id-1")
-            own = own[:10] + bytes((own[10] - 1,)) + own[11:]
-        answers = [desk.ask(own + audit)[0] for _ in range(5)]
-        assert [answer["verdict"] for answer in answers] == ["allow"] * 5
-
-    def test_marks_of_a_path_where_none_was_sent_change_no_answer(
-        self, staff: Policy, alice: dict[str, tuple[DataType, Any]]
-    ) -> None:
-        desk = Desk(policy=staff)
-        hostile = DataType.STRING, b"x\x04path\x08\x01/"
-        whole = authorize("/open/x", **alice, sni=hostile)
-        own = whole.replace(b"\x04path\x08\x07/open/x", b"", 1)
-        own = own[:10] + bytes((own[10] - 1,)) + own[11:]
-        answers = [desk.ask(own)[0] for _ in range(5)]
-        assert answers == [answers[0]] * 5
-        assert answers[0]["reason"] != "internal_error"
-
-    @pytest.mark.parametrize(("share", "lines"), [(1.0, 12), (0.0, 6)])
-    def test_it_is_logged_each_time(
-        self, staff: Policy, alice: dict[str, tuple[DataType, Any]], tmp_path: Path, share: float, lines: int
-    ) -> None:
-        log = DecisionLog(FileSink(tmp_path / "log"), share)
-        desk = Desk(log=log, policy=staff)
-        self.ask(desk, "/open/x", alice, 6)
-        self.ask(desk, "/shut", alice, 6)
-        log.close()
-        logged = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
-        assert len(logged) == lines
-        assert [line["id"] for line in logged[-6:]] == list("012345")
-        assert all(line["cert"]["subject"] for line in logged)
-
-    @pytest.mark.interpreted
-    def test_an_error_in_it_denies_once(
-        self, staff: Policy, alice: dict[str, tuple[DataType, Any]], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        desk = Desk(policy=staff)
-        self.ask(desk, "/shut", alice, 6)
-        monkeypatch.setattr(Recall, "request_of", raising(RuntimeError("a defect")))
-        (answer,) = self.ask(desk, "/shut", alice, 1)
-        assert answer["reason"] == "internal_error"
-
-    def test_counts_are_not_doubled_when_only_the_block_list_changes(
-        self, staff: Policy, alice: dict[str, tuple[DataType, Any]]
-    ) -> None:
-        desk = Desk(policy=staff)
-        self.ask(desk, "/open/x", alice, 3)
-        desk.answering.swap(staff.with_blocks(BlockList()))
-        self.ask(desk, "/open/x", alice, 3)
-        assert desk.count("decisions_total", "allow", "ok", "staff") == 6
-
-
-def test_what_passes_without_assurance_is_counted_each_time_and_logged_once(
-    corp: CA, alice: dict[str, tuple[DataType, Any]], tmp_path: Path
-) -> None:
-    (tmp_path / "ca.pem").write_bytes(corp.pem)
-    soft = STAFF.replace("none: test", "crl: {files: a.crl, on_failure: allow}")
-    (tmp_path / "policy.yaml").write_text(soft)
-    desk = Desk(policy=load_policy(tmp_path))
-    with structlog.testing.capture_logs() as logs:
-        for _ in range(4):
-            assert desk.ask(authorize("/open/x", **alice))[0]["reason"] == "ok"
-    assert desk.count("revocation_soft_fails_total", "corp", "crl") == 4
-    (line,) = logs
-    assert (line["issuer"], line["state"]) == ("corp", "not_loaded")
 
 
 def test_every_request_is_in_the_histogram_once() -> None:

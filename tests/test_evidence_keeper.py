@@ -43,13 +43,7 @@ def rig(tmp_path: Path) -> Rig:
 @pytest.fixture
 def remote(tmp_path: Path) -> Iterator[Remote]:
     with Background() as background:
-        yield Remote(tmp_path, background.server)
-
-
-@pytest.fixture
-def outage(tmp_path: Path) -> Iterator[tuple[Remote, Background]]:
-    with Background() as background:
-        yield Remote(tmp_path, background.server), background
+        yield Remote(tmp_path, background)
 
 
 class Swaps:
@@ -235,12 +229,11 @@ def test_those_who_wait_for_a_load_share_the_next_one(rig: Rig, tmp_path: Path) 
 
 
 def test_an_outage_is_told_with_the_policy_and_taken_back_when_it_ends(
-    outage: tuple[Remote, Background], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spoa.crl_fetcher, "backoff", lambda *_: 0.05)
-    remote, background = outage
     remote.publish(b"no list")
-    background.stop()
+    remote.background.stop()
     desk = Desk(remote, tmp_path, remote.policy())
 
     async def script() -> None:
@@ -249,7 +242,7 @@ def test_an_outage_is_told_with_the_policy_and_taken_back_when_it_ends(
         assert (desk.crl["state"], desk.crl["reason"]) == ("unreachable", "unreachable")
         desk.swaps.refuses = True
         with structlog.testing.capture_logs():
-            await asyncio.to_thread(background.start)
+            await asyncio.to_thread(remote.background.start)
             failed = ("revocation_loads_total", ("failed",))
             await asyncio.to_thread(until, lambda: desk.keeper.samples(0).get(failed, 0) >= 2)
         assert (desk.crl["state"], desk.crl["error"]) == ("unreachable", "prepare: no")

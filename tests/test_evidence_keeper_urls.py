@@ -24,13 +24,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def remote(tmp_path: Path) -> Iterator[Remote]:
     with Background() as background:
-        yield Remote(tmp_path, background.server)
-
-
-@pytest.fixture
-def outage(tmp_path: Path) -> Iterator[tuple[Remote, Background]]:
-    with Background() as background:
-        yield Remote(tmp_path, background.server), background
+        yield Remote(tmp_path, background)
 
 
 def test_a_revocation_published_at_a_url_counts_on_an_open_connection(remote: Remote, tmp_path: Path) -> None:
@@ -62,8 +56,7 @@ def test_a_revocation_published_at_a_url_counts_on_an_open_connection(remote: Re
         assert crl_of(agent)["lists"][0]["source"] == found["url"]
 
 
-def test_whatever_a_server_does_what_was_accepted_stays(outage: tuple[Remote, Background], tmp_path: Path) -> None:
-    remote, background = outage
+def test_whatever_a_server_does_what_was_accepted_stays(remote: Remote, tmp_path: Path) -> None:
     older = remote.ca.crl()
     remote.ca.revoke(remote.bob)
     newest = remote.ca.crl()
@@ -91,13 +84,13 @@ def test_whatever_a_server_does_what_was_accepted_stays(outage: tuple[Remote, Ba
         until(lambda: url_of(agent)["problem"] == "redirect")
         both_are_right(haproxy)
         assert (crl_of(agent)["state"], url_of(agent)["status"]) == ("good", 302)
-        background.stop()
+        remote.background.stop()
     with running_agent(tmp_path, policy=remote.policy()) as agent, agent.connect() as haproxy:
         both_are_right(haproxy)  # at once, from what is on disk
         until(lambda: url_of(agent)["problem"] == "connect")
         assert crl_of(agent)["state"] == "good"
         assert agent.log.read_text().count("can't be fetched") == 1
-        background.start()
+        remote.background.start()
         remote.ca.revoke(remote.alice)
         remote.publish()
         until(lambda: reason(haproxy, remote.alice) == "certificate_revoked")
@@ -133,16 +126,15 @@ def test_a_start_waits_for_bad_servers_for_some_seconds_and_then_denies_until_on
 
 
 def test_a_start_without_list_and_without_server_denies_as_unreachable_until_it_is_there(
-    outage: tuple[Remote, Background], tmp_path: Path
+    remote: Remote, tmp_path: Path
 ) -> None:
-    remote, background = outage
-    background.stop()
+    remote.background.stop()
     with running_agent(tmp_path, policy=remote.policy()) as agent, agent.connect() as haproxy:
         assert reason(haproxy, remote.alice) == "revocation_unreachable"
         assert crl_of(agent)["state"] == "unreachable"
         assert agent.metric('revocation_state{issuer="corp",source="crl",state="unreachable"}') == 1
         remote.publish(b"no list")
-        background.start()
+        remote.background.start()
         until(lambda: reason(haproxy, remote.alice) == "revocation_not_loaded")
         assert crl_of(agent)["state"] == "not_loaded"
         remote.publish()

@@ -31,6 +31,7 @@ ELSEWHERE: Mapping[str, tuple[str, str]] = {
 }
 #: Modules whose tests are more than one file can hold: further files beside the mirrored one, and what they hold.
 PARTS: Mapping[str, Mapping[str, str]] = {
+    "answering.py": {"test_answering_recall.py": "requests that recur"},
     "evidence_keeper.py": {
         "test_evidence_keeper_files.py": "lists in files, through a whole agent",
         "test_evidence_keeper_urls.py": "lists at URLs, through a whole agent",

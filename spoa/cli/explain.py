@@ -50,7 +50,8 @@ Examples:
   spoa-authz explain --last 3
 
 \b
-Exit status: 0 allowed, 1 denied, 2 usage, 3 the policy is invalid.
+Exit status: 0 allowed, 1 denied, 2 usage or a file that is no decision log,
+3 the policy is invalid.
 """
 
 

@@ -30,8 +30,8 @@ Without --log the running agent's own log is read. Nothing is changed: what
 is printed is for review.
 
 \b
-Exit status: 0 something is proposed, 1 nothing is, 2 usage, 3 the policy is
-invalid.
+Exit status: 0 something is proposed, 1 nothing is, 2 usage or a file that is
+no decision log, 3 the policy is invalid.
 """
 
 

@@ -1,0 +1,68 @@
+"""An answering with an open connection, fed by reads and asked for what it wrote."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final
+
+from spoa.answering import Answering, Limits
+from spoa.spop import Connection, Role
+from tests.agents import OPEN, policy_of, variables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from spoa.authorizer import Policy
+    from spoa.decision_log import DecisionLog
+    from spoa.spop import Event
+
+__all__ = ["NOW", "Desk", "raising"]
+
+NOW: Final = 1_800_000_000.0
+
+
+class Desk:
+    """An answering, an open connection, and what HAProxy makes of the answers."""
+
+    def __init__(
+        self, text: str = OPEN, log: DecisionLog | None = None, deadline: float = 0.08, policy: Policy | None = None
+    ) -> None:
+        self.policy = policy or policy_of(text)
+        self.answering = Answering(self.policy, Limits(deadline=deadline), lambda: NOW, log)
+        self.agent = Connection(Role.AGENT)
+        self.haproxy = Connection(Role.HAPROXY)
+        self.writes: list[bytes] = []
+        self.give(self.haproxy.send_hello())
+
+    def give(self, data: bytes, ago: float = 0.0) -> tuple[int, bool]:
+        """Feed one read that came some seconds ago; return what `answer` does."""
+        self.events = self.agent.receive_data(data)
+        now = perf_counter()
+        return self.answering.answer(self.agent, self, self.events, 0, now - ago, now)
+
+    def write(self, data: bytes) -> None:
+        self.writes.append(data)
+
+    def received(self) -> list[Event]:
+        events = self.haproxy.receive_data(b"".join(self.writes))
+        self.writes.clear()
+        return events
+
+    def ask(self, *payloads: bytes, ago: float = 0.0) -> list[dict[str, Any]]:
+        """Send NOTIFYs in one read and return the variables of each ACK."""
+        self.received()
+        numbers = range(1, len(payloads) + 1)
+        self.give(b"".join(map(self.haproxy.send_notify, numbers, [1] * len(payloads), payloads)), ago)
+        return [variables(event.ack) for event in self.received()]  # type: ignore[union-attr] # all are ACKs
+
+    def count(self, name: str, *labels: str) -> float:
+        return self.answering.samples().get((name, labels), 0)
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    """Return a function that raises an error, whatever it is called with."""
+
+    def function(*_: object) -> Any:
+        raise error
+
+    return function
