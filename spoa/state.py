@@ -17,7 +17,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import io
 import os
 import re
 import shutil
@@ -57,6 +59,7 @@ MAX_CLOCK_SETBACK: Final = 3600
 #: Octets that are read or written at once. Few kernels leave a system call before it is done: one that copies a list of
 #: forty megabytes keeps whoever shares the core waiting for thirty milliseconds.
 _PIECE: Final = 1 << 20
+_MOST: Final = 4096  # octets of the files that hold a number
 _BUNDLE: Final = re.compile(r"(\d{6,12})-([0-9a-f]{12})")
 _DRAFT_PREFIX: Final = "draft-"
 
@@ -74,13 +77,27 @@ def check_version(path: Path, version: object, newest: int) -> None:
         )
 
 
-def read_file(path: Path) -> bytes:
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; a pipe would keep us waiting for a writer otherwise, maybe for ever."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def read_file(path: Path, limit: int | None = None) -> bytes:
     """Return what a file holds, read in pieces.
+
+    Args:
+        path: the file; a pipe, a device or a directory is none.
+        limit: octets that it may have.
 
     Raises:
         OSError: it can't be read.
     """
-    with path.open("rb", buffering=0) as file:
+    with io.FileIO(path, opener=_open_at_once) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "this is no regular file", str(path))
+        if limit is not None and status.st_size > limit:
+            raise OSError(errno.EFBIG, f"it has {status.st_size} bytes, and {limit} is the most", str(path))
         return b"".join(iter(lambda: file.read(_PIECE), b""))
 
 
@@ -219,7 +236,7 @@ class StateDirectory:
     def _check_version(self) -> None:
         path = self.path / "version"
         try:
-            text = path.read_bytes()
+            text = read_file(path, _MOST)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -239,7 +256,7 @@ class StateDirectory:
         """
         path = self.path / "newest-time"
         try:
-            text = path.read_bytes()
+            text = read_file(path, _MOST)
         except FileNotFoundError:
             return BUILD_TIME
         except OSError as error:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import fcntl
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from spoa.exceptions import StateError
-from spoa.state import replace_file
+from spoa.state import read_file, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,15 +16,18 @@ __all__ = ["edit_text", "read_text"]
 
 T = TypeVar("T")
 
+#: Octets of a file that is read at all, to refuse it with what it says; its own reader has a lower bound.
+_MOST: Final = 64 << 20
+
 
 def read_text(path: Path) -> bytes:
     """Return what a file holds; a missing file is an empty one.
 
     Raises:
-        StateError: the file is there and can't be read.
+        StateError: the file is there and can't be read; what is no regular file can't be, nor one of more than 64 MiB.
     """
     try:
-        return path.read_bytes()
+        return read_file(path, _MOST)
     except FileNotFoundError:
         return b""
     except OSError as error:

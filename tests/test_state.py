@@ -207,6 +207,30 @@ def test_a_file_larger_than_what_is_moved_at_once_is_written_and_read_whole(tmp_
     assert read_file(tmp_path / "file") == b""
 
 
+def test_only_a_regular_file_of_a_bounded_size_is_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")  # opening it would wait for a writer
+    (tmp_path / "device").symlink_to("/dev/zero")
+    for name in ("pipe", "device"):
+        with pytest.raises(OSError, match="no regular file"):
+            read_file(tmp_path / name)
+    with pytest.raises(IsADirectoryError):
+        read_file(tmp_path)
+    (tmp_path / "file").write_bytes(b"12345")
+    assert read_file(tmp_path / "file", 5) == b"12345"
+    with pytest.raises(OSError, match="5 bytes, and 4 is the most"):
+        read_file(tmp_path / "file", 4)
+
+
+def test_a_pipe_in_place_of_a_number_keeps_nobody_waiting(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path / "state")
+    os.mkfifo(state.path / "newest-time")
+    with pytest.raises(StateError, match="can't be read"):
+        state.clock_floor()
+    os.mkfifo(state.path / "version")
+    with pytest.raises(StateError, match="can't be read"):
+        state.lock()
+
+
 def test_a_file_may_be_as_open_as_another(tmp_path: Path) -> None:
     path = tmp_path / "file"
     replace_file(path, b"one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,19 @@ def test_a_missing_list_is_empty(tmp_path: Path) -> None:
 def test_a_list_that_can_t_be_read_is_no_empty_one(tmp_path: Path) -> None:
     (tmp_path / FILE).mkdir()
     with pytest.raises(StateError, match="can't be read"):
+        read_text(tmp_path / FILE)
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / FILE)
+    with pytest.raises(StateError, match="no regular file"):
+        read_text(tmp_path / FILE)
+
+
+def test_a_file_that_would_fill_the_memory_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / FILE).open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(StateError, match="is the most"):
         read_text(tmp_path / FILE)
 
 
