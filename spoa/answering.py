@@ -344,10 +344,8 @@ class Answering:
     def _waits(self, waiting: Waiting, judgement: Judgement) -> bool:
         """Have asked what is to be asked; tell whether the request waits for it, and is not to be answered yet."""
         standing = judgement.standing
-        if self._enquiries is None or standing is None or standing.settings is None:
-            return False
-        ocsp = standing.settings.revocation.ocsp
-        if ocsp is None:
+        ocsp = None if standing is None or standing.settings is None else standing.settings.revocation.ocsp
+        if self._enquiries is None or standing is None or ocsp is None:
             return False
         self._enquiries.put(standing.questions)
         return self._enquiries.wait(waiting, standing.questions, ocsp.timeout, waiting.started + self._patience)
@@ -362,6 +360,7 @@ class Answering:
     def _resume(self, waiting: Sequence[Waiting]) -> None:
         """Judge requests that have waited; the answers for one client go out in one write."""
         now = self._time()
+        self._recall.look_around(int(now))  # a switch that moved since the last read would taint what is remembered
         owed: dict[Client, list[bytes]] = {}
         for one in waiting:
             judged: list[tuple[Request, Judgement]] = []

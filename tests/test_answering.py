@@ -386,9 +386,11 @@ class Debtor:
 class AskingDesk(Desk):
     """A desk whose policy asks a responder, and what is asked."""
 
-    def __init__(self, folder: Path, more: str = "", deadline: float = 4.0, log: DecisionLog | None = None) -> None:
+    def __init__(
+        self, folder: Path, more: str = "", deadline: float = 4.0, log: DecisionLog | None = None, text: str = ASKING
+    ) -> None:
         (folder / "ca.pem").write_bytes(CORP.pem)
-        (folder / "policy.yaml").write_text(ASKING % more)
+        (folder / "policy.yaml").write_text(text % more)
         super().__init__(log=log, deadline=deadline, policy=load_policy(folder, now=NOW))
         self.sent: list[list[dict[str, str]]] = []
         self.answering = Answering(self.policy, Limits(deadline=deadline), lambda: NOW, log, self.sent.append)
@@ -454,6 +456,26 @@ def test_a_request_waits_for_an_answer_about_its_certificate_and_others_do_not(
         desk.notify()
         assert desk.reasons() == [reason], "what is known is not waited for"
         assert desk.count("frames_total", "ack") == 5
+
+    conversing(script)
+
+
+ARMED = ASKING.replace("any_certificate}", "any_certificate, active_during: incident}") + (
+    'break_glass: {incident: {max_duration: 2h, ticket: "INC-[0-9]+"}}\n'
+)
+
+
+def test_what_was_answered_late_under_an_open_switch_is_not_remembered_for_when_it_is_closed(tmp_path: Path) -> None:
+    async def script() -> None:
+        desk = AskingDesk(tmp_path, text=ARMED)
+        desk.received()
+        desk.notify(3)
+        desk.policy.switches = frozenset({"incident"})
+        desk.learn()
+        assert desk.reasons() == ["ok"] * 3
+        desk.policy.switches = frozenset()
+        desk.notify()
+        assert desk.reasons() == ["no_rule_allows"]
 
     conversing(script)
 
