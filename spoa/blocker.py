@@ -5,17 +5,22 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from spoa.blockedit import target_text
 from spoa.blocks import FILE, BlockList
 from spoa.exceptions import StateError
 from spoa.followed import Followed
 from spoa.listindex import NEVER
+from spoa.statefile import edit_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
 __all__ = ["Blocker"]
+
+_log = structlog.get_logger()
 
 
 class Blocker(Followed[BlockList]):
@@ -35,12 +40,26 @@ class Blocker(Followed[BlockList]):
     ) -> None:
         super().__init__(state_dir / FILE, BlockList.from_text, swap, "block list", changed)
 
-    def check(self, text: bytes) -> None:
-        """Refuse a file that is gone or empty while somebody is blocked: only a list that says so unblocks anybody."""
-        now = time.time()
-        if not text.strip() and any(now < block.expires for block in self.blocks.blocks):
-            message = "is gone or empty; put it back (`status --json` has its entries), or write `entries: []` into it"
-            raise StateError(self.name, message)
+    def recovered(self, text: bytes) -> bytes:
+        """Put the list back where it is gone or empty while somebody is blocked: only what says so unblocks anybody.
+
+        Otherwise the next `block` would begin a list with nothing else in it, and a restart would block nobody.
+        """
+        now, kept = time.time(), self._text
+        if text.strip() or kept is None or not any(now < block.expires for block in self.blocks.blocks):
+            return text
+
+        def put_back(found: bytes) -> tuple[bytes, bytes]:
+            content = found if found.strip() else kept
+            return content, content
+
+        try:
+            content = edit_text(self._path, put_back)
+        except StateError as error:
+            way_out = "put it back (`status --json` has its entries), or write `entries: []` into it"
+            raise StateError(self.name, f"is gone or empty, and can't be written ({error}); {way_out}") from error
+        _log.warning("the block list was gone or empty, and is put back; to unblock all, write `entries: []` into it")
+        return content
 
     def names(self, value: BlockList) -> set[str]:
         """Return the targets that are blocked."""

@@ -59,11 +59,10 @@ class Followed(Generic[T]):
     async def update(self) -> bool:
         """Put the file in force, and tell whether it is."""
         try:
-            text = await asyncio.to_thread(read_text, self._path)
+            text = await asyncio.to_thread(lambda: self.recovered(read_text(self._path)))
             if text == self._text:
                 self.problem = ""
                 return True
-            self.check(text)
             value = self._read(text)
             await self._swap(text.decode())
         except (PolicyError, StateError, WorkerError) as error:
@@ -77,9 +76,13 @@ class Followed(Generic[T]):
             self._changed(self.name, after - before, before - after)
         return True
 
-    def check(self, text: bytes) -> None:
-        """Refuse a text that may not take the place of what is in force; raises StateError."""
-        del text
+    def recovered(self, text: bytes) -> bytes:
+        """Return what the file holds after one that may not take the place of what is in force was mended.
+
+        Raises:
+            StateError: it can't be.
+        """
+        return text
 
     def names(self, value: T) -> set[str]:
         """Return what a value holds, a text for each thing in it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from spoa.exceptions import StateError
@@ -42,12 +43,16 @@ def edit_text(path: Path, edit: Callable[[bytes], tuple[bytes, T]]) -> T:
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (path.parent / f".{path.name}.lock").open("w") as lock:
+        # For reading: whoever may not write another user's lock can hold it all the same.
+        lock = os.open(path.parent / f".{path.name}.lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             before = read_text(path)
             after, outcome = edit(before)
             if after != before:
                 replace_file(path, after)
             return outcome
+        finally:
+            os.close(lock)
     except OSError as error:
         raise StateError(str(error.filename or path.parent), f"can't be used: {error.strerror}") from error

@@ -128,7 +128,7 @@ def test_blocks_that_come_and_go_are_told_by_their_targets(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("left", [None, b"", b"\n"])
-def test_a_list_that_vanishes_or_is_cut_off_unblocks_nobody(tmp_path: Path, left: bytes | None) -> None:
+def test_a_list_that_vanishes_or_is_cut_off_is_put_back(tmp_path: Path, left: bytes | None) -> None:
     async def scenario() -> None:
         swaps, path = Swaps(), tmp_path / FILE
         blocker = Blocker(tmp_path, swaps)
@@ -138,6 +138,29 @@ def test_a_list_that_vanishes_or_is_cut_off_unblocks_nobody(tmp_path: Path, left
         if left is not None:
             path.write_bytes(left)
         with structlog.testing.capture_logs() as logs:
+            assert await blocker.update()
+        assert [line["log_level"] for line in logs] == ["warning"]
+        assert (blocker.problem, blocker.describe()["count"], swaps.taken) == ("", 1, [ONE.decode()])
+        assert path.read_bytes() == ONE, "also for who blocks next, and for the next start"
+        path.write_bytes(EMPTY)
+        assert await blocker.update()
+        assert blocker.describe()["count"] == 0
+        path.unlink()  # nobody was blocked, so nobody is let in by it
+        assert await blocker.update()
+        assert not path.exists()
+
+    asyncio.run(scenario())
+
+
+def test_a_list_that_vanishes_and_can_t_be_put_back_unblocks_nobody(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        swaps, path = Swaps(), tmp_path / FILE
+        blocker = Blocker(tmp_path, swaps)
+        path.write_bytes(ONE)
+        assert await blocker.update()
+        path.unlink()
+        (tmp_path / f".{FILE}.lock").mkdir()  # stands for a disk that is full or a directory that can't be written
+        with structlog.testing.capture_logs() as logs:
             assert not await blocker.update()
         assert [line["log_level"] for line in logs] == ["error"]
         assert "is gone or empty" in blocker.problem
@@ -145,10 +168,5 @@ def test_a_list_that_vanishes_or_is_cut_off_unblocks_nobody(tmp_path: Path, left
         path.write_bytes(ONE)
         assert await blocker.update()
         assert (blocker.problem, swaps.taken) == ("", [ONE.decode()])
-        path.write_bytes(EMPTY)
-        assert await blocker.update()
-        assert blocker.describe()["count"] == 0
-        path.unlink()  # nobody was blocked, so nobody is let in by it
-        assert await blocker.update()
 
     asyncio.run(scenario())

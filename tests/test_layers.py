@@ -91,7 +91,7 @@ ARROWS: Mapping[str, str] = {
     "announcer": "selfprobe",
     "accounts": "metrics",
     "console.": "jobs reload state statefile",
-    "blocker": "followed",
+    "blocker": "followed statefile",
     "statefile": "state",
     "builder": "bundle history",
     "history": "state",
@@ -148,7 +148,7 @@ HOMES: Mapping[str, str] = {
     "watchfiles": "watcher",
     "prometheus_client": "metrics admin",
     "structlog": (
-        "admin agent announcer answering candidate console. credentials_keeper crew crl_fetcher decision_log "
+        "admin agent announcer answering blocker candidate console. credentials_keeper crew crl_fetcher decision_log "
         "departure diagnostics evidence_keeper followed gate glass ocsp_keeper reload supervisor worker"
     ),
     "click": "cli. explainer",
