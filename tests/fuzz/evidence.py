@@ -23,9 +23,10 @@ from spoa.revocation.crl import read_crl
 from spoa.revocation.ocsp import read_response
 from tests import der
 from tests.fuzz.authority import ALICE, AUTHORITY, BOB, OTHER, RESPONDER, signed, unremembering
+from tests.fuzz.structure import edited
 from tests.fuzz.target import Target
 from tests.policies import HEAD, NOW, policy
-from tests.revocation.lists import instant
+from tests.revocation.lists import Entry, crl, instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from spoa.pki import PrivateKey
     from spoa.policy.decision import Decision
     from spoa.revocation import Result
+    from spoa.revocation.crl import Crl
     from spoa.revocation.ocsp import OcspResponse
 
 __all__ = ["CERTIFICATES", "NAMES", "RESPONSES", "REVOCATION_LISTS", "response"]
@@ -81,15 +83,49 @@ def _result(**evidence: list[bytes]) -> Result:
     return check(ALICE.der, [AUTHORITY.issued.der], now=instant(), **evidence)  # type: ignore[arg-type] # lists of bytes
 
 
+def _complete(number: int, *entries: Entry) -> bytes:
+    """Return a list of the authority; the same on every machine."""
+    return crl(AUTHORITY.issued, *entries, number=number, aki=False)
+
+
+_HOLD: Final = Entry(ALICE.certificate.serial_number, "certificateHold")
+#: What else is known when a list comes: a hold that its delta may lift, and a list by which nobody is revoked.
+_BESIDE: Final = (_complete(1, _HOLD), _complete(2))
+_WITHOUT: Final = tuple(check(ALICE.der, [AUTHORITY.issued.der], now=instant(), crls=[one]) for one in _BESIDE)
+
+
 def _read_list(data: bytes) -> None:
-    """A list says nothing that the authority did not sign."""
+    """A list says nothing that the authority did not sign, and nothing to others then."""
     kind, content = _split(data)
-    crl = content if kind == _RAW else signed(content, OTHER if kind == _BY_OTHER else AUTHORITY)
-    result = _result(crls=[crl])
+    offered = content if kind == _RAW else signed(content, OTHER if kind == _BY_OTHER else AUTHORITY)
+    result = _result(crls=[offered])
     if result.status in {"good", "revoked"}:
         assert kind != _BY_OTHER
-        assert x509.load_der_x509_crl(crl).is_signature_valid(AUTHORITY.issued.certificate.public_key())  # type: ignore[arg-type] # Ed25519
-    read_crl(crl)
+        assert x509.load_der_x509_crl(offered).is_signature_valid(AUTHORITY.issued.certificate.public_key())  # type: ignore[arg-type] # Ed25519
+    for beside, without in zip(_BESIDE, _WITHOUT, strict=True):
+        together = _result(crls=[offered, beside])
+        assert together.status == without.status or kind != _BY_OTHER
+        assert together.status == "revoked" or result.status != "revoked" or result.is_on_hold
+    _agrees(read_crl(offered), x509.load_der_x509_crl(offered))
+
+
+def _agrees(found: Crl, expected: x509.CertificateRevocationList) -> None:
+    """Every entry that the strict parser sees was scanned, under the issuer that its extensions name or inherit."""
+    assert len(found.index) == len(expected)
+    number, seen = 0, set()
+    for entry in expected:
+        try:
+            issuers = [item.value for item in entry.extensions if isinstance(item.value, x509.CertificateIssuer)]
+        except (ValueError, x509.DuplicateExtension):
+            return  # it can't tell whose entries follow
+        if issuers:
+            names = tuple(name.value.public_bytes() for name in issuers[-1] if isinstance(name, x509.DirectoryName))
+            number = 1 + found.index.issuers.index(names)
+        scanned = found.index.lookup(entry.serial_number, number)
+        assert scanned is not None, entry
+        seen.add((number, entry.serial_number))
+        if len(seen) == len(expected):  # none stands twice, of which the worst would be told
+            assert scanned.revoked_at == int(entry.revocation_date_utc.timestamp())
 
 
 def response(basic: bytes) -> bytes:
@@ -131,11 +167,17 @@ _OIDS: Final = tuple(
 )
 
 
-def _target(name: str, read: Callable[[bytes], None], error: type[Exception], longest: int = 2048) -> Target:
-    return Target(name, read, (error,), longest=longest, words=_OIDS)
+def _target(
+    name: str,
+    read: Callable[[bytes], None],
+    error: type[Exception],
+    longest: int = 2048,
+    edit: Callable[[bytes, int, int], bytes | None] | None = None,
+) -> Target:
+    return Target(name, read, (error,), longest=longest, words=_OIDS, edit=edit)
 
 
 CERTIFICATES: Final = _target("certificates", _read_certificate, CertificateError)
 NAMES: Final = _target("names", _read_name, ValueError, 512)
-REVOCATION_LISTS: Final = _target("revocation-lists", _read_list, ValueError)
+REVOCATION_LISTS: Final = _target("revocation-lists", _read_list, ValueError, edit=edited)
 RESPONSES: Final = _target("ocsp-responses", _read_response, ValueError)

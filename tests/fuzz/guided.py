@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).parents[2]
 BUILD: Final = ROOT / "build" / "fuzz"
 _MEBIBYTES: Final = 2048
+_PLAIN_EDITS: Final = 8  # of so many edits, one is of bytes also where a target knows the structure
 #: By target, what it drives besides the readers that it is for, and what has targets of its own. Such modules are
 #: imported before anything is instrumented: they guide no fuzzer to where it shouldn't look, and run at full speed.
 _UNGUIDED: Final = {
@@ -46,7 +47,17 @@ def _fuzz(name: str, arguments: Sequence[str]) -> None:
         from tests.fuzz.targets import TARGETS
     # What libFuzzer calls itself by when it merges: a command for the shell.
     command = f"{shlex.quote(sys.executable)} -W error -m tests.fuzz.guided --become {name} --"
-    atheris.Setup([command, *arguments], TARGETS[name])
+    target = TARGETS[name]
+    edit = target.edit
+    if edit is None:
+        atheris.Setup([command, *arguments], target)
+    else:
+
+        def mutate(data: bytes, longest: int, seed: int) -> bytes:
+            edited = edit(data, longest, seed) if seed % _PLAIN_EDITS else None
+            return atheris.Mutate(data, longest) if edited is None else edited
+
+        atheris.Setup([command, *arguments], target, custom_mutator=mutate)
     atheris.Fuzz()
 
 

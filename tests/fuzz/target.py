@@ -34,6 +34,8 @@ class Target:
         documented: the exceptions that it may raise.
         longest: bytes of an input that fuzzers try; the reader itself has bounds of its own.
         words: pieces of what is read that a fuzzer would not come upon by itself.
+        edit: makes another input of one, given the most bytes that it may have and a seed, where random edits would
+            seldom get past the first parser; None where it can't.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Target:
     documented: tuple[type[Exception], ...] = ()
     longest: int = 4096
     words: tuple[bytes, ...] = ()
+    edit: Callable[[bytes, int, int], bytes | None] | None = None
 
     def __call__(self, data: bytes) -> None:
         """Read *data*; return where it was read or refused as documented.

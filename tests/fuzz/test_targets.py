@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,6 +51,25 @@ def edited(target: Target) -> st.SearchStrategy[bytes]:
 def test_a_reader_does_with_made_up_inputs_what_it_documents(name: str, data: st.DataObject) -> None:
     target = TARGETS[name]
     target(data.draw(edited(target)))
+
+
+def is_read(target: Target, data: bytes) -> bool:
+    try:
+        target.read(data)
+    except target.documented:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if TARGETS[name].edit])
+def test_edits_of_the_structure_get_past_the_first_parser(name: str) -> None:
+    target = TARGETS[name]
+    assert target.edit is not None
+    inputs = [data for data in (seed.read_bytes() for seed in target.seeds) if is_read(target, data)]
+    chance = random.Random(1)
+    results = [target.edit(chance.choice(inputs), target.longest, seed) for seed in range(300)]
+    read = sum(is_read(target, result) for result in results if result is not None)
+    assert read > 45, "of edits of single bytes, nearly none is read to its end"
 
 
 def raising(error: Exception) -> Callable[[bytes], None]:
