@@ -12,6 +12,7 @@ import asyncio
 import hmac
 import ipaddress
 import json
+import logging
 import pwd
 import socket
 import struct
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from spoa.exceptions import SettingsError
@@ -109,7 +111,9 @@ class Admin:
         app.router.add_post("/rollback", self._roll_back)
         if self._console is not None:
             self._console.add_to(app, self._may_change)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT)
+        logger = logging.Logger("admin", logging.ERROR)  # noqa: LOG001 -- of its own: nobody else is to hear it
+        logger.addHandler(_Log())
+        self._runner = web.AppRunner(app, access_log=None, logger=logger, shutdown_timeout=_SHUTDOWN_TIMEOUT)
         await self._runner.setup()
         await web.SockSite(self._runner, listener).start()
 
@@ -196,6 +200,22 @@ class Admin:
             return False
         # An empty file is no token; the comparison takes as long for a near miss as for a far one.
         return bool(token) and hmac.compare_digest(token, given.strip().encode("utf-8", "surrogateescape"))
+
+
+class _Log(logging.Handler):
+    """Takes what the server says of requests that it could not answer into our log, a line each.
+
+    Left to itself it would write tracebacks of many lines, for whatever bytes anybody sends, that are no JSON.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log a record; what can't be read as HTTP is the peer's defect, and all else is one of ours."""
+        error = None if record.exc_info is None else record.exc_info[1]
+        if isinstance(error, HttpProcessingError):
+            detail = " ".join(error.message.split())[:_MAX_REASON]
+            _log.warning("a request to the admin address can't be read", status=error.code, detail=detail)
+        else:
+            _log.error("a request to the admin address failed", exc_info=error, detail=record.getMessage())
 
 
 def _answer(outcome: Outcome) -> web.Response:

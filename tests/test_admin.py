@@ -209,6 +209,54 @@ def test_other_methods_and_paths_are_refused() -> None:
     serve(script)
 
 
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 65536 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ],
+)
+def test_what_can_t_be_read_is_refused_and_logged_in_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], request_line: bytes
+) -> None:
+    async def script(_ask: Any, _agent: Agent) -> None:
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "admin.sock")
+        with structlog.testing.capture_logs() as logs:
+            writer.write(request_line)
+            answer = await reader.readline()
+        writer.close()
+        await writer.wait_closed()
+        assert b" 400 " in answer
+        (line,) = logs
+        assert (line["log_level"], line["status"]) == ("warning", 400)
+        assert "\n" not in line["detail"]
+
+    serve(script, Address("", 0, str(tmp_path / "admin.sock")))
+    assert capfd.readouterr().err == ""
+
+
+def test_a_request_that_fails_is_logged_with_its_traceback_and_tells_nothing_of_it(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    async def script(ask: Any, agent: Agent) -> None:
+        assert agent.is_ready
+        with structlog.testing.capture_logs() as logs:
+            status, text = await ask("GET", "/metrics")
+        assert status == 500
+        assert "KeyError" not in text
+        assert "Traceback" not in text
+        (line,) = logs
+        assert isinstance(line["exc_info"], KeyError)
+
+    async def fail(_: Agent) -> bytes:
+        raise KeyError("a defect")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Agent, "metrics", fail)
+        serve(script)
+    assert capfd.readouterr().err == ""
+
+
 def test_an_admin_address_that_was_never_served_can_be_closed() -> None:
     async def run() -> None:
         agent = Agent()
