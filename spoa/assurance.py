@@ -279,7 +279,23 @@ class Assurance:
     def _judged(self, der: bytes, authority: bytes, issuer: Issuer, now: int) -> Assured:
         path = self._path(der, authority, issuer, now)
         if isinstance(path, Reason):
-            return self._undetermined(issuer.revocation, path, now)
+            revoked = self._revoked_before(der, authority, issuer, now)
+            return revoked or self._undetermined(issuer.revocation, path, now)
+        return self._of_path(path, issuer, now)
+
+    def _revoked_before(self, der: bytes, authority: bytes, issuer: Issuer, now: int) -> Assured | None:
+        """Return that a certificate is revoked by what CAs have signed that are out of date by now, or None.
+
+        They assure nothing any more, which a policy may let pass; but revoked is for good.
+        """
+        for then in sorted({one.not_after for one in self.authorities.all if one.not_after < now}, reverse=True):
+            path = self._path(der, authority, issuer, then)
+            if not isinstance(path, Reason):
+                found = self._of_path(path, issuer, now)
+                return found if found.state == State.REVOKED else None
+        return None
+
+    def _of_path(self, path: Path, issuer: Issuer, now: int) -> Assured:
         asked = tuple(pairwise(path if issuer.revocation.is_chain else path[:2]))
         known = [self.memory.get((issuer.name, subject.sha256)) for subject, _ in asked]
         members = self._members(path, issuer, known, now)

@@ -68,6 +68,25 @@ def test_revoked_denies_for_good_and_whatever_the_modes_are() -> None:
     assert found.valid_until == min(FOREVER, NEVER)
 
 
+@pytest.mark.parametrize("revocation", [STRICT, SOFT, replace(SOFT, is_chain=True)])
+def test_revoked_stays_so_when_the_cas_are_out_of_date_in_the_policy(revocation: Revocation) -> None:
+    """A CA is renewed where TLS ends and forgotten here: others pass where failures do, and no revoked one."""
+    root = CA("root", now=NOW, not_after=NOW + 7 * DAY)
+    corp = root.intermediate("corp", not_after=NOW + 9 * DAY)
+    alice, bob = corp.issue("alice"), corp.issue("bob")
+    corp.revoke(bob)
+    lists = (read_crl(corp.crl(next_update=NOW + 90 * DAY)), read_crl(root.crl(next_update=NOW + 90 * DAY)))
+    own = Assurance(Authorities(Issuers({"corp": [corp.der], "above": [root.der]})), {"corp": lists})
+    issuer = Issuer("corp", (), revocation=revocation)
+    for day in (0, 8, 10):
+        found = own.of(bob.der, corp.der, issuer, NOW + day * DAY)
+        assert found is not None
+        assert (found.state, found.denial) == ("revoked", "certificate_revoked")
+    late = own.of(alice.der, corp.der, issuer, NOW + 10 * DAY)
+    assert late is not None
+    assert (late.state, late.denial is None) == ("undetermined", revocation is not STRICT)
+
+
 def test_a_failure_passes_only_where_the_policy_says_so_and_is_judged_again_soon() -> None:
     found = assurance().of(ALICE.der, CORP.der, Issuer("corp", (), revocation=SOFT), NOW)
     assert found is not None

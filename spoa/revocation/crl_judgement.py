@@ -44,7 +44,7 @@ class _Finding(NamedTuple):
 
 
 class _View(NamedTuple):
-    """A complete CRL as its newest fitting delta leaves it."""
+    """A complete CRL as its newest fitting delta leaves it; `lifted_until` is how long that one lifts what it lists."""
 
     crl: Crl
     reasons: Reasons
@@ -52,6 +52,7 @@ class _View(NamedTuple):
     number: int | None
     problem: Reason | None
     freshness: Freshness
+    lifted_until: int = FOREVER
 
 
 class CrlJudge:
@@ -82,9 +83,12 @@ class CrlJudge:
         deltas = [finding for finding in findings if finding.crl.is_delta]
         views = [_view(finding, deltas) for finding in findings if not finding.crl.is_delta]
         revoked = _revocation(views, deltas)
-        if revoked:
+        if not isinstance(revoked, int):
             return Result(Status.REVOKED, revoked.reason, is_on_hold=revoked.reason == _HOLD)
-        return _proven(views) or _undetermined(views, deltas, reasons)
+        good = _proven(views)
+        if good is None:
+            return _undetermined(views, deltas, reasons)
+        return good._replace(valid_until=min(good.valid_until, revoked))
 
     def _finding(self, crl: Crl, subject: Certified, issuer: Certified, judged: frozenset[bytes]) -> _Finding | Reason:
         """Return what a CRL says, or why it says nothing; `NOT_LOADED` when it is a stranger's."""
@@ -189,9 +193,9 @@ def _view(base: _Finding, deltas: Iterable[_Finding]) -> _View:
         return _View(base.crl, base.reasons, base.entry, base.crl.number, problem, freshness)
     if problem is Reason.STALE:
         problem = None  # section 5.2.4: base and delta together are as new as the delta
-    return _View(
-        base.crl, base.reasons, _updated(base.entry, newest.entry), newest.crl.number, problem, newest.freshness
-    )
+    entry, freshness = _updated(base.entry, newest.entry), newest.freshness
+    lifted_until = freshness.valid_until if base.entry and entry is None else FOREVER
+    return _View(base.crl, base.reasons, entry, newest.crl.number, problem, freshness, lifted_until)
 
 
 def fits(delta: Crl, base: Crl) -> bool:
@@ -210,18 +214,22 @@ def _updated(entry: CrlEntry | None, change: CrlEntry | None) -> CrlEntry | None
     return None if entry is None or entry.reason == _HOLD else entry
 
 
-def _revocation(views: Iterable[_View], deltas: Iterable[_Finding]) -> CrlEntry | None:
-    """Return the entry that revokes, any but a hold first."""
+def _revocation(views: Sequence[_View], deltas: Iterable[_Finding]) -> CrlEntry | int:
+    """Return the entry that revokes, any but a hold first; without one, the instant until which none does."""
     standing = [
         view for view in views if view.entry is None and view.problem is None and view.freshness.problem is None
     ]
 
-    def is_lifted(crl: Crl, entry: CrlEntry, number: int | None) -> bool:
+    def lifted_until(crl: Crl, entry: CrlEntry, number: int | None) -> int:
         # Of a complete list only a delta lifts it: whoever keeps lists keeps the newest, and who gives both means both.
-        return (crl.is_delta and entry.reason == _HOLD) and any(
-            view.crl.slot == crl.slot and view.number is not None and number is not None and view.number >= number
+        if not crl.is_delta or entry.reason != _HOLD or number is None:
+            return 0
+        lifting = (
+            view.freshness.valid_until
             for view in standing
+            if view.crl.slot == crl.slot and view.number is not None and view.number >= number
         )
+        return max(lifting, default=0)
 
     listed = [(view.crl, view.entry, view.number) for view in views if view.entry is not None]
     listed += [
@@ -229,8 +237,11 @@ def _revocation(views: Iterable[_View], deltas: Iterable[_Finding]) -> CrlEntry 
         for delta in deltas
         if delta.entry is not None and delta.entry.reason != _REMOVED
     ]
-    revoking = [entry for crl, entry, number in listed if not is_lifted(crl, entry, number)]
-    return min(revoking, key=lambda entry: entry.reason == _HOLD, default=None)
+    ends = [(lifted_until(*one), one[1]) for one in listed]
+    revoking = [entry for until, entry in ends if not until]
+    if revoking:
+        return min(revoking, key=lambda entry: entry.reason == _HOLD)
+    return min([FOREVER, *(end for end, _ in ends), *(view.lifted_until for view in views)])
 
 
 def _proven(views: Iterable[_View]) -> Result | None:

@@ -72,15 +72,15 @@ class OcspJudge:
             (item.this_update for item in answers if item.is_fresh and item.result.status is Status.GOOD), default=0
         )
         # A hold ends when a newer answer says so; no other revocation does, however old the answer.
-        standing = [
-            item.result
-            for item in answers
-            if item.is_fresh or not (item.result.is_on_hold and item.this_update < good_since)
+        held = [
+            item for item in answers if item.result.is_on_hold and not item.is_fresh and item.this_update < good_since
         ]
+        standing = [item.result for item in answers if item not in held]
         for status in _WORST_FIRST:
             found = [result for result in standing if result.status is status]
             if found:
-                return max(found, key=lambda result: result.valid_until)
+                best = max(found, key=lambda result: result.valid_until)
+                return best._replace(valid_until=min([best.valid_until, *_lifted_until(held, answers)]))
         reasons = (Reason(result.reason) for result in standing)
         return Result(Status.UNDETERMINED, most_specific(*reasons))
 
@@ -178,6 +178,12 @@ class OcspJudge:
 
     def _is_weak(self, algorithm: SignatureAlgorithm) -> bool:
         return is_weak(algorithm, is_sha1_allowed=self._now < self._rules.sha1_until)
+
+
+def _lifted_until(held: Sequence[_Answer], answers: Sequence[_Answer]) -> list[int]:
+    """Return how long each hold is lifted by newer answers."""
+    good = [item for item in answers if item.is_fresh and item.result.status is Status.GOOD]
+    return [max(item.result.valid_until for item in good if item.this_update > one.this_update) for one in held]
 
 
 def _unusable(reason: Reason) -> _Answer:

@@ -161,6 +161,17 @@ def request(line: str, *headers: str, host: str = "localhost", body: str = "") -
 
 SMUGGLED: Final = "GET /open/secret/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
+
+def framed(header: str, body: str = "0\r\n\r\n") -> bytes:
+    """Write a form whose end depends on how a header is read, and what is a request of its own behind one end."""
+    return f"POST /open/form HTTP/1.1\r\nHost: localhost\r\n{header}\r\n\r\n{body}{SMUGGLED}".encode("latin-1")
+
+
+def chunked(body: str) -> bytes:
+    """Write a form in such chunks."""
+    return framed("Transfer-Encoding: chunked", body)
+
+
 #: What is sent → the statuses that may come back; nothing wrong may reach a server in any case.
 RAW: Final[dict[str, tuple[bytes, list[list[int]]]]] = {
     # -- paths
@@ -171,6 +182,9 @@ RAW: Final[dict[str, tuple[bytes, list[list[int]]]]] = {
     "the secret in capitals": (request("GET /open/SECRET/x HTTP/1.1"), [[403]]),
     "the secret in wide letters": (request("GET /open/%EF%BD%93ecret/x HTTP/1.1"), [[403]]),
     "the secret with an accent that folds away": (request("GET /open/%C5%BFecret/x HTTP/1.1"), [[403]]),
+    "the secret in circled letters": (request("GET /open/%E2%93%A2ecret HTTP/1.1"), [[403]]),
+    "the secret in script letters": (request("GET /open/%F0%9D%93%88ecret HTTP/1.1"), [[403]]),
+    "the secret behind a parameter alone": (request("GET /open/;/secret HTTP/1.1"), [[400]]),
     "the secret with a parameter": (request("GET /open/secret;a=1/x HTTP/1.1"), [[400]]),
     "the secret with a letter escaped": (request("GET /open/%73ecret/x HTTP/1.1"), [[400]]),
     "the secret behind two slashes": (request("GET /open//secret/x HTTP/1.1"), [[400]]),
@@ -188,6 +202,8 @@ RAW: Final[dict[str, tuple[bytes, list[list[int]]]]] = {
     "a path of 9,000 letters": (request(f"GET /open/{'a' * 9000} HTTP/1.1"), [[400]]),
     "a path of 4,000 segments": (request(f"GET /open{'/a' * 4000} HTTP/1.1"), [[200]]),
     # -- methods
+    "the form in capitals": (request("POST /open/FORM HTTP/1.1", "Content-Length: 0"), [[403]]),
+    "the form with a slash behind it": (request("POST /open/form/ HTTP/1.1", "Content-Length: 0"), [[403]]),
     "DELETE in small letters": (request("delete /open/x HTTP/1.1"), [[403]]),
     "a method of 300 letters": (request(f"{'A' * 300} /open/x HTTP/1.1"), [[403], [400]]),
     "another method in a header": (
@@ -217,6 +233,7 @@ RAW: Final[dict[str, tuple[bytes, list[list[int]]]]] = {
         request("GET /office/x HTTP/1.1", "X-Forwarded-For: 10.0.0.1", "Forwarded: for=10.0.0.1"),
         [[403]],
     ),
+    "a host with an escaped dot": (request("GET /hosted/x HTTP/1.1", host="api%2eexample.com"), [[403], [400]]),
     "two hosts": (request("GET /hosted/x HTTP/1.1", "Host: api.example.com"), [[403], [400]]),
     "a host that TLS did not name": (request("GET /hosted/x HTTP/1.1", host="api.example.com"), [[403]]),
     "a host with a user": (request("GET /open/x HTTP/1.1", host="x@localhost"), [[403], [400]]),
@@ -246,6 +263,14 @@ RAW: Final[dict[str, tuple[bytes, list[list[int]]]]] = {
         request("POST /open/form HTTP/1.1", "Transfer-Encoding: chunked", body="10000000000000000\r\n" + SMUGGLED),
         [[400], [502], [503], []],
     ),
+    "a chunk with 0x": (chunked("0x5\r\nhello\r\n0\r\n\r\n"), [[400], [200, 400]]),
+    "a chunk with a line break in its extension": (chunked('5;a="\r\n"\r\nhello\r\n0\r\n\r\n'), [[400], [200, 400]]),
+    "a list of lengths": (framed("Content-Length: 0, 0"), [[400], [200, 400]]),
+    "chunks in quotes": (framed('Transfer-Encoding: "chunked"'), [[400], [200, 400]]),
+    "chunks behind a vertical tab": (framed("Transfer-Encoding:\x0bchunked"), [[400], [200, 400]]),
+    "chunks with an underscore": (framed("Transfer_Encoding: chunked"), [[400], [200, 400]]),
+    "NUL in a header": (request("GET /blue/x HTTP/1.1", "X-Tenant: blue\0"), [[400]]),
+    "a carriage return in a header": (request("GET /blue/x HTTP/1.1", "X-Tenant: blue\rX-Other: 1"), [[400]]),
     "line feeds alone": (b"GET /open/secret/x HTTP/1.1\nHost: localhost\nConnection: close\n\n", [[403], [400]]),
     "carriage returns alone": (b"GET /open/x HTTP/1.1\rHost: localhost\rConnection: close\r\r\r\n\r\n", [[400]]),
     "a second request behind a denied one": (
