@@ -125,8 +125,6 @@ def check_target(target: str) -> str:
     scheme = _scheme_of(target)
     if scheme:
         SCHEMES[scheme](urlsplit(target), None).close()
-        if scheme == _TLS:
-            try_tls(_place_of("tls", urlsplit(target)))
     elif "://" in target:
         raise ValueError(f"the schemes are {', '.join(SCHEMES)}; a file is named by its path")
     return target
@@ -189,6 +187,8 @@ def try_sink(settings: LogSettings) -> None:
         return
     try:
         open_sink(settings).close()
+        if _scheme_of(settings.target) == _TLS:
+            try_tls(_place_of("tls", urlsplit(settings.target)))
         mask_of(settings)
     except OSError as error:
         detail = f"{error.filename or settings.target} can't be written: {error.strerror}"
