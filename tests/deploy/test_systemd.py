@@ -48,6 +48,7 @@ def test_systemd_finds_the_service_little_exposed(systemd_analyze: str) -> None:
 def test_the_service_is_watched_and_tells_how_it_is() -> None:
     service = settings_of(SERVICE)
     assert service["Type"] == ["notify", "notify-reload"]  # an older systemd keeps the first
+    assert service["ReloadSignal"] == ["SIGCONT"]  # or `systemctl reload` reloads twice
     assert service["NotifyAccess"] == ["main"]
     assert service["WatchdogSec"] == ["20s"]
     assert service["DynamicUser"] == ["yes"]
