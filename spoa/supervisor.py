@@ -288,13 +288,15 @@ class Supervisor:
         )
 
     def _watched_addresses(self, activation: Activation) -> list[Address]:
-        """Say where the agent asks itself whether it is well: a socket of its own where TCP is not open to it."""
+        """Say where the agent asks itself whether it is well: a socket of its own in place of any not open to it."""
         addresses = [address for listener in self._listeners if (address := address_of(listener)) is not None]
         is_shut = self._credentials.is_needed or bool(self._settings.allow_from)
-        if not activation.watchdog or not is_shut or all(address.path for address in addresses):
-            return addresses
-        self._listeners.append(bind(self._own, "state-dir", access=Access(0o600)))
-        return [self._own, *(address for address in addresses if address.path)]
+        # A service manager may give a socket's file to HAProxy's group, in which the agent isn't.
+        found = [one for one in addresses if (os.access(one.path, os.W_OK) if one.path else not is_shut)]
+        if activation.watchdog and found != addresses:
+            self._listeners.append(bind(self._own, "state-dir", access=Access(0o600)))
+            found.insert(0, self._own)
+        return found
 
     def _listening(self) -> list[str]:
         """Say where HAProxy can connect."""

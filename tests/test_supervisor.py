@@ -139,6 +139,31 @@ class TestPeers:
             assert rig.run(script, activation, allow_from="192.0.2.1", listen=addresses) == 0
         assert not (rig.directory / "state" / "self.sock").exists()
 
+    def test_a_socket_that_is_open_to_others_alone_does_not_make_it_look_unwell(self, rig: Rig) -> None:
+        """Root may open every file: what it can't reach here is a socket whose file isn't there for it."""
+        spop = rig.directory / "spop.sock"
+        with (
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+            socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as passed,
+        ):
+            manager.bind(str(rig.directory / "notify"))
+            manager.settimeout(PATIENCE)
+            passed.bind(str(spop))
+            passed.listen()
+            spop.rename(rig.directory / "elsewhere.sock")
+
+            def script(running: Running) -> None:
+                while manager.recv(4096) != WATCHDOG:
+                    pass
+                assert running.status()["listen"] == [f"unix:{spop}"]
+                with Haproxy(read_address(f"unix:{rig.directory}/elsewhere.sock")) as haproxy:
+                    assert haproxy.ask()["verdict"] == "allow"
+
+            sockets = {"spop": (os.dup(passed.fileno()),)}
+            activation = Activation(str(rig.directory / "notify"), watchdog=8.0, sockets=sockets)
+            assert rig.run(script, activation, listen="systemd:spop") == 0
+        assert not any(line["event"] == "the agent does not answer itself" for line in rig.logs)
+
     def test_where_it_can_not_ask_itself_nothing_is_left_bound(self, rig: Rig) -> None:
         state, spop = rig.directory / "state", rig.directory / "spop.sock"
         state.mkdir(mode=0o700)

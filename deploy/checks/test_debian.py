@@ -297,6 +297,29 @@ def test_the_unit_runs_no_program_in_a_home_and_one_below_opt(machine: Machine) 
         machine.run(f"rm -r {place}")
 
 
+def is_heard_again(machine: Machine) -> None:
+    before = machine.property_of("spoa-authz.service", "WatchdogTimestampMonotonic")
+    until(lambda: machine.property_of("spoa-authz.service", "WatchdogTimestampMonotonic") != before)
+
+
+def test_haproxy_connects_through_a_file_in_its_chroot_as_the_guide_shows(edge: Machine) -> None:
+    """The file is HAProxy's group's, in which the agent isn't: it must be well all the same."""
+    [text] = [block.text for block in pages()["docs/how-to/install.md"].blocks if block.text.startswith("[Socket]")]
+    folder = edge.root / "etc/systemd/system/spoa-authz.socket.d"
+    folder.mkdir()
+    (folder / "override.conf").write_text(text)
+    restart = "systemctl daemon-reload; systemctl restart spoa-authz.socket spoa-authz.service haproxy"
+    edge.run(f"echo AUTHZ_AGENT=unix@/spoa-authz.sock >> /etc/default/haproxy; {restart}")
+    try:
+        assert edge.run("stat -c '%a %U %G' /var/lib/haproxy/spoa-authz.sock").split() == ["660", "root", "haproxy"]
+        answers(edge, "200 served")
+        is_heard_again(edge)
+        is_heard_again(edge)  # the first may have been for the start
+        assert edge.property_of("spoa-authz.service", "StatusText").startswith("revision ")
+    finally:
+        edge.run(f"sed -i /AUTHZ_AGENT/d /etc/default/haproxy; rm -r {'/' / folder.relative_to(edge.root)}; {restart}")
+
+
 def test_every_alert_leads_to_a_runbook_that_is_there(machine: Machine) -> None:
     rules = yaml.safe_load(machine.run("spoa-authz monitoring rules"))
     urls = [
