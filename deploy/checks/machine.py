@@ -127,7 +127,8 @@ def booted(release: str, packages: Sequence[str], debs: Sequence[Path] = ()) -> 
             until(lambda: _children(nspawn.pid) or nspawn.poll() is not None, SECONDS_TO_BOOT)
             assert nspawn.poll() is None, (Path(scratch) / "console").read_text()
             machine = Machine(root, _children(nspawn.pid)[0])
-            until(lambda: machine.run("systemctl is-system-running", status=None).strip() in {"running", "degraded"})
+            ended = {"running", "degraded"}
+            until(lambda: machine.run("systemctl is-system-running", status=None).strip() in ended, SECONDS_TO_BOOT)
             yield machine
         finally:
             # The machine's first process ends, and all others with it.
