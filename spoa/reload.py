@@ -70,6 +70,18 @@ class Outcome:
         """What the directory holds is active now."""
         return self.result in {"activated", "unchanged"}
 
+    def describe(self) -> dict[str, Any]:
+        """Return what `status` shows of it."""
+        return {
+            "result": self.result,
+            "cause": self.cause,
+            "revision": self.revision,
+            "at": self.at,
+            "seconds": self.seconds,
+            "problems": [sentence(problem) for problem in self.problems],
+            "warnings": [sentence(problem) for problem in self.warnings],
+        }
+
 
 @dataclass(slots=True)
 class Reloader:

@@ -224,17 +224,7 @@ class Supervisor:
             "candidate": None if self._candidate is None else self._candidate.describe(counts),
             "clock_usable": self._is_clock_usable(),
             **self._history.describe(self._reloader.rollback),
-            "last_reload": None
-            if last is None
-            else {
-                "result": last.result,
-                "cause": last.cause,
-                "revision": last.revision,
-                "at": last.at,
-                "seconds": last.seconds,
-                "problems": [sentence(problem) for problem in last.problems],
-                "warnings": [sentence(problem) for problem in last.warnings],
-            },
+            "last_reload": None if last is None else last.describe(),
         }
 
     async def _swap(self, bundle: Path) -> None:
