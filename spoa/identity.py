@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
+import sys
 import warnings
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
@@ -207,9 +208,9 @@ def _read(der: bytes, parts: CertificateParts) -> Certificate:
         uri_san=tuple(names.uri),
         email_san=tuple(names.email),
         ip_san=tuple(names.ip),
-        eku=tuple(purpose.dotted_string for purpose in eku) if isinstance(eku, x509.ExtendedKeyUsage) else ABSENT,
+        eku=tuple(map(_type_name, eku)) if isinstance(eku, x509.ExtendedKeyUsage) else ABSENT,
         policy_oids=(
-            tuple(policy.policy_identifier.dotted_string for policy in policies)
+            tuple(_type_name(policy.policy_identifier) for policy in policies)
             if isinstance(policies, x509.CertificatePolicies)
             else ABSENT
         ),
@@ -250,9 +251,14 @@ def _subject(certificate: x509.Certificate) -> tuple[dict[str, tuple[str, ...]],
         value = attribute.value
         if not isinstance(value, str):
             raise CertificateError("subject", f"{attribute.oid.dotted_string} holds bits, not text")
-        oid = attribute.oid.dotted_string
+        oid = _type_name(attribute.oid)
         values[oid] = (*values.get(oid, ()), value)
     return values, subject.rfc4514_string()
+
+
+def _type_name(oid: x509.ObjectIdentifier) -> str:
+    """Return a dotted OID; the same few stand in thousands of certificates, each of which would keep its own."""
+    return sys.intern(oid.dotted_string)
 
 
 def subject_from_text(text: str) -> dict[str, tuple[str, ...]]:
