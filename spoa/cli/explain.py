@@ -12,6 +12,7 @@ import click
 
 from spoa.blocks import BlockList
 from spoa.blockstore import stored_blocks
+from spoa.cli.asking import usual_policies
 from spoa.cli.evidence import with_answers
 from spoa.cli.explained import explained_row, explained_text
 from spoa.cli.findings import load, print_problems
@@ -83,11 +84,10 @@ def _header(text: str) -> tuple[str, str]:
 @click.option(
     "--policies",
     metavar="DIR",
-    default="policies",
-    show_default=True,
+    default=usual_policies,
     envvar="SPOA_AUTHZ_POLICIES",
     type=click.Path(exists=True, file_okay=False),
-    help="The policy directory.",
+    help="The policy directory; unless given `policies`, or where there is none the running agent's.",
 )
 @click.option(
     "--cert",

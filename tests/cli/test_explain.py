@@ -324,6 +324,16 @@ def test_the_running_agent_s_log_is_read_where_none_is_named(directory: Path, mo
     assert asked == [str(directory / "state")]
 
 
+def test_the_running_agent_s_policies_are_meant_where_there_are_none_here(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    monkeypatch.setattr("spoa.cli.asking.ask", lambda *_: (200, {"policies": str(directory)}))
+    (directory / "log").write_text(logged(directory))
+    result = CliRunner().invoke(command, ["--last", "1", "--log", str(directory / "log")])
+    assert (result.exit_code, result.stdout.splitlines()[0].split()[2]) == (1, "7F"), result.output
+
+
 # -- masked -----------------------------------------------------------------------------------------------------
 
 
