@@ -145,6 +145,11 @@ def test_root_blocks_a_certificate_and_lifts_the_block(edge: Machine) -> None:
     answers(edge, "200 served")
 
 
+def test_the_last_denies_are_explained_in_whatever_folder_one_stands_as_runbooks_say(edge: Machine) -> None:
+    said = edge.run("cd / && spoa-authz explain --last 1")  # the block was lifted, so that it would be allowed now
+    assert re.search(r"^logged 20\S+ .*: deny certificate_blocked", said, re.MULTILINE), said
+
+
 def test_whoever_has_the_token_reloads_over_the_admin_address(machine: Machine) -> None:
     assert machine.run("stat -c '%a %U' /etc/spoa-authz/token").split() == ["600", "root"]
     assert "unchanged" in machine.run("spoa-authz reload --admin 127.0.0.1:9124 --token-file /etc/spoa-authz/token")

@@ -29,6 +29,7 @@ __all__ = [
     "find_agent",
     "find_state_dir",
     "read_token",
+    "usual_policies",
 ]
 
 #: HTTP status → why the agent changes nothing, and what to do.
@@ -37,6 +38,7 @@ _UNWILLING: Final = {
     404: "knows no such request; is it of another version?",
 }
 _TIMEOUT: Final = 150.0  # seconds: a reload is answered when it is done
+_POLICIES: Final = "policies"
 
 
 class UnreachableError(SpoaError):
@@ -173,3 +175,20 @@ def read_token(file: str | None) -> str:
         return Path(name).read_text().strip()
     except (OSError, ValueError) as error:
         raise SettingsError("token-file", f"{name} can't be read: {error}") from error
+
+
+def usual_policies() -> str:
+    """Return the policy directory that is meant where none is given: `policies` here, or else the running agent's.
+
+    Whoever looks for a reason at night stands in no particular directory. Where there is neither it is `policies`,
+    which then is what is missing.
+    """
+    if Path(_POLICIES).is_dir():
+        return _POLICIES
+    try:
+        _, address = find_agent(None, None, os.environ)
+        _, status = ask(address, "GET", "/status")
+    except (SettingsError, UnreachableError):
+        return _POLICIES
+    found = status.get("policies")
+    return found if isinstance(found, str) else _POLICIES

@@ -12,6 +12,7 @@ import click
 
 from spoa.blocks import BlockList
 from spoa.blockstore import stored_blocks
+from spoa.cli.asking import usual_policies
 from spoa.cli.evidence import with_answers
 from spoa.cli.explained import explained_row, explained_text
 from spoa.cli.findings import load, print_problems
@@ -83,11 +84,10 @@ def _header(text: str) -> tuple[str, str]:
 @click.option(
     "--policies",
     metavar="DIR",
-    default="policies",
-    show_default=True,
+    default=usual_policies,
     envvar="SPOA_AUTHZ_POLICIES",
     type=click.Path(exists=True, file_okay=False),
-    help="The policy directory.",
+    help="The policy directory; unless given `policies`, or where there is none the running agent's.",
 )
 @click.option(
     "--cert",
@@ -188,13 +188,28 @@ def _asked(policy: Policy, now: int | None, given: dict[str, Any]) -> Iterator[A
     cert = given["cert"]
     der = _der(cert) if cert and cert != _NONE and not is_map(cert) else None
     if given["last"]:
-        yield from (asked_of(decision, policy) for decision in last_denies(given["logs"], given["last"]))
+        yield from _last_asked(policy, last_denies(given["logs"], given["last"]))
     elif given["request_id"]:
         yield asked_of(find_decision(given["logs"], given["request_id"]), policy, der)
     else:
         moment = time.time() if now is None else now
         subject = read_subject(cert, policy.model, int(moment)) if is_map(cert) else None
         yield Asked(_request(given, der), moment, subject, "" if der is not None else "good")
+
+
+def _last_asked(policy: Policy, decisions: Sequence[dict[str, Any]]) -> list[Asked]:
+    """Return what decisions were about; those of which the log says too little are told, unless there are no others."""
+    found, error = [], None
+    for decision in decisions:
+        try:
+            found.append(asked_of(decision, policy))
+        except click.BadParameter as why:
+            error = why
+            place = f"{decision.get('time')} {decision.get('id')}"
+            click.echo(printable(f"spoa-authz explain: {place}: {why.message}"), err=True)
+    if error is not None and not found:
+        raise error
+    return found
 
 
 def _der(file: str) -> bytes:

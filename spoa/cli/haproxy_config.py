@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Final
@@ -45,8 +46,7 @@ def _print(version: str, policies: Path | None, out: Path | None, *, sends_all: 
         try:
             out.mkdir(parents=True, exist_ok=True)
             for name, text in files.items():
-                (out / name).write_text(text, encoding="utf-8")
-                click.echo(out / name)
+                _write(out / name, text)
         except OSError as error:
             click.echo(f"spoa-authz haproxy-config: {error}", err=True)
             sys.exit(_USAGE)
@@ -54,6 +54,20 @@ def _print(version: str, policies: Path | None, out: Path | None, *, sends_all: 
         click.echo(json.dumps({"version": version, "files": files}))
     else:
         click.echo("\n".join(f"# ==== {name} ====\n{text}" for name, text in files.items()), nl=False)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file, keep beside it what it said before, and name both.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    if path.exists() and path.read_bytes() != text.encode():
+        kept = path.with_name(f"{path.name}~")  # an ending that HAProxy doesn't read of a folder
+        shutil.copy2(path, kept)
+        click.echo(f"spoa-authz haproxy-config: what {path} was is in {kept} now", err=True)
+    path.write_text(text, encoding="utf-8")
+    click.echo(path)
 
 
 command: Final = click.Command(
@@ -76,7 +90,7 @@ command: Final = click.Command(
             ["--out"],
             type=click.Path(file_okay=False, path_type=Path),
             metavar="DIR",
-            help="Write haproxy.cfg and spoe-authz.conf there.",
+            help="Write haproxy.cfg and spoe-authz.conf there; a file that said something else is kept as FILE~.",
         ),
         click.Option(["is_json", "--json"], is_flag=True, help="Print one JSON object: version, and files by name."),
     ],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from spoa.cli import POLICY_INVALID
+from spoa.cli.asking import usual_policies
 from spoa.cli.findings import load, print_problems
 from spoa.cli.logs import Unread, decisions_of, logs_of_agent
 from spoa.identity import identity_from_der
@@ -46,7 +47,12 @@ no decision log, 3 the policy is invalid.
     show_default=True,
     help="What to propose.",
 )
-@click.option("--policies", default="policies", show_default=True, help="Where the issuers have their names from.")
+@click.option(
+    "--policies",
+    metavar="DIR",
+    default=usual_policies,
+    help="Where issuers have their names from; unless given `policies`, or where there is none the running agent's.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was learnt as JSON.")
 def command(logs: tuple[Path, ...], state_dir: str | None, kind: str, policies: str, *, as_json: bool) -> None:
     """Propose what would let those in whom no rule allows, by the decisions of a log."""

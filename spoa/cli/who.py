@@ -15,7 +15,7 @@ import click
 from spoa.blockedit import target_text
 from spoa.blocks import BlockList
 from spoa.blockstore import stored_blocks
-from spoa.cli.asking import find_state_dir
+from spoa.cli.asking import find_state_dir, usual_policies
 from spoa.cli.evidence import hint_of, with_answers
 from spoa.cli.subjects import is_map, read_der, read_subject
 from spoa.cli.table import print_rows, printable
@@ -87,11 +87,10 @@ def _time(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -
 @click.option(
     "--policies",
     metavar="DIR",
-    default="policies",
-    show_default=True,
+    default=usual_policies,
     envvar="SPOA_AUTHZ_POLICIES",
     type=click.Path(exists=True, file_okay=False),
-    help="The policy directory.",
+    help="The policy directory; unless given `policies`, or where there is none the running agent's.",
 )
 @click.option(
     "--state-dir", metavar="DIR", help="The agent's state directory, for its blocks; by default as for `serve`."

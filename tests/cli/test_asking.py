@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spoa.addresses import Address
-from spoa.cli.asking import UnreachableError, UnwillingError, ask, change, find_admin, find_state_dir
+from spoa.cli.asking import (
+    UnreachableError,
+    UnwillingError,
+    ask,
+    change,
+    find_admin,
+    find_state_dir,
+    usual_policies,
+)
 from spoa.exceptions import SettingsError
 from spoa.settings import default_state_dir
 
@@ -99,3 +107,43 @@ def test_an_agent_that_answers_and_changes_nothing_is_not_said_to_be_gone(status
         thread.join()
     assert says in str(caught.value)
     assert "no agent" not in str(caught.value)
+
+
+def answering(listener: socket.socket, body: bytes) -> threading.Thread:
+    """Answer one request with a JSON object."""
+
+    def serve() -> None:
+        end, _ = listener.accept()
+        with end:
+            end.recv(65536)
+            end.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize(
+    ("body", "meant"), [(b'{"policies": "/etc/x/policies"}', "/etc/x/policies"), (b"{}", "policies")]
+)
+def test_the_policies_of_the_running_agent_are_meant_where_there_are_none_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes, meant: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setenv("SPOA_AUTHZ_ADMIN", f"127.0.0.1:{listener.getsockname()[1]}")
+        thread = answering(listener, body)
+        assert usual_policies() == meant
+        thread.join()
+
+
+def test_the_policies_of_this_folder_come_first_and_are_missed_where_no_agent_answers_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPOA_AUTHZ_ADMIN", f"unix:{tmp_path}/none.sock")
+    assert usual_policies() == "policies"
+    monkeypatch.setenv("SPOA_AUTHZ_ADMIN", "nowhere at all")
+    assert usual_policies() == "policies"
+    (tmp_path / "policies").mkdir()
+    assert usual_policies() == "policies"

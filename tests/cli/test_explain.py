@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -324,6 +325,16 @@ def test_the_running_agent_s_log_is_read_where_none_is_named(directory: Path, mo
     assert asked == [str(directory / "state")]
 
 
+def test_the_running_agent_s_policies_are_meant_where_there_are_none_here(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    monkeypatch.setattr("spoa.cli.asking.ask", lambda *_: (200, {"policies": str(directory)}))
+    (directory / "log").write_text(logged(directory))
+    result = CliRunner().invoke(command, ["--last", "1", "--log", str(directory / "log")])
+    assert (result.exit_code, result.stdout.splitlines()[0].split()[2]) == (1, "7F"), result.output
+
+
 # -- masked -----------------------------------------------------------------------------------------------------
 
 
@@ -335,6 +346,18 @@ def test_what_the_log_masks_is_named_and_a_certificate_is_asked_for(directory: P
     assert "unavailable: hdr.x-a, sni, tls, sha256 (masked), src (masked), subject (masked)" in result.stdout
     (directory / "log").write_text(logged(directory, masked=["path"]))
     assert "explain it with --cert and --request" in ask_log(directory, "--id", "7F").stderr
+
+
+def test_of_the_last_denies_those_that_are_masked_keep_no_other_from_being_explained(directory: Path) -> None:
+    masked = logged(directory, id="8A", masked=["subject"])
+    (directory / "log").write_text(masked + logged(directory))
+    result = ask_log(directory, "--last", 2)
+    explained = re.findall(r"^logged 20\S+ (\S+)", result.stdout, re.MULTILINE)
+    assert (result.exit_code, explained) == (1, ["7F"])
+    assert " 8A: the log masks the subject of the certificate" in result.stderr
+    (directory / "log").write_text(masked)
+    result = ask_log(directory, "--last", 2)
+    assert (result.exit_code, result.stdout) == (2, "")
 
 
 def test_a_log_of_a_newer_agent_is_refused_with_what_to_do(directory: Path) -> None:

@@ -71,6 +71,17 @@ def test_it_writes_the_files_where_it_is_told(tmp_path: Path) -> None:
     assert {path.name: path.read_text() for path in folder.iterdir()} == render("2.8")
 
 
+def test_what_a_file_said_before_is_kept_beside_it(tmp_path: Path) -> None:
+    written = tmp_path / "haproxy.cfg"
+    written.write_text("# mine\n")
+    result = CliRunner().invoke(command, ["--version", "2.8", "--out", str(tmp_path)])
+    assert (result.exit_code, f"what {written} was is in {written}~ now" in result.stderr) == (0, True)
+    again = CliRunner().invoke(command, ["--version", "2.8", "--out", str(tmp_path)])
+    assert again.stderr == ""
+    kept = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert kept == {**render("2.8"), "haproxy.cfg~": "# mine\n"}
+
+
 def test_a_folder_that_cannot_be_written_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     result = CliRunner().invoke(command, ["--version", "2.8", "--out", str(tmp_path / "file" / "below")])

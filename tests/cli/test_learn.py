@@ -74,3 +74,12 @@ def test_a_log_that_masks_what_is_needed_is_said_to(log: Path) -> None:
     result = run("--log", log, "--json")
     assert (result.exit_code, json.loads(result.stdout)["masked"]) == (1, 1)
     assert "1 decisions are masked, so nobody can tell" in result.stderr
+
+
+def test_the_running_agent_s_policies_are_meant_where_there_are_none_here(
+    log: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    monkeypatch.setattr("spoa.cli.asking.ask", lambda *_: (200, {"policies": str(log.parent)}))
+    proposed = run("--log", log, "--as", "identities")
+    assert (proposed.exit_code, "learnt-staff-day-shift" in proposed.output) == (0, True), proposed.output

@@ -226,3 +226,13 @@ def test_revocation_can_be_told(directory: Path) -> None:
     found = answer(directory, None, "--revocation", "revoked")
     assert (found["refused"], found["revocation"]["state"]) == ("certificate_revoked", "revoked")
     assert answer(directory, "{issuer: corp, ou: staff}", "--revocation", "revoked")["refused"] == "certificate_revoked"
+
+
+def test_the_running_agent_s_policies_are_meant_where_there_are_none_here(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    monkeypatch.setattr("spoa.cli.asking.ask", lambda *_: (200, {"policies": str(directory)}))
+    words = [str(directory / "tests/alice.pem"), "--state-dir", str(directory / "state")]
+    result = CliRunner().invoke(command, words)
+    assert (result.exit_code, "staff" in result.stdout) == (0, True), result.output

@@ -324,3 +324,21 @@ def test_what_is_wrong_stands_on_the_first_view(tmp_path: Path) -> None:
                 await page.until("document.querySelector('#entries').textContent.includes('rejected')")
 
         asyncio.run(script())
+
+
+def test_the_history_names_who_rolled_back(tmp_path: Path) -> None:
+    with serving(tmp_path) as edge:
+        before = edge.agent.status()["revision"]
+        edge.agent.write_policy(POLICY.replace("id: scan,", "id: scanned,"))
+        until(lambda: edge.agent.status()["revision"] != before)
+        words = [sys.executable, "-m", "spoa", "rollback", "--admin", str(edge.agent.admin), "--token-file",
+                 str(tmp_path / "token"), "--state-dir", str(edge.agent.state)]  # fmt: skip
+        subprocess.run(words, check=True, cwd=ROOT, timeout=PATIENCE)
+
+        async def script() -> None:
+            async with edge.page() as page:
+                await page.press("6")
+                told = f"activated (rollback): revision {before}, by token from 127.0.0.1"
+                await page.until(f"document.querySelector('#entries').textContent.includes({json.dumps(told)})")
+
+        asyncio.run(script())

@@ -388,6 +388,7 @@ const TOLD = {
   "in force": (one) => plain(one.file) + (one.by?.length ? " (owner " + one.by.map(plain).join(", ") + ")" : "")
     + one.came.map((text) => "; + " + plain(text)).join("") + one.went.map((text) => "; − " + plain(text)).join(""),
   policy: (one) => plain(one.result) + " (" + plain(one.cause) + "): revision " + plain(one.revision) + (one.problems ? ", " + one.problems + " problems" : "")
+    + (one.cause === "rollback" && one.by?.length ? ", by " + one.by.map(plain).join(", ") : "")
     + (one.files?.length ? "; " + one.files.map((file) => plain(file.file) + " " + plain(file.change) + (file.owner ? " (owner " + plain(file.owner) + ")" : "")).join(", ") : ""),
 };
 
