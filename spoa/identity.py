@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import re
 import sys
 import warnings
 from functools import lru_cache
@@ -19,12 +18,19 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 
-from spoa.cache import BoundedCache
+from spoa.cache import LONGEST, BoundedCache
 from spoa.exceptions import CertificateError
-from spoa.facts import ABSENT, Certificate
+from spoa.facts import ABSENT, Certificate, Missing
+from spoa.plainparts import (
+    AlternativeNames,
+    cut_extensions,
+    plain_alternative_names,
+    plain_subject,
+    plain_subject_from_text,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = [
     "MAX_DER_SIZE",
@@ -83,9 +89,15 @@ class CertificateParts(NamedTuple):
         return b""
 
 
+#: Asking for SHA-1 by name, for a use that isn't security, takes ten times as long as hashing a certificate.
+_SHA1: Final = hashlib.sha1(usedforsecurity=False)
+
+
 def fingerprints(der: bytes) -> tuple[bytes, bytes]:
     """Return the SHA-256 (32 bytes) and the SHA-1 (20 bytes) of a certificate, readable or not."""
-    return hashlib.sha256(der).digest(), hashlib.sha1(der, usedforsecurity=False).digest()
+    sha1 = _SHA1.copy()
+    sha1.update(der)
+    return hashlib.sha256(der).digest(), sha1.digest()
 
 
 def read_elements(der: bytes) -> Iterator[tuple[int, bytes, bytes]]:
@@ -189,15 +201,10 @@ def identity_from_der(der: bytes) -> Certificate:
 def _read(der: bytes, parts: CertificateParts) -> Certificate:
     certificate = _load(der)
     sha256, sha1 = fingerprints(der)
-    subject, subject_text = _guarded("subject", _subject, certificate)
+    subject, subject_text = plain_subject(parts.subject) or _guarded("subject", _subject, certificate)
     key_type, key_bits = _guarded("public_key", _key, certificate)
     not_before, not_after = _guarded("validity", _validity, certificate)
-    extensions = _extensions(certificate)
-    names = _guarded("subject_alternative_name", _alternative_names, extensions.get(x509.SubjectAlternativeName))
-    eku = extensions.get(x509.ExtendedKeyUsage)
-    policies = extensions.get(x509.CertificatePolicies)
-    constraints = extensions.get(x509.BasicConstraints)
-    usage = extensions.get(x509.KeyUsage)
+    terms, names = _terms_and_names(certificate, parts.extensions)
     return Certificate(
         sha256=sha256,
         sha1=sha1,
@@ -208,14 +215,10 @@ def _read(der: bytes, parts: CertificateParts) -> Certificate:
         uri_san=tuple(names.uri),
         email_san=tuple(names.email),
         ip_san=tuple(names.ip),
-        eku=tuple(map(_type_name, eku)) if isinstance(eku, x509.ExtendedKeyUsage) else ABSENT,
-        policy_oids=(
-            tuple(_type_name(policy.policy_identifier) for policy in policies)
-            if isinstance(policies, x509.CertificatePolicies)
-            else ABSENT
-        ),
-        is_ca=isinstance(constraints, x509.BasicConstraints) and constraints.ca,
-        has_digital_signature=not isinstance(usage, x509.KeyUsage) or usage.digital_signature,
+        eku=terms.eku,
+        policy_oids=terms.policy_oids,
+        is_ca=terms.is_ca,
+        has_digital_signature=terms.has_digital_signature,
         key_type=key_type,
         key_bits=key_bits,
         signature_hash=_guarded("signature_algorithm", _signature_hash, certificate),
@@ -267,7 +270,7 @@ def subject_from_text(text: str) -> dict[str, tuple[str, ...]]:
     Raises:
         ValueError: the text is no name.
     """
-    values = _plain_subject(text)
+    values = plain_subject_from_text(text)
     if values is not None:
         return values
     values = {}
@@ -278,38 +281,6 @@ def subject_from_text(text: str) -> dict[str, tuple[str, ...]]:
     for attribute in name:
         oid = attribute.oid.dotted_string
         values[oid] = (*values.get(oid, ()), str(attribute.value))
-    return values
-
-
-#: Attribute types by the names of RFC 4514 section 3, but for the country, whose values have two letters.
-_PLAIN_TYPES: Final = {
-    "CN": "2.5.4.3",
-    "L": "2.5.4.7",
-    "ST": "2.5.4.8",
-    "O": "2.5.4.10",
-    "OU": "2.5.4.11",
-    "C": "2.5.4.6",
-    "STREET": "2.5.4.9",
-    "DC": "0.9.2342.19200300.100.1.25",
-    "UID": "0.9.2342.19200300.100.1.1",
-}
-_PLAIN: Final = r"[!$%&'()*\-./0-9:=?@A-Z\[\]^_`a-z{|}~]"
-_PLAIN_ATTRIBUTE: Final = re.compile(
-    rf"(C)=({_PLAIN}{{2}})|(CN|L|ST|O|OU|STREET|DC|UID)=({_PLAIN}(?:(?:{_PLAIN}|[ #]){{0,62}}{_PLAIN})?)"
-)
-
-
-# Hot path: logs name thousands of clients, which the parser of all there is takes ten times as long for. Benchmark:
-# benchmarks/replay.py.
-def _plain_subject(text: str) -> dict[str, tuple[str, ...]] | None:
-    """Return the attributes of a subject of printable ASCII in which nothing is escaped; None for any other."""
-    values: dict[str, tuple[str, ...]] = {}
-    for attribute in reversed(text.split(",")):
-        found = _PLAIN_ATTRIBUTE.fullmatch(attribute)
-        if found is None:
-            return None
-        oid = _PLAIN_TYPES[found[1] or found[3]]
-        values[oid] = (*values.get(oid, ()), found[2] or found[4])
     return values
 
 
@@ -354,6 +325,53 @@ def _signature_hash(certificate: x509.Certificate) -> str:
     return "" if algorithm is None else algorithm.name
 
 
+class _Terms(NamedTuple):
+    """What a certificate may be used for; clients of one CA share it, while their names differ."""
+
+    eku: tuple[str, ...] | Missing
+    policy_oids: tuple[str, ...] | Missing
+    is_ca: bool
+    has_digital_signature: bool
+
+
+# Trick: the parser reads each extension anew, and clients of one CA have the same but for two. Benchmark:
+# benchmarks/hotpath.py, certificates never seen.
+_terms: Final[BoundedCache[bytes, _Terms]] = BoundedCache(64)
+
+
+def _terms_and_names(certificate: x509.Certificate, encoded: bytes) -> tuple[_Terms, AlternativeNames]:
+    cut = cut_extensions(encoded)
+    terms = names = None
+    if cut is not None and certificate.version is x509.Version.v3:
+        terms = _terms.get(cut[0])
+        names = plain_alternative_names(cut[1]) if cut[1] else AlternativeNames([], [], [], [])
+    if terms is not None and names is not None:
+        return terms, names
+    extensions = _extensions(certificate)
+    names = _guarded("subject_alternative_name", _alternative_names, extensions.get(x509.SubjectAlternativeName))
+    terms = _terms_of(extensions)
+    if cut is not None and len(cut[0]) <= LONGEST:
+        _terms.put(cut[0], terms)
+    return terms, names
+
+
+def _terms_of(extensions: Mapping[type[x509.ExtensionType], x509.ExtensionType]) -> _Terms:
+    eku = extensions.get(x509.ExtendedKeyUsage)
+    policies = extensions.get(x509.CertificatePolicies)
+    constraints = extensions.get(x509.BasicConstraints)
+    usage = extensions.get(x509.KeyUsage)
+    return _Terms(
+        eku=tuple(map(_type_name, eku)) if isinstance(eku, x509.ExtendedKeyUsage) else ABSENT,
+        policy_oids=(
+            tuple(_type_name(policy.policy_identifier) for policy in policies)
+            if isinstance(policies, x509.CertificatePolicies)
+            else ABSENT
+        ),
+        is_ca=isinstance(constraints, x509.BasicConstraints) and constraints.ca,
+        has_digital_signature=not isinstance(usage, x509.KeyUsage) or usage.digital_signature,
+    )
+
+
 def _extensions(certificate: x509.Certificate) -> dict[type[x509.ExtensionType], x509.ExtensionType]:
     extensions = _guarded("extensions", lambda: {type(item.value): item.value for item in certificate.extensions})
     if extensions and certificate.version is not x509.Version.v3:
@@ -363,15 +381,8 @@ def _extensions(certificate: x509.Certificate) -> dict[type[x509.ExtensionType],
     return extensions
 
 
-class _AlternativeNames(NamedTuple):
-    dns: list[str]
-    uri: list[str]
-    email: list[str]
-    ip: list[bytes]
-
-
-def _alternative_names(extension: x509.SubjectAlternativeName | None) -> _AlternativeNames:
-    names = _AlternativeNames([], [], [], [])
+def _alternative_names(extension: x509.SubjectAlternativeName | None) -> AlternativeNames:
+    names = AlternativeNames([], [], [], [])
     texts = {x509.DNSName: names.dns, x509.UniformResourceIdentifier: names.uri, x509.RFC822Name: names.email}
     for count, name in enumerate(extension or (), start=1):
         if count > MAX_GENERAL_NAMES:

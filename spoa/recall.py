@@ -171,8 +171,13 @@ class Recall:
         """Forget every answer if the clock or a switch has moved past what it was given under; once for each read."""
         policy = self._policy
         minute = now // _MINUTE if self._is_timed else 0
-        if minute != self._minute or policy.switches != self._switches or policy.clock_usable is not self._clock_usable:
-            self._minute, self._switches, self._clock_usable = minute, policy.switches, policy.clock_usable
+        switches = policy.switches
+        if (
+            minute != self._minute
+            or (switches is not self._switches and switches != self._switches)
+            or policy.clock_usable is not self._clock_usable
+        ):
+            self._minute, self._switches, self._clock_usable = minute, switches, policy.clock_usable
             self._forget()
 
     def forget(self, der: bytes) -> None:

@@ -16,6 +16,7 @@ from spoa.cache import BoundedCache
 from spoa.exceptions import CertificateError
 from spoa.identity import parts_from_der
 from spoa.issuers import canonical_issuer, canonical_name
+from spoa.plainparts import plain_subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -70,7 +71,8 @@ class Unlisted(Generic[T]):
         try:
             parts = parts_from_der(der)
             issuer = canonical_issuer(parts.issuer)
-            canonical_name(parts.subject)  # a name that can't be folded makes a certificate that can't be judged
+            if plain_subject(parts.subject) is None:
+                canonical_name(parts.subject)  # a name that can't be folded makes a certificate that can't be judged
             points = parts.extension(_DISTRIBUTION_POINTS)
         except (CertificateError, ValueError):
             return None

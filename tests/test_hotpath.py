@@ -18,7 +18,7 @@ MOST: Final = {
     "recurring, unique id": 840,
     "path never seen": 1300,
     "path never seen, 10 in a read": 975,
-    "certificate never seen": 20_000,  # some of them the parser's
+    "certificate never seen": 15_000,  # some of them the parser's
 }
 #: Later versions cut the same work into other instructions.
 ROOM: Final = 1.0 if sys.version_info[:2] == (3, 11) else 1.4

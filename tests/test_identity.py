@@ -476,25 +476,3 @@ def test_a_subject_in_a_log_is_read_back() -> None:
     assert identity.subject_from_text("") == {}
     with pytest.raises(ValueError, match="no name as RFC 4514"):
         identity.subject_from_text("no name")
-
-
-_ATTRIBUTES = st.tuples(
-    st.sampled_from(["CN", "OU", "O", "C", "UID", "DC", "2.5.4.5", "1.2.3", "SN", "cn", ""]),
-    st.text(alphabet='ab C=-.@#+;<>\\"\x00\x7fü', max_size=5) | st.sampled_from(["a" * 64, "a" * 65, "DE"]),
-)
-
-
-@given(st.lists(_ATTRIBUTES.map("=".join), max_size=4).map(",".join))
-@example("CN=a,OU=x,OU=y,C=DE")
-@example("C=D")
-@example("CN=a,")
-def test_a_plain_subject_is_read_as_the_parser_of_all_there_is_reads_it(subject: str) -> None:
-    values: dict[str, list[str]] = {}
-    try:
-        for attribute in x509.Name.from_rfc4514_string(subject) if subject else ():
-            values.setdefault(attribute.oid.dotted_string, []).append(str(attribute.value))
-    except ValueError:
-        with pytest.raises(ValueError, match="no name as RFC 4514"):
-            identity.subject_from_text(subject)
-    else:
-        assert identity.subject_from_text(subject) == {oid: tuple(several) for oid, several in values.items()}

@@ -1,7 +1,8 @@
 """Finding the few matchers that can hold, among thousands that name one value each.
 
 A *pivot* is a matcher whose patterns all are literals, names or networks, so that the values that it could meet can be
-written down as keys. Whoever is found by a key is still asked; the promise is only that nobody who holds is missed.
+written down as keys; or *globs*, which are compared with a value that is folded once for all of them. Whoever is found
+is still asked; the promise is only that nobody who holds is missed.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from spoa.facts import ABSENT, UNAVAILABLE
 from spoa.policy.conditions import Exact
 from spoa.policy.hosts import HostPattern
 from spoa.policy.sans import AddressPattern, packed_address
-from spoa.policy.text import TextPattern, fold_text, strict_text
+from spoa.policy.text import TextPattern, fold_text, glob_matches, strict_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 
     from spoa.policy.model import Matcher, Pattern, Values
 
-__all__ = ["Pivots", "is_pivot", "meetings", "pattern_key", "value_keys"]
+__all__ = ["Pivots", "is_globs", "is_pivot", "meetings", "pattern_key", "value_keys"]
 
 T = TypeVar("T")
 
@@ -67,8 +68,13 @@ def is_pivot(matcher: Matcher) -> bool:
     return not matcher.is_universal and None not in (pattern_key(one, generous=False) for one in matcher.patterns)
 
 
+def is_globs(matcher: Matcher) -> bool:
+    """Tell whether *matcher* is about texts alone, some with a star."""
+    return not matcher.is_universal and all(isinstance(one, TextPattern) for one in matcher.patterns)
+
+
 class Pivots(Generic[T]):
-    """Items by the keys of the pivots that they were entered under."""
+    """Items by the keys of the pivots that they were entered under, or by globs."""
 
     def __init__(self) -> None:
         self._items: dict[tuple[str, bool, Hashable], list[T]] = {}
@@ -76,15 +82,20 @@ class Pivots(Generic[T]):
         self._strict: dict[str, list[T]] = {}
         # Hot path: most attributes have one kind of key, and of an address's 33 or 129 prefixes few are named.
         self._kinds: dict[str, dict[bool, dict[str, set[int]]]] = {}
+        self._globs: dict[tuple[str, bool], list[tuple[tuple[str, ...], T]]] = {}
 
     def add(self, matcher: Matcher, item: T, *, generous: bool) -> None:
-        """Enter *item*, to be found where *matcher*, a pivot, holds; generously also where it holds strictly."""
+        """Enter *item*, to be found where *matcher*, pivot or globs, holds; generously also where it does strictly."""
         attribute = matcher.attribute
         forms = self._kinds.setdefault(attribute, {})
         (self._generous if generous else self._strict).setdefault(attribute, []).append(item)
         for form in {False, generous}:
             for pattern in matcher.patterns:
                 key = pattern_key(pattern, generous=form)
+                if key is None and isinstance(pattern, TextPattern):
+                    forms.setdefault(form, {})
+                    self._globs.setdefault((attribute, form), []).append((pattern.pieces(generous=form), item))
+                    continue
                 self._items.setdefault((attribute, form, key), []).append(item)
                 assert isinstance(key, tuple), "no pivot"
                 lengths = forms.setdefault(form, {}).setdefault(key[0], set())
@@ -104,6 +115,12 @@ class Pivots(Generic[T]):
                 for value in values:
                     for key in value_keys(value, generous=form, kinds=kinds):
                         yield from self._items.get((attribute, form, key), ())
+                    globs = self._globs.get((attribute, form))
+                    if globs is not None and isinstance(value, str):
+                        text = fold_text(value) if form else strict_text(value)
+                        for pieces, item in globs:
+                            if glob_matches(pieces, text):
+                                yield item
 
     def candidates_at_best(self, attribute: str, values: Values) -> Iterator[T]:
         """Yield the same, where the unavailable is what strict pivots would like it to be, and generous ones don't."""

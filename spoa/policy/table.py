@@ -25,7 +25,7 @@ from spoa.facts import UNAVAILABLE
 from spoa.policy.conditions import COLUMNS, HeaderPattern
 from spoa.policy.model import Effect
 from spoa.policy.path import ASTERISK, PathPattern
-from spoa.policy.pivots import Pivots, is_pivot, pattern_key, value_keys
+from spoa.policy.pivots import Pivots, is_globs, is_pivot, pattern_key, value_keys
 from spoa.policy.sans import AddressPattern
 from spoa.policy.text import glob_matches
 
@@ -243,9 +243,9 @@ def _could_hold(matcher: Matcher, values: Values, *, generous: bool) -> bool:
 
 
 def _pivot(conjunction: Conjunction) -> Matcher | None:
-    """Return the matcher that few certificates meet; an issuer is met by many, so it comes last."""
-    pivots = [matcher for matcher in conjunction if is_pivot(matcher)]
-    return min(pivots, key=lambda matcher: matcher.attribute == "issuer", default=None)
+    """Return the matcher that few certificates meet: an issuer is met by many, so it comes last, after globs."""
+    pivots = [matcher for matcher in conjunction if is_pivot(matcher) or is_globs(matcher)]
+    return min(pivots, key=lambda one: (one.attribute == "issuer", not is_pivot(one)), default=None)
 
 
 class _Column:

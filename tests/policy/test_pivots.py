@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from spoa.facts import ABSENT, UNAVAILABLE
@@ -14,7 +15,7 @@ from spoa.policy.automaton import Regex
 from spoa.policy.conditions import AtLeast, Exact, InList, MethodPattern
 from spoa.policy.hosts import HostPattern
 from spoa.policy.model import Matcher
-from spoa.policy.pivots import Pivots, is_pivot, meetings, pattern_key, value_keys
+from spoa.policy.pivots import Pivots, is_globs, is_pivot, meetings, pattern_key, value_keys
 from spoa.policy.sans import AddressPattern, DnsPattern
 from spoa.policy.text import TextPattern
 
@@ -39,6 +40,47 @@ def test_no_text_that_matches_is_missed(text: str, value: str, generous: bool) -
     pattern = TextPattern(text)
     if Matcher("x", "x", (pattern,)).holds((value,), generous=generous):
         assert is_found(pattern, value, generous=generous)
+
+
+letters = st.sampled_from(["", "a", "A", " ", "\u00df", "SS", "\u00e9", "e\u0301", "b"])
+
+
+@given(
+    pieces=st.lists(letters, min_size=2, max_size=3),
+    gaps=st.lists(letters, min_size=2, max_size=2),
+    others=st.lists(texts, max_size=2),
+    is_swapped=st.booleans(),
+    generous=st.booleans(),
+)
+@example(pieces=["a", ""], gaps=[" ", ""], others=[], is_swapped=False, generous=True)
+@example(pieces=["a", ""], gaps=["b", ""], others=[], is_swapped=True, generous=True)
+def test_no_text_that_matches_a_glob_is_missed(
+    pieces: list[str], gaps: list[str], others: list[str], *, is_swapped: bool, generous: bool
+) -> None:
+    value = "".join(piece + gap for piece, gap in zip_longest(pieces, gaps[: len(pieces) - 1], fillvalue=""))
+    value = value.swapcase() if is_swapped else value
+    matcher = Matcher("x", "x", tuple(TextPattern(text) for text in ["*".join(pieces).replace("**", "*"), *others]))
+    assert is_globs(matcher)
+    pivots: Pivots[str] = Pivots()
+    pivots.add(matcher, "it", generous=generous)
+    if matcher.holds((value,), generous=generous):
+        assert "it" in pivots.candidates("x", (value,))
+    assert ("it" in pivots.candidates("x", UNAVAILABLE)) is generous
+    assert "it" not in pivots.candidates("x", ABSENT)
+
+
+def test_globs_that_do_not_match_are_not_asked() -> None:
+    pivots: Pivots[int] = Pivots()
+    for number in range(9):
+        pivots.add(Matcher("cn", "cn", (TextPattern(f"client-*.unit-{number}"),)), number, generous=False)
+    assert list(pivots.candidates("cn", ("client-a.unit-7",))) == [7]
+
+
+@pytest.mark.parametrize(
+    "matcher", [Matcher("x", "x", (TextPattern("a*"),), is_universal=True), Matcher("x", "x", (Exact("a", "a"),))]
+)
+def test_what_must_hold_for_all_values_and_what_is_no_text_are_no_globs(matcher: Matcher) -> None:
+    assert not is_globs(matcher)
 
 
 @given(
