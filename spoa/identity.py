@@ -30,7 +30,7 @@ from spoa.plainparts import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = [
     "MAX_DER_SIZE",
@@ -100,14 +100,16 @@ def fingerprints(der: bytes) -> tuple[bytes, bytes]:
     return hashlib.sha256(der).digest(), sha1.digest()
 
 
-def read_elements(der: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yield (tag, whole element, content) of the DER elements that stand one after the other in `der`.
+def read_elements(der: bytes) -> list[tuple[int, bytes, bytes]]:
+    """Return (tag, whole element, content) of the DER elements that stand one after the other in `der`.
 
-    Single-byte tags and definite lengths of at most four octets only: all that X.509 needs below 64 KiB.
+    Single-byte tags and definite lengths of at most four octets only: all that X.509 needs below 64 KiB. All of them at
+    once: whoever takes two of a generator compiled to C does not see that a third one raised.
 
     Raises:
         ValueError: an element is cut off or not encoded so.
     """
+    found: list[tuple[int, bytes, bytes]] = []
     position, end = 0, len(der)
     while position < end:
         content = position + 2
@@ -123,8 +125,9 @@ def read_elements(der: bytes) -> Iterator[tuple[int, bytes, bytes]]:
         stop = content + length
         if stop > end:
             raise ValueError(f"the element at offset {position} is cut off")
-        yield der[position], der[position:stop], der[content:stop]
+        found.append((der[position], der[position:stop], der[content:stop]))
         position = stop
+    return found
 
 
 # Trick: who signed a certificate, what it says and whether it is revoked is asked one after the other; the last few
@@ -159,12 +162,12 @@ def parts_from_der(der: bytes) -> CertificateParts:
 @lru_cache(_LAST)
 def _parts_from_der(der: bytes) -> CertificateParts:
     try:
-        outer = list(read_elements(der))
+        outer = read_elements(der)
         tag, _, content = outer[0]
         (_, tbs, tbs_content), (_, algorithm, _), (_, _, signature) = read_elements(content)
-        fields = list(read_elements(tbs_content))
+        fields = read_elements(tbs_content)
         start = 1 if fields[0][0] == _EXPLICIT_VERSION else 0  # RFC 5280 section 4.1.2.1: left out for version 1
-        _serial, inner, issuer, _validity, subject, spki = (element for _, element, _ in fields[start : start + 6])
+        _serial, inner, issuer, _validity, subject, spki = [one[1] for one in fields[start : start + 6]]
         last, _, extensions = fields[-1]
         ((_, _, extensions),) = read_elements(extensions) if last == _EXPLICIT_EXTENSIONS else ((0, b"", b""),)
     except (ValueError, IndexError) as error:

@@ -78,11 +78,10 @@ class Known:
 
     __slots__ = ("days", "days_left", "der", "group", "group_with_id", "since", "standing", "until")
 
-    def __init__(self, standing: Standing, group: bytes, days: int, days_left: bytes) -> None:
+    def __init__(self, standing: Standing, groups: tuple[bytes, bytes], days: int, days_left: bytes) -> None:
         self.der = standing.der
         self.standing = standing
-        self.group = group + _WITHOUT_ID
-        self.group_with_id = group + _WITH_ID
+        self.group, self.group_with_id = groups
         self.days = days
         self.days_left = days_left
         self.since = max(standing.since, standing.not_before, standing.not_after - (days + 1) * _DAY + 1)
@@ -162,7 +161,7 @@ class Recall:
         self._questions: BoundedCache[bytes, Outcome] = BoundedCache(QUESTIONS)
         self._requests: BoundedCache[tuple[bytes, bytes, bytes], _AllButPath] = BoundedCache(REQUESTS)
         self._outcomes: dict[tuple[int, str], dict[int, Outcome]] = {}
-        self._groups: dict[tuple[int, str, Reason | None], bytes] = {}
+        self._groups: dict[tuple[int, str, Reason | None], tuple[bytes, bytes]] = {}
 
     def __len__(self) -> int:
         return len(self._questions)
@@ -171,13 +170,8 @@ class Recall:
         """Forget every answer if the clock or a switch has moved past what it was given under; once for each read."""
         policy = self._policy
         minute = now // _MINUTE if self._is_timed else 0
-        switches = policy.switches
-        if (
-            minute != self._minute
-            or (switches is not self._switches and switches != self._switches)
-            or policy.clock_usable is not self._clock_usable
-        ):
-            self._minute, self._switches, self._clock_usable = minute, switches, policy.clock_usable
+        if minute != self._minute or policy.switches != self._switches or policy.clock_usable is not self._clock_usable:
+            self._minute, self._switches, self._clock_usable = minute, policy.switches, policy.clock_usable
             self._forget()
 
     def forget(self, der: bytes) -> None:
@@ -282,8 +276,8 @@ class Recall:
         end = len(head)
         asked = without_id(payload[end:])
         cut = end + len(asked)
-        group = self._group(standing)
-        begin = payload[:HEAD] + group + (_WITHOUT_ID if cut == len(payload) else _WITH_ID)
+        groups = self._groups_of(standing)
+        begin = payload[:HEAD] + groups[cut != len(payload)]
         question = begin + asked
         is_again = len(question) <= LONGEST and self._is_asked_again(question)
         is_known = self._remember_but_path(payload, request, standing, (begin, asked, end), now)
@@ -291,7 +285,7 @@ class Recall:
             return
         known = self._known.get(der[-_TAIL:])
         if known is None or known.standing is not standing or not known.since <= now < known.until:
-            self._known.put(der[-_TAIL:], Known(standing, group, days, self._answers.days_left(days)))
+            self._known.put(der[-_TAIL:], Known(standing, groups, days, self._answers.days_left(days)))
         if is_again:
             decision = judgement.decision
             self._questions.put(question, Outcome(decision, self._answers.without_days(judgement)))
@@ -327,13 +321,14 @@ class Recall:
         self._requests.put(key, known)
         return True
 
-    def _group(self, standing: Standing) -> bytes:
-        """Return a short name for all certificates that rules and gates can't tell apart."""
+    def _groups_of(self, standing: Standing) -> tuple[bytes, bytes]:
+        """Return short names for all certificates that rules and gates can't tell apart, without an id and with one."""
         key = (standing.who, standing.identity, standing.refusal)
-        group = self._groups.get(key)
-        if group is None:
-            group = self._groups[key] = len(self._groups).to_bytes(4)
-        return group
+        groups = self._groups.get(key)
+        if groups is None:
+            name = len(self._groups).to_bytes(4)
+            groups = self._groups[key] = name + _WITHOUT_ID, name + _WITH_ID
+        return groups
 
     def _is_asked_again(self, question: object) -> bool:
         mark = hash(question)

@@ -99,7 +99,7 @@ def signed(fields: list[bytes], key: PrivateKey, digest: str = "sha256") -> byte
 def fields_of(certificate: bytes) -> list[bytes]:
     """Take the fields of the tbsCertificate apart: version, serial, algorithm, issuer, validity, subject, key, rest."""
     ((_, _, content),) = read_elements(certificate)
-    _, _, tbs = next(read_elements(content))
+    _, _, tbs = read_elements(content)[0]
     return [whole for _, whole, _ in read_elements(tbs)]
 
 

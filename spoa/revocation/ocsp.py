@@ -180,7 +180,7 @@ def _successful(der: bytes, parsed: ocsp.OCSPResponse) -> OcspResponse:
     _, (_, _, basic_der) = read_elements(typed)
     ((_, _, basic),) = read_elements(basic_der)
     (_, tbs, data), (_, algorithm, _), (_, _, signature), *enclosed = read_elements(basic)
-    fields = list(read_elements(data))
+    fields = read_elements(data)
     # DER leaves the version out where it is 1, the only one that there is.
     (kind, _, responder), _produced_at, (_, _, answers), *rest = fields
     if signature[:1] != b"\0" or kind not in {_BY_NAME, _BY_KEY}:

@@ -7,6 +7,8 @@ but genuine signer is tried too; somebody else, whom nothing may be believed.
 from __future__ import annotations
 
 import contextlib
+import warnings
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
@@ -14,7 +16,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from spoa.exceptions import CertificateError
-from spoa.facts import Request
+from spoa.facts import ABSENT, Request
 from spoa.identity import identity_from_der
 from spoa.issuers import canonical_name
 from spoa.revocation import check
@@ -31,6 +33,7 @@ from tests.revocation.lists import Entry, crl, instant
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from spoa.facts import Certificate
     from spoa.pki import PrivateKey
     from spoa.policy.decision import Decision
     from spoa.revocation import Result
@@ -71,7 +74,25 @@ def _read_certificate(data: bytes) -> None:
     assert decision.verdict == "deny" or _is_signed_by_authority(certificate)
     with contextlib.suppress(CertificateError):
         Certified.from_der(certificate)
-    identity_from_der(certificate)
+    _is_as_parsed(identity_from_der(certificate), certificate)
+
+
+def _is_as_parsed(read: Certificate, certificate: bytes) -> None:
+    """What was read without the parser, some of it for another certificate before, is what the parser says."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        parsed = x509.load_der_x509_certificate(certificate)
+        said = {type(one.value): one.value for one in parsed.extensions}
+    names, eku = said.get(x509.SubjectAlternativeName), said.get(x509.ExtendedKeyUsage)
+    constraints, usage = said.get(x509.BasicConstraints), said.get(x509.KeyUsage)
+    assert read.subject_text == parsed.subject.rfc4514_string()
+    kinds = (x509.DNSName, x509.UniformResourceIdentifier, x509.RFC822Name)
+    for kind, found in zip(kinds, (read.dns_san, read.uri_san, read.email_san), strict=True):
+        assert list(found) == [one.value for one in names or () if isinstance(one, kind)]
+    assert [ip_address(one) for one in read.ip_san] == [one.value for one in names or () if type(one) is x509.IPAddress]
+    assert read.eku == (ABSENT if eku is None else tuple(one.dotted_string for one in eku))
+    assert read.is_ca == (constraints is not None and constraints.ca)
+    assert read.has_digital_signature == (usage is None or usage.digital_signature)
 
 
 def _read_name(data: bytes) -> None:

@@ -128,7 +128,7 @@ def resigned(
 ) -> bytes:
     """Edit the fields of a CRL's tbsCertList and sign it again."""
     ((_, _, content),) = read_elements(der)
-    _, _, tbs = next(read_elements(content))
+    _, _, tbs = read_elements(content)[0]
     fields = [whole for _, whole, _ in read_elements(tbs)]
     algorithm = algorithm_for(key, digest)
     start = 1 if fields[0][0] == 0x02 else 0
