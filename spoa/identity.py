@@ -89,15 +89,9 @@ class CertificateParts(NamedTuple):
         return b""
 
 
-#: Asking for SHA-1 by name, for a use that isn't security, takes ten times as long as hashing a certificate.
-_SHA1: Final = hashlib.sha1(usedforsecurity=False)
-
-
 def fingerprints(der: bytes) -> tuple[bytes, bytes]:
     """Return the SHA-256 (32 bytes) and the SHA-1 (20 bytes) of a certificate, readable or not."""
-    sha1 = _SHA1.copy()
-    sha1.update(der)
-    return hashlib.sha256(der).digest(), sha1.digest()
+    return hashlib.sha256(der).digest(), hashlib.sha1(der, usedforsecurity=False).digest()
 
 
 def read_elements(der: bytes) -> list[tuple[int, bytes, bytes]]:

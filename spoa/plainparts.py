@@ -190,8 +190,8 @@ def cut_extensions(extensions: bytes) -> tuple[bytes, bytes] | None:
     """Return what extensions say but for what is each client's own, and the value of their subjectAltName.
 
     Certificates with the same rest have the same extensions but for the values of subjectAltName and
-    subjectKeyIdentifier; of the second nothing is read, and it is a plain octet string here. The first is empty where
-    there is none. None where that can't be told.
+    subjectKeyIdentifier; of that nothing is read, and it is a plain octet string here. The value that is returned is
+    empty where there is no subjectAltName. None where that can't be told.
 
     Args:
         extensions: as they stand one after the other in a certificate that could be loaded.
@@ -212,7 +212,7 @@ def cut_extensions(extensions: bytes) -> tuple[bytes, bytes] | None:
             if inner < 0 or last != stop:
                 return None
             if kind == _ALTERNATIVE_NAMES:
-                if names:
+                if names or inner == stop:  # twice, or of nothing, which is not the same as not at all
                     return None
                 names = extensions[inner:stop]
             elif _element(extensions, inner, _OCTET_STRING)[1] != stop:

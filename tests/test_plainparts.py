@@ -211,6 +211,9 @@ class TestWhatIsNotSurelyPlainIsLeftToTheParser:
         "encoded",
         [
             extension(SAN, sequence(element(0x82, b"a"))) * 2,
+            extension(SAN, b""),
+            extension(SAN, b"", critical=True),
+            extension(SAN, b"") + extension(SAN, sequence(element(0x82, b"a"))),
             extension(SKI, b"\x04\x02a"),
             extension(SKI, b"\x04\x01ab"),
             extension(SKI, b"\x04\x81\x01a"),
@@ -236,6 +239,13 @@ class TestWhatIsNotSurelyPlainIsLeftToTheParser:
         check(with_extensions(one, one), with_extensions(one))
         identifier = extension(SKI, element(0x04, b"a"))
         check(with_extensions(identifier, identifier), with_extensions(identifier))
+
+    @pytest.mark.parametrize("critical", [False, True])
+    def test_a_subject_alternative_name_of_nothing_is_refused_though_the_rest_is_known(self, *, critical: bool) -> None:
+        usual = extension(SAN, sequence(element(0x82, b"a.example.com")), critical=critical)
+        for known in (with_extensions(usual), _POOR, _RICH):
+            check(with_extensions(extension(SAN, b"", critical=critical)), known)
+        assert outcome(with_extensions(extension(SAN, b"", critical=critical))) == "extensions"
 
     def test_extensions_in_version_one_are_refused_though_they_are_known(self) -> None:
         der = signed(fields_of(_RICH)[1:], _CA.key)
@@ -275,6 +285,7 @@ _NAMES = st.tuples(
 ).map(lambda one: element(*one))
 _EXTENSIONS = st.one_of(
     st.lists(_NAMES, max_size=3).map(lambda names: extension(SAN, sequence(*names))),
+    st.binary(max_size=4).map(lambda value: extension(SAN, value)),
     st.binary(max_size=4).map(lambda value: extension(SKI, value)),
     st.binary(max_size=4).map(lambda value: extension(SKI, element(0x04, value))),
     st.sampled_from([*own_extensions(_RICH), *own_extensions(_POOR), *own_extensions(_CA.der)]),

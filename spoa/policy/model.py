@@ -123,7 +123,7 @@ class Matcher:
                 return not self.is_universal
         return self.is_universal and bool(values)
 
-    # Hot path: a new certificate meets every glob of the policy. Benchmark: benchmarks/hotpath.py, new certificates.
+    # Hot path: a new certificate is compared with whatever `Pivots` finds. Benchmark: benchmarks/hotpath.py.
     def _meets(self, value: object, *, generous: bool) -> bool:
         """Tell whether *value* meets one of the patterns; whatever does strictly also does generously.
 

@@ -69,7 +69,7 @@ def is_pivot(matcher: Matcher) -> bool:
 
 
 def is_globs(matcher: Matcher) -> bool:
-    """Tell whether *matcher* is about texts alone, some with a star."""
+    """Tell whether all that *matcher* names are texts, with a star or without."""
     return not matcher.is_universal and all(isinstance(one, TextPattern) for one in matcher.patterns)
 
 
