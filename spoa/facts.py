@@ -98,6 +98,7 @@ class Request:
         headers: lower-case name → value as text; a name that is not there is unavailable.
         id: HAProxy's unique id; only logged.
         malformed: why the message could not be read as the contract demands; empty when it could.
+        line: how lines of the decision log tell of it; empty until one does.
     """
 
     cert: bytes | Missing = UNAVAILABLE
@@ -113,3 +114,4 @@ class Request:
     headers: dict[str, str | Missing] = field(default_factory=dict)
     id: str = ""
     malformed: str = ""
+    line: str = ""

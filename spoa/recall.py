@@ -151,6 +151,7 @@ class Recall:
         self._switches: frozenset[str] = frozenset()
         self._minute = 0
         self._seen: set[int] = set()
+        self._rest = self._asked = b""
         self._described: BoundedCache[bytes, Request] = BoundedCache(DESCRIBED)
         self.hits = 0
         self.misses = 0
@@ -196,8 +197,8 @@ class Recall:
         known = self._known.get(payload[end - _TAIL : end])
         if known is None or not known.since <= now < known.until or payload[start:end] != known.der:
             return None
-        rest = payload[end:]
-        asked = without_id(rest)
+        rest = self._rest = payload[end:]
+        asked = self._asked = without_id(rest)
         begin = payload[:HEAD] + (known.group if asked is rest else known.group_with_id)
         question = begin + asked
         found = self._questions.get(question)
@@ -213,18 +214,17 @@ class Recall:
     # Trick: a line of the log needs what recurs with the question, not a payload that is decoded anew.
     # Benchmark: benchmarks/agent.py, the part "logging".
     def request_of(self, payload: bytes) -> tuple[Request, str]:
-        """Return what a payload asked that `ask` had an answer to, without its certificate, and its id; for the log.
+        """Return what the payload asked that `ask` has just answered, without certificate and headers, and its id.
 
-        Whoever asked the same shares the same request.
+        For the log: whoever asked the same shares the same request.
         """
-        rest = payload[text_end(payload, HEAD, text_start(payload, HEAD)) :]
-        asked = without_id(rest)
+        rest, asked = self._rest, self._asked
         identifier = "" if asked is rest else id_after(asked, rest).decode("utf-8", "surrogateescape")
         question = payload[:HEAD] + asked
         request = self._described.get(question)
         if request is None:
             request = read_request(payload) or Request()
-            request.cert = UNAVAILABLE
+            request.cert, request.headers = UNAVAILABLE, {}
             if asked is not rest:
                 request.id = ""
             if len(question) <= LONGEST:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from spoa.authorizer import Judgement, Standing
 from spoa.facts import ABSENT, UNAVAILABLE, Certificate, Missing, Request
-from spoa.logline import Entry, LineWriter, _timestamp, row_of
+from spoa.logline import Entry, LineWriter, _rounded, _timestamp, row_of
 from spoa.logsinks.sink import encode
 from spoa.policy.decision import Decision, Tally
 
@@ -165,10 +165,32 @@ def test_the_time_is_the_same_whether_its_second_is_known_or_not(seconds: float)
     assert WRITER._time(seconds) == _timestamp(seconds)
 
 
+@given(st.floats(0, 1e9) | st.integers(0, 10**6).map(lambda half: half / 2))
+def test_numbers_are_rounded_as_everywhere_halves_to_the_even_one(number: float) -> None:
+    assert _rounded(number) == round(number)
+
+
 @given(entries())
 def test_a_line_out_of_remembered_parts_is_what_its_row_says(one: Entry) -> None:
     """One writer for all examples, so that parts of earlier lines are in use."""
     assert WRITER.line(one) == encode(row_of(one))
+
+
+def test_what_a_line_needs_of_a_request_is_all_that_it_keeps() -> None:
+    asked = Request(
+        cert=b"DER", headers={"cookie": "secret"}, source=bytes(4), method="GET", path="/p", host="h", id="i"
+    )
+    one = entry("/p", asked)
+    assert (one.request.cert, one.request.headers, one.request.id) == (UNAVAILABLE, {}, "")
+    assert json.loads(written(one))["id"] == "i"
+
+
+def test_whoever_asks_the_same_shares_what_lines_tell_of_it() -> None:
+    asked = Request(source=bytes(4), method="GET", path="/p", host="h")
+    first, second = entry("/p", asked), entry("/p", asked)
+    assert first.request is second.request is asked
+    assert written(first) == written(second) == encode(row_of(second))
+    assert asked.line in written(second).decode()
 
 
 def test_no_certificate_is_kept_for_the_lines_about_it() -> None:

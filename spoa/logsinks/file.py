@@ -255,13 +255,13 @@ class FileSink:
     # -- lines ------------------------------------------------------------------------------------------------------
 
     def _linked(self, plain: list[bytes]) -> tuple[list[bytes], list[Head]]:
-        """Return lines with their ends, and with a chain their links and the head behind each."""
+        """Return lines, and with a chain their links and the head behind each."""
         if self._chain is None:
-            return [line + b"\n" for line in plain], []
+            return plain, []
         head, lines, heads = self._current_head(), [], []
         for one in plain:
             line, head = self._chain.extend(one, head)
-            lines.append(line + b"\n")
+            lines.append(line)
             heads.append(head)
         return lines, heads
 
@@ -269,7 +269,7 @@ class FileSink:
         """Write lines; what a full disk cut off is taken back, so that no line stands half."""
         size = os.fstat(self._descriptor).st_size
         begin = size
-        data = b"".join(lines)
+        data = b"\n".join((*lines, b""))
         if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
             data = b"\n" + data  # what a crash cut off must not swallow this line too
             begin += 1
@@ -279,9 +279,9 @@ class FileSink:
                 done += os.write(self._descriptor, data[done:])
         written, end = 0, begin
         for line in lines:
-            if end + len(line) > size + done:
+            if end + len(line) + 1 > size + done:
                 break
-            written, end = written + 1, end + len(line)
+            written, end = written + 1, end + len(line) + 1
         if done < len(data):
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, end if written else size)
