@@ -31,7 +31,7 @@ from tests.policies import HEAD, NOW, policy
 from tests.revocation.lists import Entry, crl, instant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from spoa.facts import Certificate
     from spoa.pki import PrivateKey
@@ -58,19 +58,21 @@ def _decided(certificate: bytes) -> Decision:
     return unremembering(_JUDGE).judge(asked, NOW).decision
 
 
-def _parsed(certificate: bytes) -> x509.Certificate:
-    """Return what the parser makes of a certificate, whatever it deprecates about it."""
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Ask the parser, whatever it deprecates about what it is given."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return x509.load_der_x509_certificate(certificate)
+        yield
 
 
+@_without_warnings()
 def _is_signed_by_authority(certificate: bytes) -> bool:
     """Tell whose key signed it; how names are compared, which the parser does to the letter, is not asked here."""
     key = AUTHORITY.issued.certificate.public_key()
     assert isinstance(key, ed25519.Ed25519PublicKey)
     try:
-        parsed = _parsed(certificate)
+        parsed = x509.load_der_x509_certificate(certificate)
         key.verify(parsed.signature, parsed.tbs_certificate_bytes)
     except (ValueError, InvalidSignature):
         return False
@@ -88,12 +90,11 @@ def _read_certificate(data: bytes) -> None:
     _is_as_parsed(identity_from_der(certificate), certificate)
 
 
+@_without_warnings()
 def _is_as_parsed(read: Certificate, certificate: bytes) -> None:
     """What was read without the parser, some of it for another certificate before, is what the parser says."""
-    parsed = _parsed(certificate)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        said = {type(one.value): one.value for one in parsed.extensions}
+    parsed = x509.load_der_x509_certificate(certificate)
+    said = {type(one.value): one.value for one in parsed.extensions}
     names, eku = said.get(x509.SubjectAlternativeName), said.get(x509.ExtendedKeyUsage)
     constraints, usage = said.get(x509.BasicConstraints), said.get(x509.KeyUsage)
     assert read.subject_text == parsed.subject.rfc4514_string()
@@ -141,6 +142,7 @@ def _read_list(data: bytes) -> None:
     _agrees(read_crl(offered), x509.load_der_x509_crl(offered))
 
 
+@_without_warnings()
 def _agrees(found: Crl, expected: x509.CertificateRevocationList) -> None:
     """Every entry that the strict parser sees was scanned, under the issuer that its extensions name or inherit."""
     assert len(found.index) == len(expected)
