@@ -114,4 +114,4 @@ class Request:
     headers: dict[str, str | Missing] = field(default_factory=dict)
     id: str = ""
     malformed: str = ""
-    line: str = ""
+    line: str = field(default="", init=False, repr=False, compare=False)
