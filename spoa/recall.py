@@ -49,8 +49,8 @@ __all__ = ["Known", "Outcome", "Recall"]
 CERTIFICATES: Final = 16384
 QUESTIONS: Final = 32768
 REQUESTS: Final = 16384
-#: Requests as they are described to the log, in half of a cache; some 1 kB each.
-DESCRIBED: Final = 4096
+#: Requests as they are described to the log, in half of a cache; some 0.8 kB each, where every decision is logged.
+DESCRIBED: Final = 16384
 #: What was seen once, of which only a hash is kept.
 SEEN: Final = 65536
 #: Answers to different paths that are kept for requests that are alike but for it.
