@@ -26,6 +26,9 @@ __all__ = ["Entry", "LineWriter", "row_of"]
 
 _OVERHEAD: Final = 1024
 _MICRO: Final = 1_000_000
+#: Characters that lines tell of a request, of the longest that is kept with it: escaped, a path is six times as long,
+#: and what waits in a queue has its size counted before.
+_KEPT: Final = 512
 #: Parts of lines that are remembered, of each kind, in half of a cache; some 0.5 kB each.
 REMEMBERED: Final = 16384
 
@@ -248,12 +251,15 @@ class LineWriter:
 
     def _request(self, request: Request) -> str:
         # Kept with the request, as `Standing.line` is with the certificate: whoever asks the same again shares it.
-        if not request.line:
-            request.line = (
-                f'"src":{self._source(request.source)},"method":{_quoted(_text(request.method))},'
-                f'"host":{_quoted(_text(request.host))},"path":{_quoted(_path(request))}'
-            )
-        return request.line
+        if request.line:
+            return request.line
+        line = (
+            f'"src":{self._source(request.source)},"method":{_quoted(_text(request.method))},'
+            f'"host":{_quoted(_text(request.host))},"path":{_quoted(_path(request))}'
+        )
+        if len(line) <= _KEPT:
+            request.line = line
+        return line
 
     def _source(self, source: bytes | Missing) -> str:
         if isinstance(source, Missing):

@@ -49,8 +49,10 @@ __all__ = ["Known", "Outcome", "Recall"]
 CERTIFICATES: Final = 16384
 QUESTIONS: Final = 32768
 REQUESTS: Final = 16384
-#: Requests as they are described to the log, in half of a cache; some 0.8 kB each, where every decision is logged.
+#: Requests as they are described to the log, in half of a cache, and bytes of the longest one that is kept; some 0.8 kB
+#: each, and never more than 2 kB.
 DESCRIBED: Final = 16384
+DESCRIBED_SIZE: Final = 512
 #: What was seen once, of which only a hash is kept.
 SEEN: Final = 65536
 #: Answers to different paths that are kept for requests that are alike but for it.
@@ -151,7 +153,6 @@ class Recall:
         self._switches: frozenset[str] = frozenset()
         self._minute = 0
         self._seen: set[int] = set()
-        self._rest = self._asked = b""
         self._described: BoundedCache[bytes, Request] = BoundedCache(DESCRIBED)
         self.hits = 0
         self.misses = 0
@@ -197,8 +198,8 @@ class Recall:
         known = self._known.get(payload[end - _TAIL : end])
         if known is None or not known.since <= now < known.until or payload[start:end] != known.der:
             return None
-        rest = self._rest = payload[end:]
-        asked = self._asked = without_id(rest)
+        rest = payload[end:]
+        asked = without_id(rest)
         begin = payload[:HEAD] + (known.group if asked is rest else known.group_with_id)
         question = begin + asked
         found = self._questions.get(question)
@@ -214,11 +215,12 @@ class Recall:
     # Trick: a line of the log needs what recurs with the question, not a payload that is decoded anew.
     # Benchmark: benchmarks/agent.py, the part "logging".
     def request_of(self, payload: bytes) -> tuple[Request, str]:
-        """Return what the payload asked that `ask` has just answered, without certificate and headers, and its id.
+        """Return what a payload asked that `ask` had an answer to, without certificate and headers, and its id.
 
-        For the log: whoever asked the same shares the same request.
+        For the log: whoever asks the same again shares the same request.
         """
-        rest, asked = self._rest, self._asked
+        rest = payload[text_end(payload, HEAD, text_start(payload, HEAD)) :]
+        asked = without_id(rest)
         identifier = "" if asked is rest else id_after(asked, rest).decode("utf-8", "surrogateescape")
         question = payload[:HEAD] + asked
         request = self._described.get(question)
@@ -227,7 +229,7 @@ class Recall:
             request.cert, request.headers = UNAVAILABLE, {}
             if asked is not rest:
                 request.id = ""
-            if len(question) <= LONGEST:
+            if len(question) <= DESCRIBED_SIZE and self._is_asked_again(question):
                 self._described.put(question, request)
         return request, identifier
 

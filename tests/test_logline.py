@@ -193,6 +193,14 @@ def test_whoever_asks_the_same_shares_what_lines_tell_of_it() -> None:
     assert asked.line in written(second).decode()
 
 
+@given(st.text(max_size=3000))
+def test_what_is_long_is_not_kept_for_the_next_line(path: str) -> None:
+    """An entry that waits in another queue has its size counted before it grows."""
+    one = entry(path, Request(source=bytes(4), method="GET", host="h"))
+    assert written(one) == written(one) == encode(row_of(one))
+    assert len(one.request.line) <= 512
+
+
 def test_no_certificate_is_kept_for_the_lines_about_it() -> None:
     """The memories of certificates are bounded together; one more of them would keep what all others have dropped."""
     writer, one = LineWriter(), entry(made=judgement(certificate=certificate()))

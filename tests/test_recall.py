@@ -357,6 +357,37 @@ def test_the_log_gets_what_was_asked_and_by_whose_id(
         assert replace(request, id="") == replace(expected, cert=UNAVAILABLE, id="")
 
 
+def test_the_log_gets_each_request_s_own_words_in_any_order(asker: Asker, people: Sequence[Issued]) -> None:
+    """Whoever asks the same shares a description, and nobody else has a part in it."""
+    asked = [
+        payload(
+            who.der, ("path", DataType.STRING, path), ("host", DataType.STRING, host), ("hdr.x", DataType.STRING, host)
+        )
+        for who in people[:2]
+        for path in (b"/a", b"/b", b"/c")
+        for host in (b"one", b"two")
+    ]
+    described = [[asker.recall.request_of(one)[0] for one in asked] for _ in range(3)]
+    for again in described:
+        for one, request in zip(asked, again, strict=True):
+            expected = read_request(one)
+            assert expected is not None
+            assert expected.headers
+            assert request == replace(expected, cert=UNAVAILABLE, headers={})
+    assert all(one is other for one, other in zip(described[1], described[2], strict=True))
+    assert len({id(request) for request in described[2]}) == len(asked) / 2, "two clients share each"
+
+
+def test_what_is_asked_once_or_is_long_is_described_and_not_kept(asker: Asker, people: Sequence[Issued]) -> None:
+    once = [http(people[0].der, f"/{number}", "1") for number in range(50)]
+    long = [http(people[0].der, "/" + "x" * 600, "1")] * 3
+    for one in (*once, *long):
+        asker.recall.request_of(one)
+    assert not len(asker.recall._described)
+    asker.recall.request_of(once[7])
+    assert len(asker.recall._described) == 1
+
+
 def test_a_message_in_another_order_is_judged_afresh(asker: Asker, people: Sequence[Issued]) -> None:
     verify, cert = Argument(b"verify", DataType.INT64, 0), Argument(b"cert", DataType.BINARY, people[0].der)
     asked = write_messages([Message(b"authorize", (verify, cert))])
