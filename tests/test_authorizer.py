@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -381,7 +382,7 @@ ODD: Any = st.one_of(
     st.binary(max_size=20),
     st.sampled_from([ABSENT, UNAVAILABLE, ALICE.der, True, False, 0, 1, -1, 2**70, 1.5, {}, [], {"x": b""}, "\ud800"]),
 )
-FIELDS = [field for field in Request.__slots__ if field != "malformed"]
+FIELDS = [field.name for field in dataclasses.fields(Request) if field.init and field.name != "malformed"]
 
 
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, ODD)))
