@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spoa.adapter import Answers, read_request
+from spoa.adapter import read_request
 from spoa.facts import UNAVAILABLE
 from spoa.loading import load_policy
-from spoa.recall import Recall
 from spoa.revocation.crl import read_crl
 from spoa.revocation.status import Reason
 from spoa.spop import Argument, DataType, Message, write_messages
 from tests.pki import CA
+from tests.recalling import NOW, Asker, http, payload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from spoa.authorizer import Policy
     from tests.pki import Issued
 
-NOW = int(time.time())
 POLICY = """
 apiVersion: authz/v1
 defaults: {{path_on_ambiguity: normalise}}
@@ -59,43 +57,6 @@ def make_policy(ca: CA, folder: object, more: str = "", entry: str = "") -> Poli
     (directory / "some.yaml").write_text(f"apiVersion: authz/v1\nkind: list\nentries: [{entry}]\n")
     (directory / "policy.yaml").write_text(POLICY.format(more=more))
     return load_policy(directory, now=NOW)
-
-
-def payload(der: bytes, *others: tuple[str, int, object], name: str = "authorize") -> bytes:
-    arguments = [Argument(b"cert", DataType.BINARY, der), Argument(b"verify", DataType.INT64, 0)]
-    arguments += [Argument(key.encode(), kind, value) for key, kind, value in others]  # type: ignore[arg-type]
-    return write_messages([Message(name.encode(), tuple(arguments))])
-
-
-def http(der: bytes, path: str, identifier: str, method: str = "GET") -> bytes:
-    return payload(
-        der,
-        ("method", DataType.STRING, method.encode()),
-        ("path", DataType.STRING, path.encode()),
-        ("id", DataType.STRING, identifier.encode()),
-    )
-
-
-class Asker:
-    """Judges as the agent does: from memory where there is one, else afresh, and then remembers."""
-
-    def __init__(self, policy: Policy) -> None:
-        self.policy = policy
-        self.answers = Answers(policy.revision)
-        self.recall = Recall(policy, self.answers)
-
-    def fresh(self, payload: bytes, now: int = NOW) -> bytes:
-        self.recall.look_around(now)
-        request = read_request(payload)
-        assert request is not None
-        judgement = self.policy.judge(request, now)
-        self.recall.remember(payload, request, judgement, now)
-        return self.answers.actions_for(judgement)
-
-    def from_memory(self, payload: bytes, now: int = NOW) -> bytes | None:
-        self.recall.look_around(now)
-        found = self.recall.ask(payload, now)
-        return None if found is None else found[1].actions + found[0].days_left
 
 
 @pytest.fixture

@@ -1,0 +1,54 @@
+"""Messages of the usual form, and somebody who remembers the answers to them."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from spoa.adapter import Answers, read_request
+from spoa.recall import Recall
+from spoa.spop import Argument, DataType, Message, write_messages
+
+if TYPE_CHECKING:
+    from spoa.authorizer import Policy
+
+__all__ = ["NOW", "Asker", "http", "payload"]
+
+NOW = int(time.time())
+
+
+def payload(der: bytes, *others: tuple[str, int, object], name: str = "authorize") -> bytes:
+    arguments = [Argument(b"cert", DataType.BINARY, der), Argument(b"verify", DataType.INT64, 0)]
+    arguments += [Argument(key.encode(), kind, value) for key, kind, value in others]  # type: ignore[arg-type]
+    return write_messages([Message(name.encode(), tuple(arguments))])
+
+
+def http(der: bytes, path: str, identifier: str, method: str = "GET") -> bytes:
+    return payload(
+        der,
+        ("method", DataType.STRING, method.encode()),
+        ("path", DataType.STRING, path.encode()),
+        ("id", DataType.STRING, identifier.encode()),
+    )
+
+
+class Asker:
+    """Judges as the agent does: from memory where there is one, else afresh, and then remembers."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.answers = Answers(policy.revision)
+        self.recall = Recall(policy, self.answers)
+
+    def fresh(self, payload: bytes, now: int = NOW) -> bytes:
+        self.recall.look_around(now)
+        request = read_request(payload)
+        assert request is not None
+        judgement = self.policy.judge(request, now)
+        self.recall.remember(payload, request, judgement, now)
+        return self.answers.actions_for(judgement)
+
+    def from_memory(self, payload: bytes, now: int = NOW) -> bytes | None:
+        self.recall.look_around(now)
+        found = self.recall.ask(payload, now)
+        return None if found is None else found[1].actions + found[0].days_left
