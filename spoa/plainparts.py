@@ -16,10 +16,8 @@ from spoa.cache import BoundedCache
 
 __all__ = ["AlternativeNames", "cut_extensions", "plain_alternative_names", "plain_subject", "plain_subject_from_text"]
 
-_OBJECT_IDENTIFIER: Final = 0x06
 _OCTET_STRING: Final = 0x04
 _SEQUENCE: Final = 0x30
-_SET: Final = 0x31
 _PRINTABLE_STRING: Final = 0x13
 #: Lengths from here on don't fit into the byte behind the tag.
 _LONG: Final = 0x80
