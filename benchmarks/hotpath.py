@@ -28,6 +28,7 @@ from spoa.loading import load_policy
 from spoa.peer import Peer
 from spoa.revocation.crl import read_crl
 from spoa.spop import Argument, Connection, DataType, Message, Role, write_messages
+from spoa.turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,16 +38,21 @@ _CERTIFICATES: Final = 40
 _REVOKED: Final = 100
 #: One in so many requests of the other shapes is measured where each needs a certificate of its own.
 _NEWCOMERS: Final = 10
+_PEERS: Final = 10
 _ID: Final = "7f000001-01bb-4f7b-0a69-"
 _PATIENT: Final = Limits(deadline=60.0)
 
 
 class Shape(NamedTuple):
-    """One way to ask: its requests as `write_requests` knows them, how many come in a read, and what else differs."""
+    """One way to ask: its requests as `write_requests` knows them, how many come in a read, and what else differs.
+
+    In a turn of the loop, so many connections are read.
+    """
 
     name: str
     requests: str
     in_a_read: int = 1
+    in_a_turn: int = 10
     all_arguments: bool = False
 
     @property
@@ -61,6 +67,7 @@ class Shape(NamedTuple):
 
 SHAPES: Final = (
     Shape("recurring", "recurring"),
+    Shape("recurring, alone in a turn", "recurring", in_a_turn=1),
     Shape("recurring, 10 in a read", "recurring", 10),
     Shape("recurring, unique id", "recurring", all_arguments=True),
     Shape("path never seen", "paths"),
@@ -83,7 +90,7 @@ class _Transport:
 
 
 class Desk:
-    """A worker's peer and judge, and HAProxy's side of the connection.
+    """A worker's peers and judge, and HAProxy's side of the connections.
 
     Args:
         scratch: for the policy and its certificates.
@@ -101,14 +108,23 @@ class Desk:
         crl = read_crl((scratch / "policies" / "crl" / "bench.crl").read_bytes())
         policy = load_policy(scratch / "policies").with_crls({"bench": (crl,)})
         answering = Answering(policy, _PATIENT, time.time, None)
-        self.transport = _Transport()
-        self.peer = Peer(answering, 65532, lambda _: None, lambda _: None)
-        self.peer.connection_made(self.transport)  # type: ignore[arg-type] # all of a transport that is used
-        self.peer.data_received(self._proxy.send_hello())
-        self._proxy.receive_data(self.transport.written)
+        self._turn = Turn(answering, lambda _: None)
+        self._peers = [Peer(answering, self._turn, 65532, lambda _: None, lambda _: None) for _ in range(_PEERS)]
+        hello = self._proxy.send_hello()
+        for peer in self._peers:
+            transport = _Transport()
+            peer.connection_made(transport)  # type: ignore[arg-type] # all of a transport that is used
+        self.receive([hello] * _PEERS)
+        self._proxy.receive_data(transport.written)
 
-    def reads(self, shape: Shape, requests: int) -> list[bytes]:
-        """Return so many requests, as the reads that they come in."""
+    def receive(self, turn: list[bytes]) -> None:
+        """Have as many connections read as there are reads, and answer them, as in one turn of the loop."""
+        for peer, data in zip(self._peers, turn, strict=False):
+            peer.data_received(data)
+        self._turn.run()
+
+    def turns(self, shape: Shape, requests: int) -> list[list[bytes]]:
+        """Return so many requests, as the reads that they come in, turn by turn."""
         file = self._scratch / f"{shape.requests}.txt"
         write_requests(
             file,
@@ -123,13 +139,14 @@ class Desk:
             self._proxy.send_notify(number, 1, self._payload(line.split(), all_arguments=shape.all_arguments))
             for number, line in enumerate(file.read_text().splitlines(), 1)
         ]
-        return [b"".join(frames[at : at + shape.in_a_read]) for at in range(0, len(frames), shape.in_a_read)]
+        reads = [b"".join(frames[at : at + shape.in_a_read]) for at in range(0, len(frames), shape.in_a_read)]
+        return [reads[at : at + shape.in_a_turn] for at in range(0, len(reads), shape.in_a_turn)]
 
     def meet(self, shape: Shape, requests: int) -> None:
         """Ask until all that recurs is remembered, one by one: what is new takes longer than the turn of a read."""
         for _ in range(0 if shape.is_new else 3):
-            for data in self.reads(shape._replace(in_a_read=1), requests):
-                self.peer.data_received(data)
+            for turn in self.turns(shape._replace(in_a_read=1), requests):
+                self.receive(turn)
 
     def _der(self, number: str) -> bytes:
         return next(self._fresh) if number == "*" else self._ders[int(number)]
@@ -164,11 +181,11 @@ def nanoseconds(desk: Desk, shape: Shape, requests: int, rounds: int) -> float:
     best, requests = float("inf"), shape.count(requests)
     desk.meet(shape, requests)
     for _ in range(rounds):
-        reads = desk.reads(shape, requests)
-        receive = desk.peer.data_received
+        turns = desk.turns(shape, requests)
+        receive = desk.receive
         began = time.process_time_ns()
-        for data in reads:
-            receive(data)
+        for turn in turns:
+            receive(turn)
         best = min(best, (time.process_time_ns() - began) / requests)
     return best
 
@@ -185,11 +202,11 @@ def instructions(desk: Desk, shape: Shape, requests: int) -> float:
         executed += event == "opcode"
         return trace
 
-    reads = desk.reads(shape, requests)
+    turns = desk.turns(shape, requests)
     sys.settrace(trace)
     try:
-        for data in reads:
-            desk.peer.data_received(data)
+        for turn in turns:
+            desk.receive(turn)
     finally:
         sys.settrace(None)
     return executed / requests

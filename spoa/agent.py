@@ -18,6 +18,7 @@ from spoa.listindex import NEVER
 from spoa.openings import Openings
 from spoa.peer import Peer
 from spoa.spop import Status
+from spoa.turn import Turn
 
 if TYPE_CHECKING:
     import socket
@@ -72,6 +73,7 @@ class Agent:
         self._clock = clock
         self._floor = clock_floor
         self._answering = Answering(policy, limits, clock, decision_log, send, tracing)
+        self._turn = Turn(self._answering)
         self._peers: set[Peer] = set()
         self._listeners: Sequence[socket.socket] = ()
         self._accepting: set[socket.socket] = set()
@@ -164,7 +166,7 @@ class Agent:
             if timer is not None:
                 timer.cancel()
         for peer in tuple(self._peers):
-            peer.cut()
+            peer.abort()
 
     def samples(self) -> Samples:
         """Return all counts of this worker."""
@@ -256,7 +258,7 @@ class Agent:
             self._accept_more()
 
     def _make_peer(self) -> asyncio.Protocol:
-        peer = Peer(self._answering, self._limits.max_frame_size, self._made, self._lost)
+        peer = Peer(self._answering, self._turn, self._limits.max_frame_size, self._made, self._lost)
         return cast("asyncio.Protocol", peer)
 
     def _made(self, peer: Peer) -> None:
@@ -264,7 +266,7 @@ class Agent:
         self._accepted += 1
         self._peers.add(peer)
         if self._drain_started:
-            peer.cut()
+            peer.abort()
 
     def _lost(self, peer: Peer) -> None:
         self._peers.discard(peer)
@@ -300,7 +302,7 @@ class Agent:
 
     def _dismiss(self, peer: Peer, now: float) -> None:
         if now - self._drain_started > _DRAIN_PATIENCE + 2:
-            peer.cut()
+            peer.abort()
         elif not peer.is_leaving:
             is_quiet = not peer.is_busy and now - peer.heard > _DRAIN_QUIET
             if is_quiet or not peer.has_greeted or now - self._drain_started > _DRAIN_PATIENCE:
@@ -313,6 +315,6 @@ class Agent:
     def _end(self, peer: Peer, cause: str) -> None:
         self._ended[cause] = self._ended.get(cause, 0) + 1
         if cause == "slow_peer":
-            peer.cut()
+            peer.abort()
         else:
             peer.leave(Status.NORMAL if cause == "drain" else Status.TIMEOUT)

@@ -1,4 +1,4 @@
-"""The frames of one read become one write: decode, judge, encode, and only then count and log.
+"""The frames of one read become one write, those of one turn are written together: decode, judge, encode, then count.
 
 Failure is an answer. A request that can't be judged, whatever is raised, or whose time is up, is denied as
 `internal_error`; a frame that can't be decoded ends its connection with a status; nothing here lets one pass.
@@ -10,15 +10,12 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
-import structlog
-
 from spoa.adapter import Answers, no_verdict_actions, read_for_log, read_request
 from spoa.comparison import Comparison
+from spoa.counts import Counts
 from spoa.enquiries import Enquiries, Waiting
 from spoa.exceptions import ProtocolError
 from spoa.facts import Request
-from spoa.histogram import Histogram
-from spoa.metrics import REQUEST_BUCKETS
 from spoa.policy.model import Reason
 from spoa.recall import Recall
 from spoa.spop import ConnectionBroken, HealthCheckReceived, HelloReceived, Status
@@ -38,15 +35,12 @@ __all__ = ["Answering", "Limits"]
 _TURN: Final = 0.004  # seconds of judging before other connections get their turn
 _FAILED: Final = ("failed", "", "")  # the count of comparisons that raised
 _LOOK: Final = 16  # requests judged between two looks at the clock
-_REPORT_INTERVAL: Final = 1.0  # seconds between two tracebacks in the log
+_TOGETHER: Final = 64  # reads that are answered before any of the answers is written
 _SETTLED: Final = frozenset({"", "good", "revoked", "not_checked"})  # revocation was not asked, or has an answer
 _RESERVE: Final = 0.01  # seconds before the deadline at which a request waits no more
-_SOFT_FAIL_INTERVAL: Final = 60.0  # seconds between two warnings about one issuer
 
 #: Stands for a request of which nothing is known.
 _UNREAD: Final = Request()
-
-_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,24 +86,19 @@ class Answering:
         self._turned: Callable[[], object] | None = None
         self._decision_log = decision_log
         self._tracing = tracing or Tracing()
-        self._hellos = 0
         self._is_leaving = False
         self._checked: float | None = None
-        self._notifies = 0
-        self._without_verdict = 0
         self._unlogged = 0
         self._logs_allows = decision_log is not None and decision_log.allow_share > 0
-        self._unreported = 0
-        self._broken: dict[int, int] = {}
-        self._internal: dict[str, int] = {}
-        self._seconds = Histogram(REQUEST_BUCKETS)
+        self._counts = Counts()
         self._decided: Samples = {}
-        self._next_report = 0.0
-        self._unassured: Samples = {}
-        self._break_glass: Samples = {}
-        self._next_soft_fail_report: dict[str, float] = {}
         self._comparison: Comparison | None = None
         self._compared: Samples = {}
+        self._written: list[tuple[Writer, bytes]] = []
+        self._judged: list[tuple[Request, Judgement]] = []
+        self._started = 0.0
+        self._begun = 0.0
+        self._now = 0.0
         self._enquiries: Enquiries | None = None
         if send is not None:
             self._enquiries = Enquiries(policy.assurance.memory, send, clock, self._forget, self._resume)
@@ -118,6 +107,10 @@ class Answering:
     def policy(self) -> Policy:
         """The policy in use."""
         return self._policy
+
+    def report(self, event: str, error: Exception) -> None:
+        """Log what was raised where no request can be denied for it."""
+        self._counts.report(event, exc_info=error)
 
     @property
     def since_check(self) -> float | None:
@@ -160,6 +153,8 @@ class Answering:
         if self._enquiries is not None:
             self._enquiries.take(rows)
 
+    # Trick: writing is put off to the end of a turn, so that reading, judging and writing each run in warm caches, and
+    # HAProxy is woken for many answers at once. Benchmark: benchmarks/agent.py, the shapes of 50 connections.
     def answer(
         self,
         connection: Connection,
@@ -167,67 +162,94 @@ class Answering:
         events: list[Event],
         at: int,
         started: float,
-        begun: float,
         client: Client | None = None,
     ) -> tuple[int, bool]:
         """Answer the events from index `at` on, of which there is one, as many as one turn allows, with one `write`.
 
-        `started` says when they were read, by `perf_counter`, and `begun` what it is now. A `client` may be owed
-        answers that have to wait. Returns the index to go on from, and whether the connection's last word was written.
+        It comes with `finish`, or sooner. `started` says when they were read, by `perf_counter`. A `client` may be owed
+        answers that have to wait. Returns the index to go on from, and whether the connection's last word is said.
         """
-        now = self._time()
-        passed = begun
-        policy = self._policy
+        if started != self._started:
+            self.finish()
+            self._started = started
+        if not self._begun:
+            self._look_around()
+        passed = begun = self._begun
         answers: list[bytes] = []
-        judged: list[tuple[Request, Judgement]] = []
         total = len(events)
         while True:
             portion = events if total <= _LOOK else events[at : at + _LOOK]
             if passed - started > self._deadline:
-                is_last = self._refuse_all(connection, portion, answers, judged)
+                is_last = self._refuse_all(connection, portion, answers, self._judged)
             else:
-                is_last = self._judge(connection, portion, now, answers, judged, client, started)
+                is_last = self._judge(connection, portion, answers, client, started)
             at += len(portion)
             if is_last or at >= total:
                 break
+            self._begun = 0.0
             passed = perf_counter()
             if passed - begun > _TURN:
                 break
-        writer.write(b"".join(answers))
-        count = len(judged) + self._unlogged
-        if policy.switches:
-            self._count_break_glass(judged, self._unlogged)
-        self._unlogged = 0
-        self._notifies += count
-        if count:
-            latency = perf_counter() - started
-            self._seconds.observe(latency, count)
-            if judged and self._decision_log is not None:
-                self._decision_log.record(now, latency, judged, policy.revision, policy.switches)
+        if answers:
+            self._written.append((writer, b"".join(answers)))
+            if len(self._written) >= _TOGETHER:
+                self.finish()
         return at, is_last
+
+    def finish(self) -> None:
+        """Write all that is answered, each to its writer, then count and log it."""
+        self._begun = 0.0
+        if self._written:
+            self._write()
+        judged = self._judged
+        count = len(judged) + self._unlogged
+        if not count:
+            return
+        policy = self._policy
+        if policy.switches:
+            self._counts.break_glass(judged, self._unlogged)
+        self._unlogged = 0
+        latency = perf_counter() - self._started
+        self._counts.answered(latency, count)
+        if judged:
+            self._judged = []
+            if self._decision_log is not None:
+                self._decision_log.record(self._now, latency, judged, policy.revision, policy.switches)
+
+    def _write(self) -> None:
+        written = self._written
+        self._written = []
+        broken: list[tuple[Writer, Exception]] = []
+        for writer, data in written:
+            try:
+                writer.write(data)
+            except Exception as error:  # noqa: BLE001 -- whatever is wrong with one connection, others get their answers
+                broken.append((writer, error))
+        for writer, raised in broken:
+            self.report("a connection took no answer and is dropped", raised)
+            writer.abort()
+
+    def _look_around(self) -> None:
+        """Look at the clocks, once for all that is judged together."""
+        self._begun = perf_counter()
+        self._now = self._time()
+        self._recall.look_around(int(self._now))
 
     def refuse_rest(self, connection: Connection, events: list[Event], at: int) -> bytes:
         """Deny what is left of a connection that is about to be closed."""
         judged: list[tuple[Request, Judgement]] = []
         answers: list[bytes] = []
         self._refuse_all(connection, events[at:], answers, judged)
-        self._notifies += len(judged)
+        self._counts.notifies += len(judged)
         return b"".join(answers)
 
     def samples(self) -> Samples:
         """Return all counts."""
         found = self._decisions()
-        found.update(self._unassured)
-        found.update(self._break_glass)
+        found.update(self._counts.samples())
         found.update(self._comparisons())
         for cache, (entries, _, _) in self._policy.cache_sizes().items():
             found["cache_entries", (cache,)] = entries
-        found.update(self._seconds.samples("request_duration_seconds"))
-        found["frames_total", ("hello",)] = self._hellos
-        found["frames_total", ("notify",)] = self._notifies + self._without_verdict
-        found["frames_total", ("ack",)] = self._notifies + self._without_verdict
-        found.update({("protocol_errors_total", (str(status),)): n for status, n in self._broken.items()})
-        found.update({("internal_errors_total", (cause,)): n for cause, n in self._internal.items()})
         if self._enquiries is not None:
             found.update(self._enquiries.samples())
         if self._decision_log is not None:
@@ -245,9 +267,7 @@ class Answering:
         self,
         connection: Connection,
         events: list[Event],
-        now: float,
         answers: list[bytes],
-        judged: list[tuple[Request, Judgement]],
         client: Client | None,
         started: float,
     ) -> bool:
@@ -256,8 +276,8 @@ class Answering:
         recall = self._recall
         comparison = self._comparison
         logs_allows = self._logs_allows
+        now = self._now
         seconds = int(now)
-        recall.look_around(seconds)
         for event in events:
             if type(event) is not tuple:
                 answers.append(self._other(connection, event))
@@ -269,6 +289,7 @@ class Answering:
             try:
                 recalled = recall.ask(payload, seconds) if comparison is None else None
                 if recalled is None:
+                    self._begin_long(answers)
                     request = read_request(payload)
                     judgement = None if request is None else self._policy.judge(request, now)
                     if judgement is not None and client is not None and _asks(judgement):
@@ -277,7 +298,7 @@ class Answering:
                             client.owe()
                             continue
                     answer = connection.ack(ids, self._actions(judgement))
-                    self._take_note(payload, request, judgement, now, judged)
+                    self._take_note(payload, request, judgement, now, self._judged)
                     answers.append(answer)
                 else:
                     known, outcome = recalled
@@ -289,15 +310,22 @@ class Answering:
                         judgement = known.judgement(outcome.decision)
                         judgement.id = identifier
                         connection.put_ack(answers, ids, outcome.actions, known.days_left)
-                        judged.append((asked, judgement))
+                        self._judged.append((asked, judgement))
                     outcome.tally.count += 1
             except Exception as error:  # noqa: BLE001 -- fail closed: whatever it is, the answer is deny
                 if isinstance(error, ProtocolError) and error.status == Status.INVALID_FRAME:
                     answers.append(self._break(connection, error))
                     return True
-                self._report("a request was denied as internal_error", exc_info=error)
-                answers.append(self._refuse(connection, ids, request or read_for_log(payload), judged, "exception"))
+                self._counts.report("a request was denied as internal_error", exc_info=error)
+                asked = request or read_for_log(payload)
+                answers.append(self._refuse(connection, ids, asked, self._judged, "exception"))
         return False
+
+    def _begin_long(self, answers: list[bytes]) -> None:
+        """Let nobody wait for what takes long: a request that is judged afresh."""
+        self._begun = 0.0
+        if self._written and not answers:
+            self.finish()
 
     def _actions(self, judgement: Judgement | None) -> bytes:
         """Return what the ACK says."""
@@ -314,15 +342,15 @@ class Answering:
     ) -> None:
         """Count, remember and log a judgement that was not remembered, once its ACK can be written."""
         if request is None or judgement is None:
-            self._without_verdict += 1
+            self._counts.notifies += 1
             return
         self._recall.remember(payload, request, judgement, int(now))
         judgement.decision.tally.count += 1
         judged.append((request, judgement))
         if judgement.revocation not in _SETTLED:
-            self._count_failure(judgement)
+            self._counts.failure(judgement)
         if judgement.soft_fails:
-            self._count_soft_fails(judgement)
+            self._counts.soft_fails(judgement)
         if self._comparison is not None:
             self._compare(self._comparison, request, judgement, now)
 
@@ -330,7 +358,7 @@ class Answering:
         try:
             judgement.difference = comparison.compare(request, now, judgement, self._policy)
         except Exception as error:  # noqa: BLE001 -- a defect in judging the candidate is no reason to deny
-            self._report("a request could not be judged under the candidate", exc_info=error)
+            self._counts.report("a request could not be judged under the candidate", exc_info=error)
             comparison.counts[_FAILED] = comparison.counts.get(_FAILED, 0) + 1
 
     def _comparisons(self) -> Samples:
@@ -370,48 +398,18 @@ class Answering:
                 answer = one.connection.ack(one.ids, self._actions(judgement))
                 self._take_note(one.payload, one.request, judgement, now, judged)
             except Exception as error:  # noqa: BLE001 -- fail closed: whatever it is, the answer is deny
-                self._report("a request was denied as internal_error", exc_info=error)
+                self._counts.report("a request was denied as internal_error", exc_info=error)
                 answer = self._refuse(one.connection, one.ids, one.request, judged, "exception")
             owed.setdefault(one.client, []).append(answer)
             if self._policy.switches:
-                self._count_break_glass(judged, 0)
+                self._counts.break_glass(judged, 0)
             latency = perf_counter() - one.started
-            self._notifies += 1
-            self._seconds.observe(latency)
+            self._counts.answered(latency, 1)
             self._tracing.waited(one.request.id, latency, judged[0][1] if judged else None)
             if self._decision_log is not None:
                 self._decision_log.record(now, latency, judged, self._policy.revision, self._policy.switches)
         for client, answers in owed.items():
             client.pay(b"".join(answers), len(answers))
-
-    def _count_failure(self, judgement: Judgement) -> None:
-        standing = judgement.standing
-        if standing is not None and standing.issuer is not None and standing.assured is not None:
-            labels = standing.issuer, judgement.revocation, standing.assured.detail
-            key = ("revocation_failures_total", labels)
-            self._unassured[key] = self._unassured.get(key, 0) + 1
-
-    def _count_soft_fails(self, judgement: Judgement) -> None:
-        """Count what passed without assurance about its revocation; such answers are never recalled, so none is missed.
-
-        The log is told once a minute for each issuer, since an outage concerns every request.
-        """
-        standing = judgement.standing
-        issuer = "" if standing is None or standing.issuer is None else standing.issuer
-        for source in judgement.soft_fails:
-            key = ("revocation_soft_fails_total", (issuer, source))
-            self._unassured[key] = self._unassured.get(key, 0) + 1
-        now = perf_counter()
-        if now >= self._next_soft_fail_report.get(issuer, 0.0):
-            self._next_soft_fail_report[issuer] = now + _SOFT_FAIL_INTERVAL
-            _log.warning("a certificate passed unchecked for revocation", issuer=issuer, state=judgement.revocation)
-
-    def _count_break_glass(self, judged: Iterable[tuple[Request, Judgement]], allowed: int) -> None:
-        """Count decisions that were made while a switch was open; `allowed` more than those judged here were allows."""
-        verdicts = [judgement.decision.verdict for _, judgement in judged] + ["allow"] * allowed
-        for verdict in ("allow", "deny"):
-            key = ("break_glass_decisions_total", (verdict,))
-            self._break_glass[key] = self._break_glass.get(key, 0) + verdicts.count(verdict)
 
     def _refuse_all(
         self,
@@ -433,23 +431,18 @@ class Answering:
     def _other(self, connection: Connection, event: Event) -> bytes:
         """Take note of what is no NOTIFY, and return what is to be said to it."""
         if isinstance(event, HelloReceived | HealthCheckReceived):
-            self._hellos += 1
+            self._counts.hellos += 1
             if isinstance(event, HealthCheckReceived):
                 self._checked = perf_counter()
                 if self._is_leaving:
                     return connection.send_disconnect()
         elif isinstance(event, ConnectionBroken):
-            self._count_broken(event.error)
+            self._counts.broken(event.error)
         return event.reply if not isinstance(event, tuple) else b""
 
     def _break(self, connection: Connection, error: ProtocolError) -> bytes:
-        self._count_broken(error)
+        self._counts.broken(error)
         return connection.send_disconnect(error.status)
-
-    def _count_broken(self, error: ProtocolError) -> None:
-        status = int(error.status)
-        self._broken[status] = self._broken.get(status, 0) + 1
-        self._report("a peer broke the protocol", status=status, detail=error.detail)
 
     def _refuse(
         self,
@@ -460,22 +453,12 @@ class Answering:
         cause: str,
     ) -> bytes:
         """Deny one request as `internal_error`."""
-        self._internal[cause] = self._internal.get(cause, 0) + 1
+        self._counts.internal_error(cause)
         judgement = self._policy.deny(Reason.INTERNAL_ERROR)
         answer = connection.ack(ids, self._answers.actions_for(judgement))
         judgement.decision.tally.count += 1
         judged.append((request, judgement))
         return answer
-
-    def _report(self, event: str, **details: object) -> None:
-        """Log one event a second at most: a flood of broken requests must not become a flood of tracebacks."""
-        now = perf_counter()
-        if now < self._next_report:
-            self._unreported += 1
-            return
-        _log.warning(event, **details, unreported_before=self._unreported)
-        self._next_report = now + _REPORT_INTERVAL
-        self._unreported = 0
 
     def _decisions(self) -> Samples:
         """Return what all policies so far have counted; the caches' entries are those of the one in use."""

@@ -44,6 +44,9 @@ class Writer(Protocol):
     def write(self, data: bytes, /) -> object:
         """Send bytes, or keep them until they can be sent."""
 
+    def abort(self) -> object:
+        """Drop the connection."""
+
 
 class Client(Protocol):
     """Whoever is owed an answer."""

@@ -17,24 +17,13 @@ if TYPE_CHECKING:
 
     from spoa.answering import Answering
     from spoa.spop import Event
+    from spoa.turn import Turn
 
 __all__ = ["Peer"]
 
 _LINGER: Final = 1.0  # seconds from our last word to closing, unless the peer closes first
 _WRITE_BUFFER: Final = 1 << 18  # bytes of answers that wait for the peer before its requests wait too
 _SLICE: Final = 1 << 16  # bytes that are decoded in one turn of the loop
-
-
-class _Held:
-    """Takes answers that are not written yet."""
-
-    __slots__ = ("data",)
-
-    def __init__(self) -> None:
-        self.data = b""
-
-    def write(self, data: bytes) -> None:
-        self.data += data
 
 
 class Peer:
@@ -45,6 +34,7 @@ class Peer:
 
     Args:
         answering: judges the frames.
+        turn: has the peer work when everybody is read.
         max_frame_size: what to announce, bytes.
         on_made, on_lost: told when the connection begins and ends.
 
@@ -58,17 +48,19 @@ class Peer:
 
     __slots__ = (
         "_answering", "_at", "_connection", "_data", "_events", "_is_paused", "_on_lost", "_on_made", "_owed",
-        "_parting", "_started", "_transport", "heard", "is_leaving", "opened", "stalled",
+        "_parting", "_started", "_transport", "_turn", "heard", "is_leaving", "opened", "stalled",
     )  # fmt: skip
 
     def __init__(
         self,
         answering: Answering,
+        turn: Turn,
         max_frame_size: int,
         on_made: Callable[[Peer], object],
         on_lost: Callable[[Peer], object],
     ) -> None:
         self._answering = answering
+        self._turn = turn
         self._connection = Connection(Role.AGENT, max_frame_size=max_frame_size)
         self._on_made = on_made
         self._on_lost = on_lost
@@ -113,22 +105,47 @@ class Peer:
         self._on_lost(self)
 
     def eof_received(self) -> bool:
-        """Let the transport write what is left and close."""
+        """Let the transport write what is left and close; what came before is answered."""
+        self._catch_up()
         self._connection.receive_eof()
         return False
 
     def data_received(self, data: bytes) -> None:
-        """Judge what came, or keep it while an earlier burst is worked on."""
+        """Keep what came until all is read that there is to read, or an earlier burst is worked off."""
         if self.is_leaving:
             return
         if self._data or self._events:
             self._data += data
+        else:
+            self._data = data
+            self._started = self._turn.add(self)
+        if len(self._data) > _SLICE:
+            self._pause()
+
+    def work(self) -> None:
+        """Judge a portion of what came, and be there in the next turn for the rest."""
+        if self._transport is None or self.is_leaving or self.stalled:
             return
-        now = self._started = perf_counter()
-        if len(data) > _SLICE:
+        events = self._events
+        if not events:
+            data = self._data
             self._data = data[_SLICE:]
-            data = data[:_SLICE]
-        self._take(data, now)
+            events = self._connection.receive_data(data[:_SLICE])
+        if events:
+            self.heard = self._started
+            writer = self if self._parting is not None else self._transport
+            at, is_last = self._answering.answer(self._connection, writer, events, self._at, self._started, self)
+            if is_last:
+                self._linger()
+                return
+            is_done = at >= len(events)
+            self._events = [] if is_done else events
+            self._at = 0 if is_done else at
+        if self._events or self._data:
+            self._pause()
+            self._turn.add(self)
+        elif self._is_paused:
+            self._resume()
 
     def pause_writing(self) -> None:
         """Read no more from a peer that does not take its answers."""
@@ -136,9 +153,12 @@ class Peer:
         self._pause()
 
     def resume_writing(self) -> None:
-        """Go on."""
+        """Go on with what is left of a burst, or read on."""
         self.stalled = 0.0
-        self._go_on()
+        if self._events or self._data:
+            self._turn.add(self)
+        else:
+            self._resume()
 
     def owe(self) -> None:
         """Know of an answer that will come later."""
@@ -147,11 +167,22 @@ class Peer:
     def pay(self, answer: bytes, count: int) -> None:
         """Write answers that came later; nobody takes them where the connection is gone or has had its last word."""
         self._owed -= count
-        if self._transport is not None and not self.is_leaving:
-            self._write(answer)
+        if not self.is_leaving:
+            self.write(answer)
+
+    def write(self, data: bytes) -> None:
+        """Write answers, and our last word with them where we part and owe no more."""
+        if self._transport is None:
+            return
+        if self._parting is None or self.is_leaving or self._data or self._events or self._owed:
+            self._transport.write(data)
+        else:
+            self._transport.write(data + self._connection.send_disconnect(self._parting))
+            self._linger()
 
     def leave(self, status: int) -> None:
         """Say DISCONNECT, and close when the peer has or a second has passed; what was read is answered before."""
+        self._catch_up()
         if self._transport is None or self.is_leaving:
             return
         answers = self._answering.refuse_rest(self._connection, self._events, self._at)
@@ -166,7 +197,7 @@ class Peer:
         """
         self._parting = status
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         """Drop the connection at once, and count as gone until its transport says so."""
         self.is_leaving = True
         if self._transport is not None:
@@ -203,72 +234,7 @@ class Peer:
             self._is_paused = False
             self._transport.resume_reading()
 
-    def _take(self, data: bytes, now: float) -> None:
-        events = self._connection.receive_data(data)
-        if events:
-            self.heard = self._started
-            self._events = events
-            self._judge(now)
-        elif self._data:
-            self._later()
-
-    def _judge(self, now: float) -> None:
-        assert self._transport is not None
-        if self._parting is not None:
-            self._judge_to_part(now)
-            return
-        self._at, is_last = self._answering.answer(
-            self._connection, self._transport, self._events, self._at, self._started, now, self
-        )
-        if is_last:
-            self._linger()
-        elif self._at < len(self._events):
-            self._later()
-        else:
-            self._events = []
-            self._at = 0
-            if self._data:
-                self._later()
-
-    def _judge_to_part(self, now: float) -> None:
-        """Judge as always, and write the answers when it is known whether more are owed."""
-        assert self._transport is not None
-        held = _Held()
-        self._at, is_last = self._answering.answer(
-            self._connection, held, self._events, self._at, self._started, now, self
-        )
-        if self._at >= len(self._events):
-            self._events = []
-            self._at = 0
-        if is_last:
-            self._transport.write(held.data)
-            self._linger()
-            return
-        self._write(held.data)
-        if (self._events or self._data) and not self.is_leaving:
-            self._later()
-
-    def _write(self, answers: bytes) -> None:
-        """Write answers, and our last word with them where we part and owe no more."""
-        assert self._transport is not None
-        if self._parting is None or self._data or self._events or self._owed:
-            self._transport.write(answers)
-        else:
-            self._transport.write(answers + self._connection.send_disconnect(self._parting))
-            self._linger()
-
-    def _later(self) -> None:
-        self._pause()
-        asyncio.get_running_loop().call_soon(self._go_on)
-
-    def _go_on(self) -> None:
-        """Continue with what is left of a burst, then read on."""
-        if self._transport is None or self.is_leaving or self.stalled:
-            return
-        if self._events:
-            self._judge(perf_counter())
-        elif self._data:
-            data, self._data = self._data[:_SLICE], self._data[_SLICE:]
-            self._take(data, perf_counter())
-        if not self._events and not self._data and not self.stalled:
-            self._resume()
+    def _catch_up(self) -> None:
+        """Answer what was read and not yet looked at."""
+        if self._data and not self._events:
+            self._turn.run()

@@ -37,11 +37,15 @@ class Desk:
     def give(self, data: bytes, ago: float = 0.0) -> tuple[int, bool]:
         """Feed one read that came some seconds ago; return what `answer` does."""
         self.events = self.agent.receive_data(data)
-        now = perf_counter()
-        return self.answering.answer(self.agent, self, self.events, 0, now - ago, now)
+        answered = self.answering.answer(self.agent, self, self.events, 0, perf_counter() - ago)
+        self.answering.finish()
+        return answered
 
     def write(self, data: bytes) -> None:
         self.writes.append(data)
+
+    def abort(self) -> None:
+        raise AssertionError("nothing is wrong with whom we write to")
 
     def received(self) -> list[Event]:
         events = self.haproxy.receive_data(b"".join(self.writes))

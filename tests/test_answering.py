@@ -82,7 +82,7 @@ def test_the_tracebacks_left_out_are_counted_in_the_next_line(monkeypatch: pytes
     monkeypatch.setattr(JUDGING, raising(RuntimeError("a defect")))
     with structlog.testing.capture_logs() as logs:
         desk.ask(*[authorize()] * 5)
-        monkeypatch.setattr(desk.answering, "_next_report", 0.0)
+        monkeypatch.setattr(desk.answering._counts, "_next_report", 0.0)
         desk.ask(authorize())
     assert [line["unreported_before"] for line in logs] == [0, 4]
 
@@ -242,8 +242,8 @@ class AskingDesk(Desk):
             self._last += 1
             data += self.haproxy.send_notify(self._last, 1, payload)
         events = self.agent.receive_data(data)
-        now = perf_counter()
-        self.answering.answer(self.agent, self, events, 0, now, now, self.client)
+        self.answering.answer(self.agent, self, events, 0, perf_counter(), self.client)
+        self.answering.finish()
 
     def reasons(self) -> list[str]:
         """Return the reasons of what was answered at once or later."""

@@ -35,11 +35,11 @@ LAYERS: Mapping[int, str] = {
     ),
     4: (
         "accounts admin agent agentprobe announcer answering blocker blockstore builder bundle candidate connector "
-        "console. control credentials credentials_keeper crew crl_builder crl_fetcher decision_log departure "
+        "console. control counts credentials credentials_keeper crew crl_builder crl_fetcher decision_log departure "
         "diagnostics download enquiries evidence_keeper evidence_store expiries fetch followed gate glass histogram "
         "history jobs listeners liststore loading logline logsinks. lookup metrics monitoring. ocsp_keeper "
         "ocsp_records ocsp_store peer pki_directory promotion reenactment reload revisions selfprobe starvation state "
-        "statefile supervisor tracing watcher worker"
+        "statefile supervisor tracing turn watcher worker"
     ),
     5: "settings optiontexts cli. explainer __main__",
 }
@@ -85,8 +85,9 @@ ARROWS: Mapping[str, str] = {
     "replay": "authorizer readings",
     "rehearsal": "authorizer coverage invariants",
     "migration.": "authorizer",
-    "agent": "answering decision_log gate metrics peer tracing",
-    "answering": "decision_log enquiries histogram metrics tracing",
+    "agent": "answering decision_log gate metrics peer tracing turn",
+    "answering": "counts decision_log enquiries metrics tracing",
+    "counts": "histogram metrics",
     "admin": "console. reload",
     "announcer": "selfprobe",
     "accounts": "metrics",
@@ -116,7 +117,8 @@ ARROWS: Mapping[str, str] = {
     "loading": "crl_builder evidence_store",
     "ocsp_keeper": "enquiries fetch metrics ocsp_records ocsp_store",
     "ocsp_records": "ocsp_store",
-    "peer": "answering",
+    "peer": "answering turn",
+    "turn": "answering",
     "reload": "bundle control histogram history jobs metrics state watcher",
     "supervisor": (
         "accounts admin announcer answering blocker bundle candidate console. control credentials_keeper crew "
@@ -149,7 +151,7 @@ HOMES: Mapping[str, str] = {
     "watchfiles": "watcher",
     "prometheus_client": "metrics admin",
     "structlog": (
-        "admin agent announcer answering blocker candidate console. credentials_keeper crew crl_fetcher decision_log "
+        "admin agent announcer blocker candidate console. counts credentials_keeper crew crl_fetcher decision_log "
         "departure diagnostics evidence_keeper followed gate glass ocsp_keeper reload supervisor worker"
     ),
     "click": "cli. explainer",

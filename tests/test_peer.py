@@ -11,6 +11,7 @@ import pytest
 from spoa.answering import Answering, Limits
 from spoa.peer import Peer
 from spoa.spop import Connection, Event, Role
+from spoa.turn import Turn
 from tests import wire
 from tests.agents import authorize, policy_of, variables
 
@@ -58,12 +59,18 @@ class Line:
     def __init__(self, limits: Limits | None = None) -> None:
         self.answering = Answering(policy_of(), limits or Limits(), lambda: 1_800_000_000.0, None)
         self.lost: list[Peer] = []
-        self.peer = Peer(self.answering, 65532, lambda _: None, self.lost.append)
+        self.turn = Turn(self.answering)
+        self.peer = Peer(self.answering, self.turn, 65532, lambda _: None, self.lost.append)
         self.transport = Transport()
         self.peer.connection_made(self.transport)
         self.haproxy = Connection(Role.HAPROXY)
-        self.peer.data_received(self.haproxy.send_hello())
+        self.give(self.haproxy.send_hello())
         self.received()
+
+    def give(self, data: bytes) -> None:
+        """Let the peer read, in a turn in which nobody else does."""
+        self.peer.data_received(data)
+        self.turn.run()
 
     def received(self) -> list[Event]:
         """Return what HAProxy understands of what was written since the last look."""
@@ -75,8 +82,9 @@ class Line:
         """Return the ACK of one NOTIFY without writing it, as an answer that comes later."""
         agent = Connection(Role.AGENT)
         agent.receive_data(Connection(Role.HAPROXY).send_hello())
-        transport, now = Transport(), perf_counter()
-        self.answering.answer(agent, transport, agent.receive_data(data), 0, now, now)
+        transport = Transport()
+        self.answering.answer(agent, transport, agent.receive_data(data), 0, perf_counter())
+        self.answering.finish()
         return b"".join(transport.writes)
 
     def burst(self, count: int, payload: bytes = b"") -> bytes:
@@ -112,20 +120,20 @@ def verdicts(events: list[Event]) -> list[str]:
 
 
 def test_the_frames_of_one_read_are_answered_with_one_write(line: Line) -> None:
-    line.peer.data_received(line.burst(16))
+    line.give(line.burst(16))
     assert len(line.transport.writes) == 1
     assert verdicts(line.received()) == ["allow"] * 16
 
 
 def test_a_frame_that_comes_byte_by_byte_is_answered_once(line: Line) -> None:
     for byte in line.burst(1):
-        line.peer.data_received(bytes([byte]))
+        line.give(bytes([byte]))
     assert verdicts(line.received()) == ["allow"]
 
 
 def test_a_large_read_is_worked_off_in_turns_and_nothing_more_is_read_meanwhile(line: Line) -> None:
     data = line.burst(3000)
-    line.peer.data_received(data)
+    line.give(data)
     assert not line.transport.reads
     assert line.peer.is_busy
     turns = 0
@@ -140,8 +148,8 @@ def test_a_large_read_is_worked_off_in_turns_and_nothing_more_is_read_meanwhile(
 
 
 def test_what_comes_while_a_burst_is_worked_off_is_answered_after_it(line: Line) -> None:
-    line.peer.data_received(line.burst(1500))
-    line.peer.data_received(line.haproxy.send_notify(9999, 1, authorize("/shut")))
+    line.give(line.burst(1500))
+    line.give(line.haproxy.send_notify(9999, 1, authorize("/shut")))
     events = line.received()
     while len(events) < 1501:
         turn()
@@ -151,11 +159,11 @@ def test_what_comes_while_a_burst_is_worked_off_is_answered_after_it(line: Line)
 
 def test_half_a_frame_behind_a_large_read_waits_for_its_end(line: Line) -> None:
     data = line.burst(1, authorize(others=(8, b"x" * 100_000)))  # type: ignore[arg-type] # a type by its number
-    line.peer.data_received(data[:90_000])
+    line.give(data[:90_000])
     for _ in range(4):
         turn()
     assert line.transport.reads
-    line.peer.data_received(data[90_000:])
+    line.give(data[90_000:])
     for _ in range(4):
         turn()
     assert line.received()
@@ -165,7 +173,7 @@ def test_a_peer_that_takes_no_answers_is_not_read(line: Line) -> None:
     line.peer.pause_writing()
     assert not line.transport.reads
     assert line.peer.stalled
-    line.peer.data_received(line.burst(3000))
+    line.give(line.burst(3000))
     line.peer.resume_writing()
     while not line.transport.reads:
         turn()
@@ -174,7 +182,7 @@ def test_a_peer_that_takes_no_answers_is_not_read(line: Line) -> None:
 
 
 def test_a_burst_waits_while_the_peer_takes_no_answers(line: Line) -> None:
-    line.peer.data_received(line.burst(3000))
+    line.give(line.burst(3000))
     line.peer.pause_writing()
     before = len(line.received())
     for _ in range(3):
@@ -187,17 +195,17 @@ def test_a_burst_waits_while_the_peer_takes_no_answers(line: Line) -> None:
 
 
 def test_after_a_breach_nothing_more_is_read_and_the_peer_may_close_first(line: Line) -> None:
-    line.peer.data_received(wire.notify(1, 1, b"\xff\xff") + line.burst(1))
+    line.give(wire.notify(1, 1, b"\xff\xff") + line.burst(1))
     (event,) = line.received()
     assert event.disconnect.status == 4  # type: ignore[union-attr] # that is what it must be
     assert line.peer.is_leaving
-    line.peer.data_received(b"anything")
+    line.give(b"anything")
     assert not line.transport.writes
     assert not line.transport.end
 
 
 def test_a_peer_that_leaves_gets_our_goodbye(line: Line) -> None:
-    line.peer.data_received(line.haproxy.send_disconnect())
+    line.give(line.haproxy.send_disconnect())
     (event,) = line.received()
     assert event.disconnect.status == 0  # type: ignore[union-attr] # that is what it must be
 
@@ -206,7 +214,7 @@ def test_who_parts_says_so_in_one_write_with_the_next_answers(line: Line) -> Non
     line.peer.part(0)
     assert line.peer.is_parting
     assert not line.transport.writes
-    line.peer.data_received(line.burst(3))
+    line.give(line.burst(3))
     assert len(line.transport.writes) == 1
     *answers, goodbye = line.received()
     assert verdicts(answers) == ["allow"] * 3
@@ -216,7 +224,7 @@ def test_who_parts_says_so_in_one_write_with_the_next_answers(line: Line) -> Non
 
 def test_who_parts_in_a_burst_answers_all_of_it_before(line: Line) -> None:
     line.peer.part(0)
-    line.peer.data_received(line.burst(3000))
+    line.give(line.burst(3000))
     events = line.received()
     while not line.peer.is_leaving:
         turn()
@@ -231,7 +239,7 @@ def test_who_parts_waits_for_answers_that_are_owed(line: Line) -> None:
     line.peer.owe()
     line.peer.owe()
     line.peer.part(0)
-    line.peer.data_received(line.burst(1))
+    line.give(line.burst(1))
     line.peer.pay(owed[0], 1)
     assert verdicts(line.received()) == ["allow"] * 2
     line.peer.pay(owed[1], 1)
@@ -241,14 +249,14 @@ def test_who_parts_waits_for_answers_that_are_owed(line: Line) -> None:
 
 def test_a_peer_that_leaves_while_we_part_gets_one_goodbye(line: Line) -> None:
     line.peer.part(0)
-    line.peer.data_received(line.burst(1) + line.haproxy.send_disconnect())
+    line.give(line.burst(1) + line.haproxy.send_disconnect())
     assert len(line.transport.writes) == 1
     assert line.transport.writes[0].count(b"status-code") == 1
     assert line.peer.is_leaving
 
 
 def test_leaving_in_the_middle_of_a_burst_denies_the_rest_before_the_goodbye(line: Line) -> None:
-    line.peer.data_received(line.burst(600))
+    line.give(line.burst(600))
     line.peer.leave(0)
     line.peer.leave(0)
     events = line.received()
@@ -280,20 +288,20 @@ def test_the_end_of_the_stream_ends_the_connection(line: Line) -> None:
 
 def test_a_connection_that_is_gone_takes_everything_calmly(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spoa.peer._LINGER", 0.0)
-    line.peer.data_received(line.burst(3000))
+    line.give(line.burst(3000))
     line.peer.leave(0)
     line.peer.connection_lost(ConnectionResetError())
     turn()
     turn()
     line.peer.leave(0)
-    line.peer.cut()
+    line.peer.abort()
     line.peer.pause_writing()
     line.peer.resume_writing()
     assert not line.transport.end
 
 
 def test_cutting_drops_the_connection_at_once(line: Line) -> None:
-    line.peer.cut()
+    line.peer.abort()
     assert line.transport.end == "aborted"
 
 

@@ -218,7 +218,8 @@ class History:
             data += self.haproxy.send_notify(self.count, 1, payload)
         events, now, at = self.agent.receive_data(data), perf_counter(), 0
         while at < len(events):
-            at, _ = self.answering.answer(self.agent, self, events, at, now, now, self.client)
+            at, _ = self.answering.answer(self.agent, self, events, at, now, self.client)
+        self.answering.finish()
 
     def time(self) -> None:
         self.now += self.pick(1, 1, 1, 5, 17, 60, 61, 100, 0.5, -1, -30)
@@ -268,6 +269,9 @@ class History:
         self.answering.take(rows)
 
     # -- what is said -----------------------------------------------------------------------------------------------
+
+    def abort(self) -> None:
+        raise AssertionError("nothing is wrong with whom is written to")
 
     def write(self, answers: bytes) -> None:
         """Take what the worker answers at once."""

@@ -1,0 +1,289 @@
+"""One turn of the loop: who reads in it is judged, then written to, and nobody suffers from another."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spoa.answering import Answering, Limits
+from spoa.decision_log import DecisionLog
+from spoa.loading import load_policy
+from spoa.logsinks.file import FileSink
+from spoa.peer import Peer
+from spoa.spop import Connection, DataType, Role
+from spoa.turn import Turn
+from tests.agents import authorize, variables
+from tests.answering_desk import NOW
+from tests.pki import CA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from spoa.authorizer import Policy
+
+STAFF: Final = """\
+apiVersion: authz/v1
+defaults: {no_certificate: anonymous}
+issuers: {corp: {ca: ca.pem, revocation: {none: test}}}
+identities: {staff: {issuer: corp, ou: staff}}
+rules: [{id: staff, effect: allow, who: staff, request: {path: "/open/**"}}]
+"""
+CORP: Final = CA("corp", now=int(NOW))
+PEOPLE: Final = {name: CORP.issue(name, [unit]).der for name, unit in (("alice", "staff"), ("bob", "sales"))}
+
+
+@cache
+def _folder() -> TemporaryDirectory[str]:
+    folder: TemporaryDirectory[str] = TemporaryDirectory()
+    Path(folder.name, "ca.pem").write_bytes(CORP.pem)
+    Path(folder.name, "policy.yaml").write_text(STAFF)
+    return folder
+
+
+def policy() -> Policy:
+    return load_policy(Path(_folder().name))
+
+
+class Transport:
+    """What is written goes to a list that all transports share, with the number of the transport."""
+
+    def __init__(self, number: int, writes: list[tuple[int, bytes]]) -> None:
+        self.number = number
+        self.writes = writes
+        self.error: Exception | None = None
+        self.looks: Callable[[], None] = lambda: None
+        self.is_aborted = False
+
+    def set_write_buffer_limits(self, *, high: int) -> None:
+        assert high
+
+    def write(self, data: bytes) -> None:
+        if self.error is not None:
+            raise self.error
+        self.looks()
+        self.writes.append((self.number, data))
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+class Room:
+    """A worker with some connections that said HELLO, and what was put off to the end of the turn."""
+
+    def __init__(self, connections: int, log: DecisionLog | None = None) -> None:
+        self.answering = Answering(policy(), Limits(), lambda: NOW, log)
+        self.later: list[Callable[[], None]] = []
+        self.turn = Turn(self.answering, self.later.append)
+        self.writes: list[tuple[int, bytes]] = []
+        self.transports = [Transport(number, self.writes) for number in range(connections)]
+        self.peers = [Peer(self.answering, self.turn, 65532, lambda _: None, lambda _: None) for _ in self.transports]
+        self.proxies = [Connection(Role.HAPROXY) for _ in self.transports]
+        for peer, transport, proxy in zip(self.peers, self.transports, self.proxies, strict=True):
+            peer.connection_made(transport)  # type: ignore[arg-type] # all of a transport that is used
+            peer.data_received(proxy.send_hello())
+        self.end_turn()
+        self.answers()
+
+    def end_turn(self) -> None:
+        """Do what was put off."""
+        later, self.later[:] = self.later[:], []
+        for run in later:
+            run()
+
+    def read(self, number: int, *paths: str, who: str = "alice") -> None:
+        """Let a connection read some requests at once."""
+        cert, used = (DataType.BINARY, PEOPLE[who]), (DataType.BOOL, True)
+        payloads = [authorize(path, cert=cert, used=used) for path in paths]
+        frames = [self.proxies[number].send_notify(n, 1, payload) for n, payload in enumerate(payloads, 1)]
+        self.peers[number].data_received(b"".join(frames))
+
+    def meet(self, *paths: str) -> None:
+        """Have these paths asked for until that is remembered."""
+        for path in paths * 3:
+            self.read(0, path)
+            self.end_turn()
+        self.answers()
+
+    def answers(self) -> list[tuple[int, Any]]:
+        """Return what was written since the last look: the connection's number, and what is told about each request."""
+        found: list[tuple[int, Any]] = []
+        for number, data in self.writes:
+            for event in self.proxies[number].receive_data(data):
+                ack = getattr(event, "ack", None)
+                found.append((number, type(event).__name__ if ack is None else variables(ack)))
+        self.writes.clear()
+        return found
+
+    def verdicts(self) -> list[tuple[int, str]]:
+        return [(number, told["verdict"]) for number, told in self.answers()]
+
+    def count(self) -> float:
+        """Return how many requests were counted."""
+        return self.answering.samples()["frames_total", ("notify",)]
+
+
+class Silent:
+    """Has read nothing."""
+
+    def work(self) -> None:
+        pass
+
+    def abort(self) -> None:
+        raise AssertionError("nothing is wrong with it")
+
+
+def test_whoever_reads_in_a_turn_is_answered_at_its_end_in_one_write_each() -> None:
+    room = Room(3)
+    room.meet("/open/a", "/shut")
+    room.read(2, "/open/a", "/shut")
+    room.read(0, "/open/a")
+    assert len(room.later) == 1, "one look at the end for all of them"
+    assert not room.writes
+    room.end_turn()
+    assert [number for number, _ in room.writes] == [2, 0]
+    assert room.verdicts() == [(2, "allow"), (2, "deny"), (0, "allow")]
+
+
+def test_all_that_is_known_is_judged_before_the_first_is_written_to_and_counted_after_the_last() -> None:
+    room = Room(3)
+    room.meet("/open/a")
+    before, hits = room.count(), room.answering._recall.hits
+    seen: list[tuple[float, float]] = []
+    for transport in room.transports:
+        transport.looks = lambda: seen.append((room.count() - before, room.answering._recall.hits - hits))
+    for number in range(3):
+        room.read(number, "/open/a")
+    room.end_turn()
+    assert seen == [(0, 3)] * 3
+    assert room.count() == before + 3
+
+
+def test_nobody_waits_for_a_request_that_is_judged_afresh() -> None:
+    room = Room(2)
+    room.meet("/open/a")
+    misses: list[int] = []
+    room.transports[0].looks = lambda: misses.append(room.answering._recall.misses)
+    before = room.answering._recall.misses
+    room.read(0, "/open/a")
+    room.read(1, "/open/never seen", who="bob")
+    room.end_turn()
+    assert misses == [before], "the first had its answer by then"
+    assert room.answering._recall.misses == before + 1
+    assert room.verdicts() == [(0, "allow"), (1, "deny")]
+
+
+def test_a_hundred_reads_are_written_in_portions() -> None:
+    room = Room(100)
+    room.meet("/open/a")
+    before = room.count()
+    seen: list[float] = []
+    for transport in room.transports:
+        transport.looks = lambda: seen.append(room.count() - before)
+    for number in range(100):
+        room.read(number, "/open/a")
+    room.end_turn()
+    assert seen == [0] * 64 + [64] * 36
+
+
+def test_a_connection_that_takes_no_answer_is_dropped_and_the_others_get_theirs() -> None:
+    room = Room(3)
+    room.meet("/open/a")
+    room.transports[1].error = RuntimeError("the handle is closed")
+    for number in range(3):
+        room.read(number, "/open/a")
+    room.end_turn()
+    assert room.verdicts() == [(0, "allow"), (2, "allow")]
+    assert [transport.is_aborted for transport in room.transports] == [False, True, False]
+
+
+def test_a_connection_whose_work_fails_is_dropped_and_the_others_get_their_answers() -> None:
+    class Broken:
+        is_aborted = False
+
+        def work(self) -> None:
+            raise RuntimeError("a defect")
+
+        def abort(self) -> None:
+            self.is_aborted = True
+
+    room, broken = Room(2), Broken()
+    room.read(0, "/open/a")
+    room.turn.add(broken)
+    room.read(1, "/open/a")
+    room.end_turn()
+    assert room.verdicts() == [(0, "allow"), (1, "allow")]
+    assert broken.is_aborted
+
+
+def test_a_turn_begins_with_its_first_read() -> None:
+    room, before = Room(1), perf_counter()
+    first, second = room.turn.add(Silent()), room.turn.add(Silent())
+    assert before <= first == second <= perf_counter()
+    room.end_turn()
+    assert room.turn.add(Silent()) > first
+
+
+def test_the_end_of_the_stream_right_behind_a_request_leaves_it_answered() -> None:
+    room = Room(2)
+    room.read(0, "/open/a")
+    room.read(1, "/open/a")
+    assert not room.peers[1].eof_received()
+    assert room.verdicts() == [(0, "allow"), (1, "allow")]
+
+
+def test_a_request_right_before_our_goodbye_is_answered_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Loop:
+        def call_later(self, delay: float, callback: Callable[[], None]) -> None:
+            assert delay
+            self.callback = callback
+
+    room = Room(1)
+    monkeypatch.setattr("asyncio.get_running_loop", Loop)
+    room.read(0, "/open/a")
+    room.peers[0].leave(0)
+    (_, answer), (_, goodbye) = room.answers()
+    assert answer["verdict"] == "allow"
+    assert goodbye == "DisconnectReceived"
+
+
+def test_each_line_of_the_log_is_of_the_request_that_it_tells_of(tmp_path: Path) -> None:
+    log = DecisionLog(FileSink(tmp_path / "log"), 1.0)
+    room = Room(4, log)
+    paths = ["/open/a", "/shut", "/open/b", "/shut/b"]
+    for _ in range(4):
+        for number, path in enumerate(paths):
+            room.read(number, path)
+        room.end_turn()
+    log.close()
+    rows = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [(row["path"], row["verdict"]) for row in rows] == [
+        (path, "allow" if path.startswith("/open") else "deny") for path in paths
+    ] * 4
+
+
+@pytest.mark.parametrize("people", [("alice",), ("alice", "bob")])
+@settings(deadline=None)
+@given(reads=st.data())
+def test_who_else_reads_in_a_turn_changes_no_answer(people: tuple[str, ...], reads: st.DataObject) -> None:
+    path = st.sampled_from(["/open/a", "/open/b", "/shut", "/open/%", "/open/../shut"])
+    read = st.tuples(st.integers(0, 3), st.lists(path, min_size=1, max_size=4), st.sampled_from(people), st.booleans())
+    room, alone = Room(4), Room(4)
+    for number, paths, who, is_end in reads.draw(st.lists(read, max_size=20)):
+        room.read(number, *paths, who=who)
+        alone.read(number, *paths, who=who)
+        alone.end_turn()
+        if is_end:
+            room.end_turn()
+    room.end_turn()
+    together, apart = room.answers(), alone.answers()
+    for number in range(4):
+        assert [told for at, told in together if at == number] == [told for at, told in apart if at == number]
+    assert room.count() == alone.count()
