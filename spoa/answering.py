@@ -169,10 +169,9 @@ class Answering:
         It comes with `finish`, or sooner. `started` says when they were read, by `perf_counter`. A `client` may be owed
         answers that have to wait. Returns the index to go on from, and whether the connection's last word is said.
         """
-        if started != self._started:
-            self.finish()
+        if started != self._started or not self._begun:
+            self.finish()  # by the clock, and under the circumstances, by which it was judged
             self._started = started
-        if not self._begun:
             self._look_around()
         passed = begun = self._begun
         answers: list[bytes] = []
@@ -192,9 +191,11 @@ class Answering:
                 break
         if answers:
             self._written.append((writer, b"".join(answers)))
-            if len(self._written) >= _TOGETHER:
-                self.finish()
         return at, is_last
+
+    def has_enough(self) -> bool:
+        """Tell whether it is time for `finish`: that is much together, or what was judged last took long."""
+        return not self._begun or len(self._written) >= _TOGETHER
 
     def finish(self) -> None:
         """Write all that is answered, each to its writer, then count and log it."""
@@ -225,23 +226,25 @@ class Answering:
                 writer.write(data)
             except Exception as error:  # noqa: BLE001 -- whatever is wrong with one connection, others get their answers
                 broken.append((writer, error))
-        for writer, raised in broken:
-            self.report("a connection took no answer and is dropped", raised)
+        for writer, _ in broken:
             writer.abort()
+        for _, raised in broken:
+            self.report("a connection took no answer and is dropped", raised)
 
     def _look_around(self) -> None:
         """Look at the clocks, once for all that is judged together."""
-        self._begun = perf_counter()
+        begun = perf_counter()
         self._now = self._time()
         self._recall.look_around(int(self._now))
+        self._begun = begun  # only now: whoever comes next must not go by what could not be looked at
 
-    def refuse_rest(self, connection: Connection, events: list[Event], at: int) -> bytes:
-        """Deny what is left of a connection that is about to be closed."""
+    def refuse_rest(self, connection: Connection, events: list[Event]) -> tuple[bytes, bool]:
+        """Deny what is left of a connection that is about to be closed; tell whether its last word is said."""
         judged: list[tuple[Request, Judgement]] = []
         answers: list[bytes] = []
-        self._refuse_all(connection, events[at:], answers, judged)
+        is_last = self._refuse_all(connection, events, answers, judged)
         self._counts.notifies += len(judged)
-        return b"".join(answers)
+        return b"".join(answers), is_last
 
     def samples(self) -> Samples:
         """Return all counts."""
@@ -301,12 +304,12 @@ class Answering:
                     self._take_note(payload, request, judgement, now, self._judged)
                     answers.append(answer)
                 else:
-                    known, outcome = recalled
+                    known, outcome = recalled.known, recalled.outcome
                     if outcome.is_allow and not logs_allows:
                         connection.put_ack(answers, ids, outcome.actions, known.days_left)
                         self._unlogged += 1
                     else:
-                        asked, identifier = recall.request_of(payload)
+                        asked, identifier = recall.request_of(payload, recalled)
                         judgement = known.judgement(outcome.decision)
                         judgement.id = identifier
                         connection.put_ack(answers, ids, outcome.actions, known.days_left)
@@ -323,9 +326,11 @@ class Answering:
 
     def _begin_long(self, answers: list[bytes]) -> None:
         """Let nobody wait for what takes long: a request that is judged afresh."""
-        self._begun = 0.0
-        if self._written and not answers:
+        if answers:
+            self._write()  # others' answers; ours are counted with them when they are out
+        else:
             self.finish()
+        self._begun = 0.0
 
     def _actions(self, judgement: Judgement | None) -> bytes:
         """Return what the ACK says."""
@@ -409,7 +414,10 @@ class Answering:
             if self._decision_log is not None:
                 self._decision_log.record(now, latency, judged, self._policy.revision, self._policy.switches)
         for client, answers in owed.items():
-            client.pay(b"".join(answers), len(answers))
+            try:
+                client.pay(b"".join(answers), len(answers))
+            except Exception as error:  # noqa: BLE001 -- whatever is wrong with one client, others get their answers
+                self.report("a connection took no answer that it had waited for", error)
 
     def _refuse_all(
         self,

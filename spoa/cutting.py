@@ -24,6 +24,7 @@ __all__ = [
     "id_after",
     "is_cut_at_id",
     "is_cut_at_path",
+    "is_id",
     "text_end",
     "text_start",
     "without_id",
@@ -64,15 +65,21 @@ def text_end(payload: bytes, position: int, start: int) -> int:
     return start + read_varint(payload, position)[0]
 
 
+def is_id(payload: bytes, at: int) -> bool:
+    """Tell whether from *at* on there is nothing but an `id` of less than 240 bytes."""
+    size = len(payload) - at - len(_ID) - 1
+    return 0 <= size < FOLLOWED and payload[at + 4] == size and payload[at : at + len(_ID)] == _ID
+
+
 def without_id(arguments: bytes) -> bytes:
     """Return arguments without a trailing `id` of less than 240 bytes, or the same object."""
     before, mark, text = arguments.rpartition(_ID)
     return before if mark and text and text[0] < FOLLOWED and len(text) == 1 + text[0] else arguments
 
 
-def id_after(arguments: bytes, rest: bytes) -> bytes:
-    """Return the text of the `id` that was cut off *rest*, which left *arguments*."""
-    return rest[len(arguments) + len(_ID) + 1 :]
+def id_after(payload: bytes, cut: int) -> bytes:
+    """Return the text of the `id` that begins at *cut*."""
+    return payload[cut + len(_ID) + 1 :]
 
 
 def around_path(arguments: bytes) -> tuple[bytes, bytes, bytes] | None:

@@ -47,8 +47,8 @@ class Peer:
     """
 
     __slots__ = (
-        "_answering", "_at", "_connection", "_data", "_events", "_is_paused", "_on_lost", "_on_made", "_owed",
-        "_parting", "_started", "_transport", "_turn", "heard", "is_leaving", "opened", "stalled",
+        "_answering", "_at", "_connection", "_data", "_events", "_is_due", "_is_paused", "_on_lost", "_on_made",
+        "_owed", "_parting", "_started", "_transport", "_turn", "heard", "is_leaving", "opened", "stalled",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +70,7 @@ class Peer:
         self._events: list[Event] = []
         self._at = 0
         self._owed = 0
+        self._is_due = False
         self._is_paused = False
         self._parting: int | None = None
         self.is_leaving = False
@@ -105,7 +106,7 @@ class Peer:
         self._on_lost(self)
 
     def eof_received(self) -> bool:
-        """Let the transport write what is left and close; what came before is answered."""
+        """Let the transport write what is left and close; what came before is answered, but for a long burst's rest."""
         self._catch_up()
         self._connection.receive_eof()
         return False
@@ -118,12 +119,15 @@ class Peer:
             self._data += data
         else:
             self._data = data
-            self._started = self._turn.add(self)
+            self._started = self._turn.begin()
+            self._is_due = True
+            self._turn.add(self)
         if len(self._data) > _SLICE:
             self._pause()
 
     def work(self) -> None:
         """Judge a portion of what came, and be there in the next turn for the rest."""
+        self._is_due = False
         if self._transport is None or self.is_leaving or self.stalled:
             return
         events = self._events
@@ -143,8 +147,8 @@ class Peer:
             self._at = 0 if is_done else at
         if self._events or self._data:
             self._pause()
-            self._turn.add(self)
-        elif self._is_paused:
+            self._come_again()
+        elif self._is_paused and not self.stalled:
             self._resume()
 
     def pause_writing(self) -> None:
@@ -156,7 +160,7 @@ class Peer:
         """Go on with what is left of a burst, or read on."""
         self.stalled = 0.0
         if self._events or self._data:
-            self._turn.add(self)
+            self._come_again()
         else:
             self._resume()
 
@@ -185,8 +189,9 @@ class Peer:
         self._catch_up()
         if self._transport is None or self.is_leaving:
             return
-        answers = self._answering.refuse_rest(self._connection, self._events, self._at)
-        self._transport.write(answers + self._connection.send_disconnect(status))
+        left = self._events[self._at :] + self._connection.receive_data(self._data)
+        answers, is_last = self._answering.refuse_rest(self._connection, left)
+        self._transport.write(answers if is_last else answers + self._connection.send_disconnect(status))
         self._linger()
 
     def part(self, status: int) -> None:
@@ -235,6 +240,12 @@ class Peer:
             self._transport.resume_reading()
 
     def _catch_up(self) -> None:
-        """Answer what was read and not yet looked at."""
+        """Answer what was read and not yet looked at, as much of it as one turn allows."""
         if self._data and not self._events:
             self._turn.run()
+
+    def _come_again(self) -> None:
+        """Be there in the next turn, once however often this is called."""
+        if not self._is_due:
+            self._is_due = True
+            self._turn.add_again(self)

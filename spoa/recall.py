@@ -2,11 +2,12 @@
 
 Theory: most requests differ in their certificate, or in the rest of the message, but seldom in both for the first time;
 what is unique to each, the `id`, is never judged; and a path that was never seen meets rules that were. So there are
-three memories, each asked where the one before has nothing to say (`cutting` tells how a payload is cut):
+four memories, each asked where the one before has nothing to say (`cutting` tells how a payload is cut):
 
-1. The *question*, all but certificate and id. Certificates that no rule can tell apart share their questions.
-2. All but the path: the conjunctions that hold whatever the path is, and which answers followed for which paths.
-3. The certificate itself, without which neither is asked.
+1. The whole message but the id, found by its end and compared with what it began with.
+2. The *question*, all but certificate and id. Certificates that no rule can tell apart share their questions.
+3. All but the path: the conjunctions that hold whatever the path is, and which answers followed for which paths.
+4. The certificate itself, without which none is asked.
 
 What is remembered was judged by the policy that this belongs to, and goes with it; a certificate is known only while
 its dates, its list entries and the evidence about its revocation stand still; whatever depends on the clock or on
@@ -30,6 +31,7 @@ from spoa.cutting import (
     id_after,
     is_cut_at_id,
     is_cut_at_path,
+    is_id,
     text_end,
     text_start,
     without_id,
@@ -43,8 +45,10 @@ if TYPE_CHECKING:
     from spoa.authorizer import Policy, Standing
     from spoa.policy.model import Reason
 
-__all__ = ["Known", "Outcome", "Recall"]
+__all__ = ["Known", "Outcome", "Recall", "Recalled"]
 
+#: Whole messages; some 0.4 kB each.
+WHOLE: Final = 16384
 #: Certificates, questions, and requests but for their path, in half of a cache; some 1.5, 0.5 and 0.6 kB each.
 CERTIFICATES: Final = 16384
 QUESTIONS: Final = 32768
@@ -116,6 +120,27 @@ class Outcome:
         self.is_allow = decision.verdict == "allow"
 
 
+class Recalled:
+    """An answer, and to what.
+
+    Attributes:
+        known: the certificate.
+        outcome: the answer, but for the days left.
+        head: the message before the length of the certificate.
+        has_id: the message goes on with an id behind what it is found by.
+        request: what was asked, as the log is told; None before it was.
+    """
+
+    __slots__ = ("has_id", "head", "known", "outcome", "request")
+
+    def __init__(self, known: Known, outcome: Outcome, head: bytes, *, has_id: bool) -> None:
+        self.known = known
+        self.outcome = outcome
+        self.head = head
+        self.has_id = has_id
+        self.request: Request | None = None
+
+
 class _AllButPath:
     """A request of which only the path is left open.
 
@@ -154,11 +179,13 @@ class Recall:
         self._minute = 0
         self._seen: set[int] = set()
         self._described: BoundedCache[bytes, Request] = BoundedCache(DESCRIBED)
+        self._id_size = 0
         self.hits = 0
         self.misses = 0
         self._forget()
 
     def _forget(self) -> None:
+        self._whole: dict[bytes, Recalled] = {}
         self._known: BoundedCache[bytes, Known] = BoundedCache(CERTIFICATES)
         self._questions: BoundedCache[bytes, Outcome] = BoundedCache(QUESTIONS)
         self._requests: BoundedCache[tuple[bytes, bytes, bytes], _AllButPath] = BoundedCache(REQUESTS)
@@ -179,13 +206,14 @@ class Recall:
     def forget(self, der: bytes) -> None:
         """Have a certificate judged anew when it comes again."""
         self._known.pop(der[-_TAIL:])
+        self._whole = {}  # an answer there may rest on what is known here no longer
 
     def forget_all(self) -> None:
         """Have everything judged anew."""
         self._forget()
 
     # Hot path: the whole of a request that recurs. Benchmark: benchmarks/hotpath.py, the recurring shapes.
-    def ask(self, payload: bytes, now: int) -> tuple[Known, Outcome] | None:
+    def ask(self, payload: bytes, now: int) -> Recalled | None:
         """Return what is known of the certificate, and the answer but for the days left, or None where nothing is."""
         start = text_start(payload, HEAD)
         if start < 0:
@@ -195,43 +223,81 @@ class Recall:
             return None
         # A certificate ends with its signature, a few bytes of which find it; that it is the same is seen afterwards.
         # Hashing all of it, as a key, costs 1 us more. Benchmark: benchmarks/hotpath.py.
+        # Ids are mostly as long as the last one, and then need not be looked for.
+        size = self._id_size
+        cut = len(payload) - size
+        if size and (cut < end or not is_id(payload, cut)):
+            cut = -1
+        else:
+            recalled = self._whole.get(payload[end - _TAIL : cut])
+            if recalled is not None:
+                known = recalled.known
+                if (
+                    recalled.has_id is (size > 0)
+                    and known.since <= now < known.until
+                    and payload[:HEAD] == recalled.head
+                    and payload[start:end] == known.der
+                ):
+                    self.hits += 1
+                    return recalled
+        return self._ask_in_parts(payload, start, end, cut if size else -1, now)
+
+    def _ask_in_parts(self, payload: bytes, start: int, end: int, cut: int, now: int) -> Recalled | None:
+        """Return the answer to a question about a certificate, each of which may have come with others before.
+
+        Its id begins at *cut*; where that is below zero, it has yet to be found out.
+        """
         known = self._known.get(payload[end - _TAIL : end])
         if known is None or not known.since <= now < known.until or payload[start:end] != known.der:
             return None
-        rest = payload[end:]
-        asked = without_id(rest)
-        begin = payload[:HEAD] + (known.group if asked is rest else known.group_with_id)
+        if cut < 0:
+            cut = end + len(without_id(payload[end:]))
+            self._id_size = len(payload) - cut
+        asked = payload[end:cut]
+        has_id = cut < len(payload)
+        head = payload[:HEAD]
+        begin = head + (known.group_with_id if has_id else known.group)
         question = begin + asked
         found = self._questions.get(question)
-        if found is None:
+        if found is not None:
+            recalled = Recalled(known, found, head, has_id=has_id)
+            if len(self._whole) >= WHOLE:
+                self._whole = {}  # what recurs comes again, from the questions
+            self._whole[payload[end - _TAIL : cut]] = recalled
+        else:
             found = self._ask_but_path(begin, asked)
             if found is None:
                 return None
             if len(question) <= LONGEST and self._is_asked_again(question):
                 self._questions.put(question, found)
+            recalled = Recalled(known, found, head, has_id=has_id)
         self.hits += 1
-        return known, found
+        return recalled
 
     # Trick: a line of the log needs what recurs with the question, not a payload that is decoded anew.
     # Benchmark: benchmarks/agent.py, the part "logging".
-    def request_of(self, payload: bytes) -> tuple[Request, str]:
-        """Return what a payload asked that `ask` had an answer to, without certificate and headers, and its id.
+    def request_of(self, payload: bytes, recalled: Recalled) -> tuple[Request, str]:
+        """Return what a payload asked that was *recalled* just now, but certificate and headers, and its id.
 
         For the log: whoever asks the same again shares the same request.
         """
-        rest = payload[text_end(payload, HEAD, text_start(payload, HEAD)) :]
-        asked = without_id(rest)
-        identifier = "" if asked is rest else id_after(asked, rest).decode("utf-8", "surrogateescape")
-        question = payload[:HEAD] + asked
+        cut = len(payload) - self._id_size  # as it was asked
+        identifier = id_after(payload, cut).decode("utf-8", "surrogateescape") if recalled.has_id else ""
+        return recalled.request or self._described_by(payload, cut, recalled), identifier
+
+    def _described_by(self, payload: bytes, cut: int, recalled: Recalled) -> Request:
+        question = payload[:HEAD] + payload[text_end(payload, HEAD, text_start(payload, HEAD)) : cut]
         request = self._described.get(question)
-        if request is None:
-            request = read_request(payload) or Request()
-            request.cert, request.headers = UNAVAILABLE, {}
-            if asked is not rest:
-                request.id = ""
-            if len(question) <= DESCRIBED_SIZE and self._is_asked_again(question):
-                self._described.put(question, request)
-        return request, identifier
+        if request is not None:
+            recalled.request = request
+            return request
+        request = read_request(payload) or Request()
+        request.cert, request.headers = UNAVAILABLE, {}
+        if recalled.has_id:
+            request.id = ""
+        if len(question) <= DESCRIBED_SIZE and self._is_asked_again(question):
+            self._described.put(question, request)
+        return request
 
     # Hot path: a request whose path was never seen. Benchmark: benchmarks/hotpath.py, the shape of new paths.
     def _ask_but_path(self, begin: bytes, asked: bytes) -> Outcome | None:

@@ -51,4 +51,4 @@ class Asker:
     def from_memory(self, payload: bytes, now: int = NOW) -> bytes | None:
         self.recall.look_around(now)
         found = self.recall.ask(payload, now)
-        return None if found is None else found[1].actions + found[0].days_left
+        return None if found is None else found.outcome.actions + found.known.days_left

@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+import structlog.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +22,7 @@ from spoa.peer import Peer
 from spoa.spop import Connection, DataType, Role
 from spoa.turn import Turn
 from tests.agents import authorize, variables
-from tests.answering_desk import NOW
+from tests.answering_desk import NOW, raising
 from tests.pki import CA
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Transport:
         self.error: Exception | None = None
         self.looks: Callable[[], None] = lambda: None
         self.is_aborted = False
+        self.is_read = True
 
     def set_write_buffer_limits(self, *, high: int) -> None:
         assert high
@@ -74,14 +76,31 @@ class Transport:
     def abort(self) -> None:
         self.is_aborted = True
 
+    def pause_reading(self) -> None:
+        assert self.is_read
+        self.is_read = False
+
+    def resume_reading(self) -> None:
+        assert not self.is_read
+        self.is_read = True
+
+
+class Loop:
+    """A running loop that is asked for nothing but a timer, which never rings."""
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> None:
+        assert delay
+        self.callback = callback
+
 
 class Room:
     """A worker with some connections that said HELLO, and what was put off to the end of the turn."""
 
-    def __init__(self, connections: int, log: DecisionLog | None = None) -> None:
-        self.answering = Answering(policy(), Limits(), lambda: NOW, log)
+    def __init__(self, connections: int, log: DecisionLog | None = None, apart: float = float("inf")) -> None:
+        self.now = NOW
+        self.answering = Answering(policy(), Limits(deadline=60.0), lambda: self.now, log)
         self.later: list[Callable[[], None]] = []
-        self.turn = Turn(self.answering, self.later.append)
+        self.turn = Turn(self.answering, self.later.append, apart)
         self.writes: list[tuple[int, bytes]] = []
         self.transports = [Transport(number, self.writes) for number in range(connections)]
         self.peers = [Peer(self.answering, self.turn, 65532, lambda _: None, lambda _: None) for _ in self.transports]
@@ -98,12 +117,12 @@ class Room:
         for run in later:
             run()
 
-    def read(self, number: int, *paths: str, who: str = "alice") -> None:
-        """Let a connection read some requests at once."""
+    def read(self, number: int, *paths: str, who: str = "alice", leaves: bool = False) -> None:
+        """Let a connection read some requests at once, and perhaps HAProxy's goodbye."""
         cert, used = (DataType.BINARY, PEOPLE[who]), (DataType.BOOL, True)
         payloads = [authorize(path, cert=cert, used=used) for path in paths]
         frames = [self.proxies[number].send_notify(n, 1, payload) for n, payload in enumerate(payloads, 1)]
-        self.peers[number].data_received(b"".join(frames))
+        self.peers[number].data_received(b"".join(frames) + (self.proxies[number].send_disconnect() if leaves else b""))
 
     def meet(self, *paths: str) -> None:
         """Have these paths asked for until that is remembered."""
@@ -225,10 +244,57 @@ def test_a_connection_whose_work_fails_is_dropped_and_the_others_get_their_answe
 
 def test_a_turn_begins_with_its_first_read() -> None:
     room, before = Room(1), perf_counter()
-    first, second = room.turn.add(Silent()), room.turn.add(Silent())
-    assert before <= first == second <= perf_counter()
+    first = room.turn.begin()
+    room.turn.add(Silent())
+    assert before <= first == room.turn.begin() <= perf_counter()
+    room.turn.add_again(Silent())
+    assert room.turn.begin() == first
     room.end_turn()
-    assert room.turn.add(Silent()) > first
+    room.turn.add_again(Silent())
+    assert room.turn.begin() > first
+
+
+def test_a_read_that_comes_alone_is_answered_at_once() -> None:
+    room = Room(2, apart=0.0)
+    room.read(0, "/open/a")
+    room.end_turn()
+    room.answers()
+    room.read(1, "/open/a")
+    assert not room.later
+    assert room.verdicts() == [(1, "allow")]
+
+
+def test_a_read_right_behind_one_that_came_alone_waits_for_the_others_of_its_turn() -> None:
+    room = Room(3, apart=60.0)
+    for number in (0, 1, 2):
+        room.read(number, "/open/a")
+        if number == 0:
+            room.end_turn()
+            room.answers()
+    assert len(room.later) == 1
+    assert not room.writes
+    room.end_turn()
+    assert room.verdicts() == [(1, "allow"), (2, "allow")]
+
+
+def test_after_a_turn_of_many_the_next_read_is_not_taken_to_come_alone() -> None:
+    room = Room(2, apart=0.0)
+    for number in (0, 1):
+        room.read(number, "/open/a")
+    room.end_turn()
+    room.answers()
+    room.read(0, "/open/a")
+    assert not room.writes
+    room.end_turn()
+    assert room.verdicts() == [(0, "allow")]
+
+
+def test_what_is_left_of_a_burst_never_comes_at_once() -> None:
+    room = Room(1, apart=0.0)
+    room.turn.add(Silent())
+    room.end_turn()
+    room.turn.add_again(Silent())
+    assert len(room.later) == 1
 
 
 def test_the_end_of_the_stream_right_behind_a_request_leaves_it_answered() -> None:
@@ -239,19 +305,165 @@ def test_the_end_of_the_stream_right_behind_a_request_leaves_it_answered() -> No
     assert room.verdicts() == [(0, "allow"), (1, "allow")]
 
 
-def test_a_request_right_before_our_goodbye_is_answered_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Loop:
-        def call_later(self, delay: float, callback: Callable[[], None]) -> None:
-            assert delay
-            self.callback = callback
-
-    room = Room(1)
+@pytest.fixture
+def loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let connections linger after their goodbye."""
     monkeypatch.setattr("asyncio.get_running_loop", Loop)
+
+
+@pytest.mark.usefixtures("loop")
+def test_a_request_right_before_our_goodbye_is_answered_before_it() -> None:
+    room = Room(1)
     room.read(0, "/open/a")
     room.peers[0].leave(0)
     (_, answer), (_, goodbye) = room.answers()
     assert answer["verdict"] == "allow"
     assert goodbye == "DisconnectReceived"
+
+
+@pytest.mark.usefixtures("loop")
+def test_whoever_parts_is_answered_all_of_a_long_read_before_the_goodbye_however_many_others_read() -> None:
+    room = Room(64)
+    room.meet("/open/a")
+    for number in range(64):
+        room.read(number, *["/open/a"] * (400 if number == 63 else 1))
+    room.peers[63].part(0)
+    for _ in range(60):
+        room.end_turn()
+    told = [what for number, what in room.answers() if number == 63]
+    assert [what if what == "DisconnectReceived" else "" for what in told] == [""] * 400 + ["DisconnectReceived"]
+    assert room.transports[63].is_read
+
+
+@pytest.mark.usefixtures("loop")
+def test_whoever_parts_and_is_left_says_goodbye_once_however_many_others_read() -> None:
+    room = Room(64)
+    room.meet("/open/a")
+    for number in range(63):
+        room.read(number, "/open/a")
+    room.peers[63].part(0)
+    room.read(63, "/open/a", leaves=True)
+    room.end_turn()
+    assert [data.count(b"status-code") for number, data in room.writes if number == 63] == [1]
+
+
+def test_whoever_does_not_take_his_answer_is_read_no_more_however_many_others_read() -> None:
+    room = Room(65)
+    room.meet("/open/a")
+    room.transports[63].looks = room.peers[63].pause_writing
+    for number in range(65):
+        room.read(number, "/open/a")
+    room.end_turn()
+    assert not room.transports[63].is_read
+    room.peers[63].resume_writing()
+    assert room.transports[63].is_read
+
+
+def test_whoever_falls_behind_and_catches_up_again_and_again_is_in_a_turn_once() -> None:
+    room = Room(1)
+    room.meet("/open/a")
+    room.read(0, *["/open/a"] * 3000)
+    room.end_turn()
+    for _ in range(5):
+        room.peers[0].pause_writing()
+        room.peers[0].resume_writing()
+    room.writes.clear()
+    room.end_turn()
+    assert len(room.writes) == 1
+
+
+def test_a_request_is_as_old_as_its_read_whatever_others_left_for_the_turn() -> None:
+    room = Room(2)
+    room.meet("/open/a")
+    room.read(0, *["/open/a"] * 3000)
+    room.end_turn()
+    assert room.later, "the rest of it"
+    before = perf_counter()
+    room.read(1, "/open/a")
+    assert room.turn.begin() >= before
+
+
+def test_a_clock_that_fails_lets_nobody_be_judged_by_what_was_known_before() -> None:
+    room = Room(3)
+    room.meet("/open/a")
+    turned: list[bool] = []
+
+    def turn() -> None:
+        turned.append(True)
+        room.answering.policy.clock_usable = False
+        if len(turned) == 1:
+            raise RuntimeError("a defect")
+
+    room.answering.watch_clock(NOW - 10, turn)
+    room.now = NOW - 20
+    for number in range(3):
+        room.read(number, "/open/a")
+    room.end_turn()
+    assert room.transports[0].is_aborted
+    assert room.verdicts() == [(1, "deny"), (2, "deny")]
+
+
+def test_what_was_judged_before_the_clock_turned_is_counted_under_the_switches_of_then() -> None:
+    room = Room(2)
+    room.meet("/open/a")
+    room.answering.policy.switches = frozenset({"incident"})
+    room.answering.watch_clock(NOW - 10, lambda: setattr(room.answering.policy, "switches", frozenset()))
+    room.read(0, "/open/a")
+    room.read(1, "/open/b")  # is judged afresh, after which the clock is looked at anew
+    room.transports[0].looks = lambda: setattr(room, "now", NOW - 20)
+    room.end_turn()
+    assert room.answering.samples()["break_glass_decisions_total", ("allow",)] == 1
+
+
+def test_what_is_answered_waits_neither_for_bursts_nor_for_what_is_judged_afresh_in_a_read() -> None:
+    room = Room(3)
+    room.meet("/open/a")
+    written: list[int] = []
+    room.transports[0].looks = lambda: written.append(room.answering._recall.misses)
+    room.transports[1].looks = lambda: written.append(-1)
+    before = room.answering._recall.misses
+    room.read(0, "/open/a")
+    room.read(1, *["/open/a"] * 100)
+    room.read(2, "/open/a", "/open/never seen", "/open/neither", who="bob")
+    room.end_turn()
+    assert written == [before, -1]
+    room.read(0, "/open/a")
+    room.read(2, "/open/a", "/open/new", "/open/newer")
+    room.end_turn()
+    assert written[2:] == [before + 3]
+
+
+@pytest.mark.usefixtures("loop")
+def test_whoever_takes_no_answers_gets_those_to_what_was_read_before_our_goodbye() -> None:
+    room = Room(1)
+    room.read(0, "/open/a", "/open/a")
+    room.peers[0].pause_writing()
+    room.peers[0].leave(0)
+    assert [what for _, what in room.answers()][-1] == "DisconnectReceived"
+    assert room.count() == 2
+
+
+@pytest.mark.usefixtures("loop")
+def test_whoever_leaves_in_a_burst_of_his_that_we_leave_gets_one_goodbye() -> None:
+    room = Room(1)
+    room.meet("/open/a")
+    room.read(0, *["/open/a"] * 3000, leaves=True)
+    room.end_turn()
+    room.peers[0].leave(0)
+    assert b"".join(data for _, data in room.writes).count(b"status-code") == 1
+
+
+@pytest.mark.interpreted
+def test_what_can_not_be_counted_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    room = Room(2)
+    room.meet("/open/a")
+    monkeypatch.setattr("spoa.counts.Counts.answered", raising(RuntimeError("a defect")))
+    room.read(0, "/open/a")
+    room.read(1, "/open/a")
+    with structlog.testing.capture_logs() as lines:
+        room.end_turn()
+    assert room.verdicts() == [(0, "allow"), (1, "allow")]
+    assert [line["event"] for line in lines] == ["what was answered could not be counted or logged"]
 
 
 def test_each_line_of_the_log_is_of_the_request_that_it_tells_of(tmp_path: Path) -> None:

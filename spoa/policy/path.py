@@ -24,9 +24,9 @@ _TREACHEROUS: Final = frozenset(b"/\\%;")
 #: Bytes that can't stand in a path as they are: controls, space, DEL, non-ASCII, and what ends or bends a path.
 _FORBIDDEN: Final = re.compile(r"[^!-~]|[\\#?]")
 _ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})?")
-# Hot path: most paths have nothing to look at twice, which one pass over classes of characters tells; what begins a
-# segment with a dot is asked more slowly. See benchmarks/README.md, "paths".
-_PLAIN: Final = re.compile(r"(?:/[!-\"$&-.0-:<->@-\[\]-~]++)*+/?")
+# Hot path: most paths have nothing to look at twice, which one pass over their characters tells; what begins a segment
+# with a dot is asked more slowly. See benchmarks/README.md, "paths".
+_PLAIN: Final = re.compile(r"[!-\"$&-:<->@-\[\]-~]++")
 _NEEDS_A_LOOK: Final = re.compile(r"[^!-~]|[\\#?%;]|//|/\.\.?(?:/|$)")
 _DOTS: Final = frozenset({".", ".."})
 #: What parts segments, or what some servers take for it.
@@ -70,7 +70,7 @@ def canonical_path(raw: str, *, normalise: bool = False, parameters: bool = Fals
     """
     if not raw.startswith("/"):
         return None
-    if _PLAIN.fullmatch(raw) is not None if "/." not in raw else _NEEDS_A_LOOK.search(raw) is None:
+    if _is_plain(raw) if "/." not in raw else _NEEDS_A_LOOK.search(raw) is None:
         return _plain_path(raw)
     if _FORBIDDEN.search(raw) or (";" in raw and not parameters):
         return None
@@ -86,6 +86,11 @@ def canonical_path(raw: str, *, normalise: bool = False, parameters: bool = Fals
     if generous[-1] == "":
         generous.pop()
     return CanonicalPath(text, tuple(escapes_as_characters(text[1:]).split("/")), tuple(generous))
+
+
+def _is_plain(raw: str) -> bool:
+    """Tell whether *raw*, in which no segment begins with a dot, has nothing to look at twice."""
+    return "//" not in raw and _PLAIN.fullmatch(raw) is not None
 
 
 def _plain_path(raw: str) -> CanonicalPath:
