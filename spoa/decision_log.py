@@ -2,6 +2,10 @@
 
 The event loop only appends to bounded queues. Each thread looks several times a second, hands what it finds to the
 sink (`spoa.logsinks`) batch by batch, and counts what a full queue or disk made it lose.
+
+Theory: a line is put together from parts that recur in less time than two threads take to hand the interpreter to each
+other. So the event loop does that, behind its answers, and the threads have little left but to wait for the disk. What
+isn't wanted as that line, masked or for a sink that has to know what it holds, is made by the thread.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from spoa.logsinks.sink import RetryError
 from spoa.masking import Mask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from spoa.authorizer import Judgement
     from spoa.facts import Request
@@ -36,9 +40,12 @@ MAX_QUEUED_BYTES: Final = 16 << 20
 _log = structlog.get_logger()
 
 _LOOK_INTERVAL: Final = 0.1
+_LINE_OVERHEAD: Final = 128  # bytes that a queued line takes beside its own
 #: Seconds between two tries at most, where a sink takes nothing.
 _MAX_DELAY: Final = 5.0
-_MAX_BATCH: Final = 256
+_MAX_BATCH: Final = 1024
+#: Lines that are written before it is time to look: what waits longer has left the caches, and takes fresh memory.
+_MANY: Final = 512
 
 
 def _digest(request: Request, judgement: Judgement) -> bytes:
@@ -82,6 +89,9 @@ class DecisionLog:
         self.allow_share = allow_share
         self._choose = choose
         self._outlets = (Outlet(sink, mask, name), *beside)
+        self._writer = LineWriter()
+        self._wants_lines = not all(outlet.takes_entries for outlet in self._outlets)
+        self._wants_entries = any(outlet.takes_entries for outlet in self._outlets)
 
     @property
     def dropped(self) -> int:
@@ -112,16 +122,37 @@ class DecisionLog:
         revision: str,
         switches: frozenset[str] = frozenset(),
     ) -> None:
-        """Queue what one socket read answered, while these break-glass switches were open; returns at once."""
+        """Queue what one turn answered, while these break-glass switches were open; waits for nothing."""
         opened = tuple(sorted(switches)) if switches else ()
+        lines: list[bytes] = []
+        entries: list[Entry] = []
+        lines_size = entries_size = 0
         for request, judgement in judged:
             is_sampled = self.allow_share < 1 and judgement.decision.verdict == "allow" and judgement.difference is None
             if is_sampled and self._choose() >= self.allow_share:
                 continue
             detail = request.malformed or _detail(judgement)
             entry = Entry(now, latency, request, judgement, revision, _digest(request, judgement), detail, opened)
-            for outlet in self._outlets:
-                outlet.put(entry)
+            if self._wants_lines:
+                line = self._line(entry)
+                lines.append(line)
+                lines_size += _LINE_OVERHEAD + len(line)
+            if self._wants_entries:
+                entries_size += entry.keep()
+                entries.append(entry)
+        for outlet in self._outlets:
+            if outlet.takes_entries:
+                outlet.put(entries, entries_size)
+            else:
+                outlet.put(lines, lines_size)
+
+    def _line(self, entry: Entry) -> bytes:
+        """Return the line of a decision; empty where it can't be written, which must not end the log."""
+        try:
+            return self._writer.line(entry)
+        except Exception as error:  # noqa: BLE001 -- whatever is wrong with one line
+            _log.warning("a decision can't be logged", exc_info=error)
+            return b""
 
     def reopen(self) -> None:
         """Open files by their names again before the next line, as log rotation asks for."""
@@ -144,13 +175,18 @@ class Outlet:
         sink: the place; closed in the end.
         mask: what is left out of lines.
         name: of the place, for the metrics and the agent's own log.
+
+    Attributes:
+        takes_entries: lines are of no use to it.
     """
 
     def __init__(self, sink: Sink, mask: Mask = Mask(), name: str = "") -> None:  # noqa: B008 -- frozen
         self.name = name
         self._sink = sink
         self._mask = mask
-        self._queue: deque[Entry] = deque()
+        self.takes_entries = bool(sink.reads_rows or mask.fields)
+        self._queue: deque[tuple[Sequence[Entry | bytes], int]] = deque()
+        self._queued = 0
         # Two counters with one writer each, so neither thread needs a lock.
         self._queued_bytes = 0
         self._taken_bytes = 0
@@ -158,11 +194,11 @@ class Outlet:
         self._failed = 0
         self._written = 0
         self._held: list[Line] = []
-        self._writer = LineWriter()
         self._delay = _LOOK_INTERVAL
         self._trouble = ""
         self._reopen_wanted = False
-        self._stop = threading.Event()
+        self._is_stopping = False
+        self._wake = threading.Event()
         self._runner = threading.Thread(target=self._run, name="decision-log", daemon=True)
         self._runner.start()
 
@@ -176,13 +212,20 @@ class Outlet:
         """How many lines were written here."""
         return self._written
 
-    def put(self, entry: Entry) -> None:
-        """Queue a decision, or count it as lost where there is no room."""
-        if self._queued_bytes - self._taken_bytes + entry.size > MAX_QUEUED_BYTES:
-            self._full += 1
+    def put(self, decisions: Sequence[Entry | bytes], size: int) -> None:
+        """Queue decisions that hold so many bytes, or count them as lost where there is no room."""
+        count = len(decisions)
+        if not count:
             return
-        self._queued_bytes += entry.size
-        self._queue.append(entry)
+        if self._queued_bytes - self._taken_bytes + size > MAX_QUEUED_BYTES:
+            self._full += count
+            return
+        self._queued_bytes += size
+        self._queue.append((decisions, size))
+        self._queued += count
+        if self._queued >= _MANY:
+            self._queued = 0
+            self._wake.set()
 
     def reopen(self) -> None:
         """Open by its name again before the next line what has one."""
@@ -190,7 +233,8 @@ class Outlet:
 
     def stop(self) -> None:
         """Write what is queued, and no more."""
-        self._stop.set()
+        self._is_stopping = True
+        self._wake.set()
 
     def join(self, timeout: float) -> None:
         """Wait until that is done, at most `timeout` seconds, and close."""
@@ -199,10 +243,12 @@ class Outlet:
             self._sink.close()
 
     def _run(self) -> None:
-        while not self._stop.wait(self._delay):
+        while not self._is_stopping:
+            self._wake.wait(self._delay)
+            self._wake.clear()
             self._write_queued()
         self._write_queued()
-        self._failed += len(self._held) + len(self._queue)
+        self._failed += len(self._held) + sum(len(decisions) for decisions, _ in self._queue)
 
     def _write_queued(self) -> None:
         if self._reopen_wanted:
@@ -231,17 +277,23 @@ class Outlet:
             self._delay = _LOOK_INTERVAL
 
     def _take(self) -> list[Line]:
-        """Return the next lines of the queue, masked: written already, where the sink has no use for what they hold."""
-        batch = [self._queue.popleft() for _ in range(min(len(self._queue), _MAX_BATCH))]
-        self._taken_bytes += sum(entry.size for entry in batch)
+        """Return the next lines of the queue, masked, or written already."""
+        batch: list[Entry | bytes] = []
+        while self._queue and len(batch) < _MAX_BATCH:
+            decisions, size = self._queue.popleft()
+            self._taken_bytes += size
+            batch += decisions
         lines: list[Line] = []
-        is_written = not (self._sink.reads_rows or self._mask.fields)
-        for entry in batch:
+        for one in batch:
             try:
-                lines.append(self._writer.line(entry) if is_written else self._mask.apply(row_of(entry)))
+                line = one if isinstance(one, bytes) else self._mask.apply(row_of(one))
             except Exception as error:  # noqa: BLE001 -- one line that can't be written must not end the log
-                self._failed += 1
+                line = b""
                 _log.warning("a decision can't be logged", exc_info=error)
+            if line:
+                lines.append(line)
+            else:
+                self._failed += 1
         return lines
 
     def _tell(self, trouble: str) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spoa.cache import BoundedCache
 from spoa.decision_fields import SCHEMA
-from spoa.facts import ABSENT, UNAVAILABLE, Missing, Request
+from spoa.facts import ABSENT, Missing, Request
 from spoa.logsinks.sink import SEPARATORS
 
 if TYPE_CHECKING:
@@ -39,13 +39,12 @@ class Entry:
     Attributes:
         now: when it was judged, seconds since the epoch.
         latency: seconds from the frame read to the answer written.
-        request: what was asked, without a certificate and headers, which would be kept alive for each line.
+        request: what was asked.
         sha256: of the certificate that was sent, where nothing else is known of it.
         detail: what exactly was malformed, or could not be read; empty for any other reason.
-        size: roughly the memory that it holds, bytes.
     """
 
-    __slots__ = ("detail", "id", "judgement", "latency", "now", "request", "revision", "sha256", "size", "switches")
+    __slots__ = ("detail", "id", "judgement", "latency", "now", "request", "revision", "sha256", "switches")
 
     def __init__(
         self,
@@ -61,18 +60,18 @@ class Entry:
         self.now = now
         self.latency = latency
         self.id = judgement.id or request.id
-        is_bare = request.cert is UNAVAILABLE and not request.headers
-        self.request = request if is_bare else _bare(request)
+        self.request = request
         self.judgement = judgement
         self.revision = revision
         self.sha256 = sha256
         self.detail = detail
         self.switches = switches
-        self.size = _OVERHEAD + _length(request.path) + _length(request.host)
 
-
-def _bare(request: Request) -> Request:
-    return Request(source=request.source, method=request.method, path=request.path, host=request.host)
+    def keep(self) -> int:
+        """Let go of the certificate and the headers, to be kept; return roughly the memory that is held then, bytes."""
+        request = self.request
+        self.request = Request(source=request.source, method=request.method, path=request.path, host=request.host)
+        return _OVERHEAD + _length(request.path) + _length(request.host)
 
 
 def _length(text: str | Missing) -> int:
@@ -203,26 +202,32 @@ class LineWriter:
 
     def __init__(self) -> None:
         # Found by their id, which can't become another's since they are kept: hashing what they say would cost more.
-        self._decisions: BoundedCache[int, tuple[Decision, str, str]] = BoundedCache(REMEMBERED)
+        self._decisions: BoundedCache[int, tuple[Decision, str, str, str]] = BoundedCache(REMEMBERED)
         self._sources: BoundedCache[bytes, str] = BoundedCache(REMEMBERED)
         self._calm = _members(_circumstances((), None))
         self._second = -1
         self._day_and_time = ""
+        self._now = self._latency = float("nan")  # which no time is
+        self._time = self._duration = ""
 
-    # Trick: whoever is refused once is so again and again, for the same reason; what is new in a line is a fifth of it.
-    # Benchmark: benchmarks/logline.py.
+    # Trick: whoever is refused once is so again and again, for the same reason; what is new in a line is a fifth of it,
+    # and what a turn answered has the same time. Benchmark: benchmarks/logline.py.
     def line(self, entry: Entry) -> bytes:
         """Return the line of a decision, without its end."""
         judgement = entry.judgement
+        if entry.now != self._now:
+            self._now, self._time = entry.now, self._timestamp(entry.now)
+        if entry.latency != self._latency:
+            self._latency, self._duration = entry.latency, str(_rounded(entry.latency * 1e6))
         is_calm = not entry.switches and judgement.difference is None
         return (
-            f'{{"time":"{self._time(entry.now)}","id":{quoted(entry.id)},{self._decision(entry)},'
-            f'"revocation":{quoted(judgement.revocation)},"cert":{self._certificate(entry)},{self._request(entry.request)},'
-            f'"latency_us":{_rounded(entry.latency * 1e6)},"detail":{_detail(entry.detail)},'
+            f'{{"time":"{self._time}","id":{quoted(entry.id)},{self._decision(entry)},'
+            f'"cert":{self._certificate(entry)},{self._request(entry.request)},'
+            f'"latency_us":{self._duration},"detail":{_detail(entry.detail)},'
             f"{self._calm if is_calm else _members(_circumstances(entry.switches, judgement.difference))}}}"
         ).encode()
 
-    def _time(self, seconds: float) -> str:
+    def _timestamp(self, seconds: float) -> str:
         """Return what `_timestamp` does, of which all but the microseconds is the same for a second."""
         second = int(seconds)
         microseconds = _rounded((seconds - second) * 1e6)
@@ -233,20 +238,23 @@ class LineWriter:
         return f"{self._day_and_time}{str(_MICRO + microseconds)[1:]}Z"
 
     def _decision(self, entry: Entry) -> str:
-        decision = entry.judgement.decision
+        judgement = entry.judgement
+        decision, revocation = judgement.decision, judgement.revocation
         known = self._decisions.get(id(decision))
-        if known is None or known[1] != entry.revision:
-            known = decision, entry.revision, _members(_decision(decision, entry.revision))
+        if known is None or known[1] != entry.revision or known[2] != revocation:
+            text = f'{_members(_decision(decision, entry.revision))},"revocation":{quoted(revocation)}'
+            known = decision, entry.revision, revocation, text
             self._decisions.put(id(decision), known)
-        return known[2]
+        return known[3]
 
     def _certificate(self, entry: Entry) -> str:
         standing = entry.judgement.standing
+        if standing is not None and standing.line:
+            return standing.line
         if standing is None or standing.certificate is None:
             return _written(_certificate(None, entry.sha256, None))
         # Kept where the certificate is, and gone with it: a memory of its own would keep what all others have dropped.
-        if not standing.line:
-            standing.line = _written(_certificate(standing.certificate, b"", standing.issuer))
+        standing.line = _written(_certificate(standing.certificate, b"", standing.issuer))
         return standing.line
 
     def _request(self, request: Request) -> str:

@@ -177,7 +177,8 @@ class TestLoss:
         monkeypatch.setattr(spoa.decision_log, "MAX_QUEUED_BYTES", 10_000)
         monkeypatch.setattr(spoa.decision_log, "_LOOK_INTERVAL", 60)
         log = DecisionLog(FileSink(path), 1.0)
-        record(log, *[judgement()] * 100, request=Request(path="/" * 1000, host="h" * 100))
+        for _ in range(100):
+            record(log, judgement(), request=Request(path="/" * 1000, host="h" * 100))
         log.close()
         assert log.written + log.dropped == 100
         assert 0 < log.written < 10

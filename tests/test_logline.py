@@ -162,7 +162,7 @@ def entries(draw: st.DrawFn) -> Entry:
 
 @given(st.floats(-1e9, 4e9) | st.integers(0, 40_000).map(lambda part: 1_800_000_000 + part / 20_000 - 2e-7))
 def test_the_time_is_the_same_whether_its_second_is_known_or_not(seconds: float) -> None:
-    assert WRITER._time(seconds) == _timestamp(seconds)
+    assert WRITER._timestamp(seconds) == _timestamp(seconds)
 
 
 @given(st.floats(0, 1e9) | st.integers(0, 10**6).map(lambda half: half / 2))
@@ -181,8 +181,11 @@ def test_what_a_line_needs_of_a_request_is_all_that_it_keeps() -> None:
         cert=b"DER", headers={"cookie": "secret"}, source=bytes(4), method="GET", path="/p", host="h", id="i"
     )
     one = entry("/p", asked)
+    line = written(one)
+    assert one.keep() > 1000
     assert (one.request.cert, one.request.headers, one.request.id) == (UNAVAILABLE, {}, "")
-    assert json.loads(written(one))["id"] == "i"
+    assert written(one) == line
+    assert json.loads(line)["id"] == "i"
 
 
 def test_whoever_asks_the_same_shares_what_lines_tell_of_it() -> None:

@@ -277,12 +277,13 @@ class FileSink:
         with contextlib.suppress(OSError):
             while done < len(data):
                 done += os.write(self._descriptor, data[done:])
-        written, end = 0, begin
-        for line in lines:
-            if end + len(line) + 1 > size + done:
-                break
-            written, end = written + 1, end + len(line) + 1
+        written, end = len(lines), size + len(data)
         if done < len(data):
+            written, end = 0, begin
+            for line in lines:
+                if end + len(line) + 1 > size + done:
+                    break
+                written, end = written + 1, end + len(line) + 1
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, end if written else size)
         if written and heads:
