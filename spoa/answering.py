@@ -238,12 +238,15 @@ class Answering:
         self._recall.look_around(int(self._now))
         self._begun = begun  # only now: whoever comes next must not go by what could not be looked at
 
-    def refuse_rest(self, connection: Connection, events: list[Event]) -> tuple[bytes, bool]:
-        """Deny what is left of a connection that is about to be closed; tell whether its last word is said."""
-        judged: list[tuple[Request, Judgement]] = []
+    def refuse_rest(self, connection: Connection, events: list[Event], started: float) -> tuple[bytes, bool]:
+        """Deny what is left of a connection that is about to be closed, and was read when it *started*.
+
+        Returns what is to be written before `finish`, and whether it ends with the connection's last word.
+        """
+        self.finish()
+        self._started, self._now = started, self._clock()
         answers: list[bytes] = []
-        is_last = self._refuse_all(connection, events, answers, judged)
-        self._counts.notifies += len(judged)
+        is_last = self._refuse_all(connection, events, answers, self._judged)
         return b"".join(answers), is_last
 
     def samples(self) -> Samples:

@@ -1,7 +1,7 @@
 """The decision log: one JSON object a line, written by a thread for each place, never waited for.
 
-The event loop only appends to bounded queues. Each thread looks several times a second, hands what it finds to the
-sink (`spoa.logsinks`) batch by batch, and counts what a full queue or disk made it lose.
+The event loop appends to bounded queues. Each thread looks several times a second, hands what it finds to the sink
+(`spoa.logsinks`) batch by batch, and counts what a full queue or disk made it lose.
 
 Theory: a line is put together from parts that recur in less time than two threads take to hand the interpreter to each
 other. So the event loop does that, behind its answers, and the threads have little left but to wait for the disk. What
@@ -40,7 +40,7 @@ MAX_QUEUED_BYTES: Final = 16 << 20
 _log = structlog.get_logger()
 
 _LOOK_INTERVAL: Final = 0.1
-_LINE_OVERHEAD: Final = 128  # bytes that a queued line takes beside its own
+_LINE_OVERHEAD: Final = 256  # bytes that a queued line takes beside its own
 #: Seconds between two tries at most, where a sink takes nothing.
 _MAX_DELAY: Final = 5.0
 _MAX_BATCH: Final = 1024
@@ -223,7 +223,7 @@ class Outlet:
         self._queued_bytes += size
         self._queue.append((decisions, size))
         self._queued += count
-        if self._queued >= _MANY:
+        if self._queued >= _MANY and self._delay == _LOOK_INTERVAL:  # who takes nothing is left alone for a while
             self._queued = 0
             self._wake.set()
 

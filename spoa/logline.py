@@ -202,7 +202,7 @@ class LineWriter:
 
     def __init__(self) -> None:
         # Found by their id, which can't become another's since they are kept: hashing what they say would cost more.
-        self._decisions: BoundedCache[int, tuple[Decision, str, str, str]] = BoundedCache(REMEMBERED)
+        self._decisions: BoundedCache[int, tuple[Decision, str, str]] = BoundedCache(REMEMBERED)
         self._sources: BoundedCache[bytes, str] = BoundedCache(REMEMBERED)
         self._calm = _members(_circumstances((), None))
         self._second = -1
@@ -222,7 +222,7 @@ class LineWriter:
         is_calm = not entry.switches and judgement.difference is None
         return (
             f'{{"time":"{self._time}","id":{quoted(entry.id)},{self._decision(entry)},'
-            f'"cert":{self._certificate(entry)},{self._request(entry.request)},'
+            f'"revocation":{quoted(judgement.revocation)},"cert":{self._certificate(entry)},{self._request(entry.request)},'
             f'"latency_us":{self._duration},"detail":{_detail(entry.detail)},'
             f"{self._calm if is_calm else _members(_circumstances(entry.switches, judgement.difference))}}}"
         ).encode()
@@ -238,14 +238,12 @@ class LineWriter:
         return f"{self._day_and_time}{str(_MICRO + microseconds)[1:]}Z"
 
     def _decision(self, entry: Entry) -> str:
-        judgement = entry.judgement
-        decision, revocation = judgement.decision, judgement.revocation
+        decision = entry.judgement.decision
         known = self._decisions.get(id(decision))
-        if known is None or known[1] != entry.revision or known[2] != revocation:
-            text = f'{_members(_decision(decision, entry.revision))},"revocation":{quoted(revocation)}'
-            known = decision, entry.revision, revocation, text
+        if known is None or known[1] != entry.revision:
+            known = decision, entry.revision, _members(_decision(decision, entry.revision))
             self._decisions.put(id(decision), known)
-        return known[3]
+        return known[2]
 
     def _certificate(self, entry: Entry) -> str:
         standing = entry.judgement.standing

@@ -190,8 +190,9 @@ class Peer:
         if self._transport is None or self.is_leaving:
             return
         left = self._events[self._at :] + self._connection.receive_data(self._data)
-        answers, is_last = self._answering.refuse_rest(self._connection, left)
+        answers, is_last = self._answering.refuse_rest(self._connection, left, self._started)
         self._transport.write(answers if is_last else answers + self._connection.send_disconnect(status))
+        self._answering.finish()
         self._linger()
 
     def part(self, status: int) -> None:

@@ -47,8 +47,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Known", "Outcome", "Recall", "Recalled"]
 
-#: Whole messages; some 0.4 kB each.
+#: Whole messages; some 0.4 kB each, but for their certificates. So many others have to come before all are dropped.
 WHOLE: Final = 16384
+PATIENCE: Final = 65536
 #: Certificates, questions, and requests but for their path, in half of a cache; some 1.5, 0.5 and 0.6 kB each.
 CERTIFICATES: Final = 16384
 QUESTIONS: Final = 32768
@@ -180,6 +181,7 @@ class Recall:
         self._seen: set[int] = set()
         self._described: BoundedCache[bytes, Request] = BoundedCache(DESCRIBED)
         self._id_size = 0
+        self._unkept = 0
         self.hits = 0
         self.misses = 0
         self._forget()
@@ -261,9 +263,7 @@ class Recall:
         found = self._questions.get(question)
         if found is not None:
             recalled = Recalled(known, found, head, has_id=has_id)
-            if len(self._whole) >= WHOLE:
-                self._whole = {}  # what recurs comes again, from the questions
-            self._whole[payload[end - _TAIL : cut]] = recalled
+            self._keep_whole(payload[end - _TAIL : cut], recalled)
         else:
             found = self._ask_but_path(begin, asked)
             if found is None:
@@ -273,6 +273,16 @@ class Recall:
             recalled = Recalled(known, found, head, has_id=has_id)
         self.hits += 1
         return recalled
+
+    def _keep_whole(self, message: bytes, recalled: Recalled) -> None:
+        """Keep a whole message; where there are more than fit, those that do stay for a while."""
+        if len(self._whole) < WHOLE:
+            self._whole[message] = recalled
+            return
+        self._unkept += 1
+        if self._unkept >= PATIENCE:
+            self._unkept = 0
+            self._whole = {}  # what recurs comes again, from the questions
 
     # Trick: a line of the log needs what recurs with the question, not a payload that is decoded anew.
     # Benchmark: benchmarks/agent.py, the part "logging".
@@ -336,6 +346,8 @@ class Recall:
         standing, der, days = judgement.standing, request.cert, judgement.days_left
         if standing is None or days is None or not isinstance(der, bytes) or request.malformed or len(der) < _TAIL:
             return
+        if not self._clock_usable:
+            return  # who is denied for that has not been looked at any further, which the log must tell
         if not standing.not_before <= now <= standing.not_after or standing.soft_fails or standing.questions:
             return  # soft fails are counted one by one, and whoever has a question must get to ask it
         head = head_of(payload, der)

@@ -128,7 +128,7 @@ def test_a_long_burst_is_left_after_a_turn(monkeypatch: pytest.MonkeyPatch) -> N
     data = b"".join(desk.haproxy.send_notify(n, 1, authorize()) for n in range(1, 101))
     at, is_last = desk.give(data)
     assert (at, is_last) == (16, False)
-    rest, is_last = desk.answering.refuse_rest(desk.agent, desk.events[at:])
+    rest, is_last = desk.answering.refuse_rest(desk.agent, desk.events[at:], 0.0)
     assert not is_last
     assert len(desk.received() + desk.haproxy.receive_data(rest)) == 100
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,6 +28,8 @@ from tests.test_logline import NOW, certificate, judgement
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from spoa.logsinks.sink import Line
 
 
 @pytest.fixture
@@ -182,6 +185,31 @@ class TestLoss:
         log.close()
         assert log.written + log.dropped == 100
         assert 0 < log.written < 10
+
+    def test_who_takes_nothing_is_left_alone_however_much_is_queued(self) -> None:
+        tries: list[float] = []
+
+        class Down:
+            reads_rows = False
+            problem = ""
+
+            def write(self, rows: Sequence[Line]) -> int:
+                del rows
+                tries.append(time.monotonic())
+                raise RetryError("down", 0)
+
+            def reopen(self) -> None: ...
+
+            def close(self) -> None: ...
+
+        log = DecisionLog(Down(), 1.0)
+        record(log, judgement())
+        until(lambda: tries)
+        for _ in range(20):
+            record(log, *[judgement()] * 600)
+        until(lambda: len(tries) == 2)
+        assert tries[1] - tries[0] > 0.15
+        log.close(0.0)
 
     @pytest.mark.parametrize("taken", [0, 100, 450])
     def test_a_full_disk_drops_and_counts_and_the_next_line_stands_alone(

@@ -362,6 +362,38 @@ def test_what_is_asked_once_or_is_long_is_described_and_not_kept(asker: Asker, p
     assert len(asker.recall._described) == 1
 
 
+@pytest.mark.interpreted
+def test_more_whole_messages_than_fit_do_not_drive_each_other_out(
+    asker: Asker, people: Sequence[Issued], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spoa.recall.WHOLE", 8)
+    monkeypatch.setattr("spoa.recall.PATIENCE", 20)
+    asked = [http(people[0].der, f"/a/{number}", "1") for number in range(12)]
+    for _ in range(2):
+        for one in asked:
+            asker.fresh(one)
+    first, second, third = [{id(asker.recall.ask(one, NOW)) for one in asked[:8]} for _ in range(3)]
+    assert len(first) == 8
+    assert first == second == third, "the same eight, remembered"
+    for _ in range(5):
+        for one in asked[8:]:
+            assert asker.from_memory(one) == asker.fresh(one)
+    assert len(asker.recall._whole) == 0
+    assert asker.from_memory(asked[11]) == asker.fresh(asked[11])
+    assert len(asker.recall._whole) == 1
+
+
+def test_nothing_is_remembered_by_a_clock_that_can_not_be_right(asker: Asker, people: Sequence[Issued]) -> None:
+    asker.policy.clock_usable = False
+    for _ in range(3):
+        asker.fresh(http(people[0].der, "/a/b", "1"))
+    assert asker.from_memory(http(people[0].der, "/a/b", "1")) is None
+    asker.policy.clock_usable = True
+    for _ in range(2):
+        asker.fresh(http(people[0].der, "/a/b", "1"))
+    assert asker.from_memory(http(people[0].der, "/a/b", "1")) is not None
+
+
 def test_a_message_in_another_order_is_judged_afresh(asker: Asker, people: Sequence[Issued]) -> None:
     verify, cert = Argument(b"verify", DataType.INT64, 0), Argument(b"cert", DataType.BINARY, people[0].der)
     asked = write_messages([Message(b"authorize", (verify, cert))])

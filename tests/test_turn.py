@@ -434,13 +434,17 @@ def test_what_is_answered_waits_neither_for_bursts_nor_for_what_is_judged_afresh
 
 
 @pytest.mark.usefixtures("loop")
-def test_whoever_takes_no_answers_gets_those_to_what_was_read_before_our_goodbye() -> None:
-    room = Room(1)
+def test_whoever_takes_no_answers_gets_those_to_what_was_read_before_our_goodbye(tmp_path: Path) -> None:
+    log = DecisionLog(FileSink(tmp_path / "log"), 1.0)
+    room = Room(1, log)
     room.read(0, "/open/a", "/open/a")
     room.peers[0].pause_writing()
     room.peers[0].leave(0)
     assert [what for _, what in room.answers()][-1] == "DisconnectReceived"
     assert room.count() == 2
+    log.close()
+    rows = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [(row["verdict"], row["reason"]) for row in rows] == [("deny", "internal_error")] * 2
 
 
 @pytest.mark.usefixtures("loop")
