@@ -47,7 +47,7 @@ class Turn:
         apart: seconds after the last turn that make a read one that comes alone.
     """
 
-    __slots__ = ("_answering", "_apart", "_due", "_ended", "_later", "_started", "_was_alone")
+    __slots__ = ("_answering", "_apart", "_due", "_ended", "_is_asked_for", "_later", "_started", "_was_alone")
 
     def __init__(
         self, answering: Answering, later: Callable[[Callable[[], None]], object] = _soon, apart: float = _APART
@@ -57,7 +57,7 @@ class Turn:
         self._apart = apart
         self._due: list[_Worker] = []
         self._started = self._ended = 0.0
-        self._was_alone = False
+        self._was_alone = self._is_asked_for = False
 
     def begin(self) -> float:
         """Return when the first read of this turn came, by `perf_counter`; who asks has read, and will be added."""
@@ -73,12 +73,12 @@ class Turn:
             if self._was_alone and self._started - self._ended > self._apart:
                 self.run()
             else:
-                self._later(self.run)
+                self._ask_for_later()
 
     def add_again(self, peer: _Worker) -> None:
         """Have a peer work when others have had their turn."""
         if not self._due:
-            self._later(self.run)
+            self._ask_for_later()
         self._due.append(peer)
 
     def run(self) -> None:
@@ -104,6 +104,15 @@ class Turn:
         self._was_alone = len(due) == 1
         if self._was_alone:
             self._ended = perf_counter()
+
+    def _ask_for_later(self) -> None:
+        if not self._is_asked_for:  # it is still where a turn was run before its time
+            self._is_asked_for = True
+            self._later(self._on_time)
+
+    def _on_time(self) -> None:
+        self._is_asked_for = False
+        self.run()
 
     def _finish(self) -> None:
         try:

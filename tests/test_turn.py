@@ -297,6 +297,17 @@ def test_what_is_left_of_a_burst_never_comes_at_once() -> None:
     assert len(room.later) == 1
 
 
+def test_a_turn_that_ran_before_its_time_gives_nobody_two_of_them() -> None:
+    room = Room(1)
+    room.turn.add_again(Silent())
+    room.turn.run()
+    room.turn.add_again(Silent())
+    assert len(room.later) == 1
+    room.end_turn()
+    room.turn.add_again(Silent())
+    assert len(room.later) == 1
+
+
 def test_the_end_of_the_stream_right_behind_a_request_leaves_it_answered() -> None:
     room = Room(2)
     room.read(0, "/open/a")
