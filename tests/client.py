@@ -13,6 +13,7 @@ import json
 import socket
 import ssl
 import tempfile
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -160,6 +161,7 @@ class Client:
         self.port = port
         self.host = host
         self.context = ssl.create_default_context(cadata=ca.decode())
+        self._lock = threading.Lock()
         if certificate is not None:
             with tempfile.NamedTemporaryFile(suffix=".pem") as file:
                 file.write(certificate.bundle_pem)
@@ -187,13 +189,16 @@ class Client:
     @contextmanager
     def tls(self, protocols: Sequence[str] = (), session: ssl.SSLSession | None = None) -> Iterator[ssl.SSLSocket]:
         """Connect and do the handshake."""
-        if protocols:
-            self.context.set_alpn_protocols(list(protocols))
-        with (
-            socket.create_connection(("127.0.0.1", self.port), timeout=SECONDS_TO_ANSWER) as plain,
-            self.context.wrap_socket(plain, server_hostname=self.host, session=session) as connection,
-        ):
-            yield connection
+        with socket.create_connection(("127.0.0.1", self.port), timeout=SECONDS_TO_ANSWER) as plain:
+            with self._lock:  # what is offered is the context's, which threads share
+                if protocols:
+                    self.context.set_alpn_protocols(list(protocols))
+                connection = self.context.wrap_socket(
+                    plain, server_hostname=self.host, session=session, do_handshake_on_connect=False
+                )
+            with connection:
+                connection.do_handshake()
+                yield connection
 
 
 @contextmanager
