@@ -3,7 +3,7 @@
 Theory: most of a decision is the kernel's, reading and writing, and what runs between two system calls finds its caches
 cold. So all reads of a turn come first, then all judging, then all writing. Whoever waits for the answers, mostly one
 thread of HAProxy, is woken once, and finds one after the other instead of falling asleep between them. Nobody waits for
-what takes long, see `Answering.finish`; nor does a read that comes alone wait for others, which are not there.
+what takes long, see `Answering.has_enough`; nor does a read that comes alone wait for others, which are not there.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _soon(run: Callable[[], None]) -> None:
     asyncio.get_running_loop().call_soon(run)
 
 
-class _Worker(Protocol):
+class _Reader(Protocol):
     """Whoever has read something."""
 
     def work(self) -> None:
@@ -55,7 +55,7 @@ class Turn:
         self._answering = answering
         self._later = later
         self._apart = apart
-        self._due: list[_Worker] = []
+        self._due: list[_Reader] = []
         self._started = self._ended = 0.0
         self._was_alone = self._is_asked_for = False
 
@@ -65,17 +65,17 @@ class Turn:
             self._started = perf_counter()
         return self._started
 
-    def add(self, peer: _Worker) -> None:
+    def add(self, peer: _Reader) -> None:
         """Have a peer work that has read something: when all is read, or at once if it comes alone."""
         self._due.append(peer)
         if len(self._due) == 1:
-            # Trick: a turn of the loop costs 7 us where nothing else happens. Benchmark: benchmarks/agent.py, 1x1.
+            # Trick: a turn of the loop costs 5 to 7 us where nothing else happens. Benchmark: benchmarks/agent.py, 1x1.
             if self._was_alone and self._started - self._ended > self._apart:
                 self.run()
             else:
                 self._ask_for_later()
 
-    def add_again(self, peer: _Worker) -> None:
+    def add_again(self, peer: _Reader) -> None:
         """Have a peer work when others have had their turn."""
         if not self._due:
             self._ask_for_later()
@@ -88,7 +88,7 @@ class Turn:
             return
         self._due = []
         self._started = 0.0
-        broken: list[tuple[_Worker, Exception]] = []
+        broken: list[tuple[_Reader, Exception]] = []
         for peer in due:
             try:
                 peer.work()
