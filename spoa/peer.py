@@ -132,9 +132,10 @@ class Peer:
             return
         events = self._events
         if not events:
-            data = self._data
-            self._data = data[_SLICE:]
-            events = self._connection.receive_data(data[:_SLICE])
+            data, self._data = self._data, b""
+            if len(data) > _SLICE:  # compiled, a slice is a copy even of the whole
+                data, self._data = data[:_SLICE], data[_SLICE:]
+            events = self._connection.receive_data(data)
         if events:
             self.heard = self._started
             writer = self if self._parting is not None else self._transport
