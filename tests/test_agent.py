@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import socket
 import ssl
 import time
@@ -19,13 +20,14 @@ from spoa.answering import Limits
 from spoa.credentials import Credentials
 from spoa.exceptions import ProtocolError
 from spoa.gate import Gate
+from spoa.peer import Peer
 from spoa.spop import Connection, Role
 from tests.agents import PATIENCE, SHUT, Haproxy, Serving, authorize, is_healthy, policy_of, serving, until
 from tests.pki import CA
 from tests.secrecy import NAME, Secrecy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     Loops = Callable[[], asyncio.AbstractEventLoop]
@@ -81,6 +83,33 @@ def test_an_idle_connection_is_closed_and_a_busy_one_is_not(loops: Loops) -> Non
             assert busy.ask()["verdict"] == "allow"
         assert idle.disconnected() == 2
         assert busy.ask()["verdict"] == "allow"
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Have nothing freed but what nothing refers to."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("uncollected")
+@pytest.mark.parametrize("is_secret", [False, True], ids=["plain", "TLS"])
+def test_a_connection_that_ended_is_gone_without_a_collection(loops: Loops, tmp_path: Path, *, is_secret: bool) -> None:
+    secrecy, gate = Secrecy.made(tmp_path / "tls"), Gate(is_secret=is_secret)
+    gate.secure(Credentials.from_files(secrecy.folder / "agent.pem", None, secrecy.folder / "ca.pem").context())
+
+    def peers() -> int:
+        return sum(type(one) is Peer for one in gc.get_objects())
+
+    before = peers()
+    with serving(policy_of(), loop_factory=loops, gate=gate) as here:
+        for _ in range(5):
+            with over_tls(here, secrecy.client()) if is_secret else here.connect() as haproxy:
+                assert haproxy.ask()["verdict"] == "allow"
+                assert peers() > before
+        until(lambda: peers() == before)
 
 
 def test_half_a_frame_now_and_then_does_not_keep_a_connection(loops: Loops) -> None:

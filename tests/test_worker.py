@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -28,7 +29,7 @@ from spoa.decision_log import DecisionLog
 from spoa.enquiries import answer_row
 from spoa.logsinks.file import FileSink
 from spoa.logsinks.opening import LogSettings
-from spoa.worker import Orders, Worker, main
+from spoa.worker import Orders, Worker, exempt_survivors, main
 from tests.agents import OPEN, PATIENCE, ROOT, SHUT, Haproxy, until
 from tests.secrecy import NAME, Secrecy
 
@@ -349,6 +350,7 @@ def test_the_process_runs_without_uvloop_too(
 ) -> None:
     monkeypatch.setitem(sys.modules, "uvloop", None)
     monkeypatch.setattr(sys, "setswitchinterval", lambda _: None)
+    monkeypatch.setattr(gc, "callbacks", [])
     ours, theirs = socket.socketpair()
     ours.close()
     orders = replace(ORDERS, control=theirs.detach(), listeners=(os.dup(listener.fileno()),))
@@ -358,6 +360,20 @@ def test_the_process_runs_without_uvloop_too(
     finally:
         structlog.reset_defaults()
         structlog.contextvars.clear_contextvars()
+    assert gc.callbacks == [exempt_survivors]
+
+
+def test_no_collection_walks_over_what_has_outlived_one_of_two_generations() -> None:
+    kept: list[list[object]] = [[]]
+    gc.callbacks.append(exempt_survivors)
+    try:
+        gc.collect(0)
+        assert any(one is kept for one in gc.get_objects())
+        gc.collect(1)
+        assert not any(one is kept for one in gc.get_objects())
+    finally:
+        gc.callbacks.remove(exempt_survivors)
+        gc.unfreeze()
 
 
 def test_what_is_learnt_about_certificates_goes_to_the_agent(
