@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from spoa.assurance import NOT_CHECKED, Assurance, Assured, Authorities, denial_for
 from spoa.blocks import BlockList
-from spoa.cache import BoundedCache
+from spoa.cache import SelectiveCache
 from spoa.exceptions import CertificateError
 from spoa.facts import UNAVAILABLE, Certificate, Missing
 from spoa.identity import identity_from_der
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from spoa.assurance import Question
     from spoa.facts import Request
-    from spoa.issuers import Issuers
+    from spoa.issuers import Authority, Issuers
     from spoa.listindex import ListIndex
     from spoa.policy.decision import Decision, Tally
     from spoa.policy.evaluator import Evaluator
@@ -44,12 +44,12 @@ if TYPE_CHECKING:
 
 __all__ = ["CertificateCache", "Judgement", "Policy", "Standing", "Subject", "joint_revision"]
 
-#: Certificates remembered, in each half of a cache; some 3 kB each.
+#: Certificates that came again, in each half of a cache; some 4 kB each.
 CERTIFICATES: Final = 16384
 _DAY: Final = 86_400
 
 #: What DER bytes turned out to be.
-CertificateCache: TypeAlias = "BoundedCache[bytes, Certificate | CertificateError]"
+CertificateCache: TypeAlias = "SelectiveCache[bytes, Certificate | CertificateError]"
 
 
 class Subject(NamedTuple):
@@ -201,11 +201,11 @@ class Policy:
         self.switches: frozenset[str] = frozenset()
         self.evaluator = evaluator
         self.lists = lists
-        self.certificates: CertificateCache = BoundedCache(CERTIFICATES) if certificates is None else certificates
+        self.certificates: CertificateCache = SelectiveCache(CERTIFICATES) if certificates is None else certificates
         self.issuers = issuers
         self.assurance = Assurance(Authorities(issuers)) if assurance is None else assurance
         self._issuer_settings: dict[str, Issuer] = {issuer.name: issuer for issuer in evaluator.model.issuers}
-        self._standings: BoundedCache[bytes, Standing] = BoundedCache(CERTIFICATES)
+        self._standings: SelectiveCache[bytes, Standing] = SelectiveCache(CERTIFICATES)
         self._nobody = Bearer(is_anonymous=True)
         self._nobody_who = self.evaluator.table.who(self._nobody)
 
@@ -345,12 +345,12 @@ class Policy:
 
     def standings(self) -> list[Standing]:
         """Return what is in memory of certificates, each once."""
-        return list({**self._standings.older, **self._standings.younger}.values())
+        return self._standings.values()
 
     def forget(self, der: bytes) -> bool:
         """Judge a certificate anew, since more is known of it now. A CA's concerns all; False where that was so."""
         if der in self.assurance.authorities:
-            self._standings = BoundedCache(CERTIFICATES)
+            self._standings = SelectiveCache(CERTIFICATES)
             return False
         self._standings.pop(der)
         return True
@@ -367,19 +367,18 @@ class Policy:
             standing = Standing(None, None, Reason.CERTIFICATE_UNPARSABLE)
             standing.detail = str(certificate)
             return standing
-        issuer = self.issuers.issuer_of(der)
+        authority = self.issuers.authority_of(der)
+        issuer = None if authority is None else authority.issuer
         memberships = {name: index.membership(certificate, issuer, now) for name, index in self.lists.items()}
         lists: dict[str, bool | Missing] = {name: found.answer for name, found in memberships.items()}
         standing = self._stand(certificate, issuer, lists, now)
         standing.valid_until = min(standing.valid_until, *(found.valid_until for found in memberships.values()), NEVER)
-        if standing.reason is None and _is_checked(standing):
-            self._assure(standing, der, now)
+        if standing.reason is None and authority is not None and _is_checked(standing):
+            self._assure(standing, der, authority, now)
         return standing
 
-    def _assure(self, standing: Standing, der: bytes, now: int) -> None:
+    def _assure(self, standing: Standing, der: bytes, authority: Authority, now: int) -> None:
         """Have the evidence judged about a certificate whose issuer wants it to be."""
-        authority = self.issuers.authority_of(der)
-        assert authority is not None
         assert standing.settings is not None
         standing.assured = self.assurance.of(der, authority.der, standing.settings, now, standing.certificate)
         if standing.assured is not None:
@@ -472,7 +471,10 @@ class Policy:
 
     def cache_sizes(self) -> dict[str, tuple[int, int, int]]:
         """Return (entries, misses, evictions) of each cache."""
-        caches: dict[str, BoundedCache[bytes, Any]] = {"certificates": self.certificates, "standings": self._standings}
+        caches: dict[str, SelectiveCache[bytes, Any]] = {
+            "certificates": self.certificates,
+            "standings": self._standings,
+        }
         return {name: (len(cache), cache.misses, cache.evictions) for name, cache in caches.items()}
 
 

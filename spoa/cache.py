@@ -1,4 +1,4 @@
-"""A bounded cache that keeps no books: two dictionaries, the older of which is dropped when the younger is full."""
+"""Bounded caches that keep no books: two dictionaries, the older of which is dropped when the younger is full."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["LONGEST", "BoundedCache", "remembering_short"]
+__all__ = ["LONGEST", "BoundedCache", "SelectiveCache", "Sightings", "remembering_short"]
 
 #: Characters or bytes of the longest text that is remembered: caches count entries, and clients make texts as long as
 #: a frame lets them.
@@ -16,6 +16,13 @@ LONGEST: Final = 1024
 #: The same for texts of which something as long or longer is made: folding makes up to 18 characters of one.
 _LONGEST_MADE: Final = 256
 _TEXTS: Final = 4096
+
+#: Places of `Sightings`, a power of two, and bytes that it takes.
+_PLACES: Final = 1 << 16
+_TAG_SHIFT: Final = 20
+_TAGS: Final = 255
+#: Entries that were asked for once, in each half of what a `SelectiveCache` has for them.
+NEWCOMERS: Final = 2048
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -83,3 +90,73 @@ class BoundedCache(Generic[K, V]):
 
     def __len__(self) -> int:
         return len(self.younger) + len(self.older)
+
+
+class Sightings:
+    """Tells what was seen before, mostly: a byte for each of some thousand places, whatever is seen.
+
+    Something new is taken for known where another thing with the same hash but for some bits had its place, one time in
+    255; something known for new where others came to its place since. So it may decide what is worth remembering, and
+    nothing else.
+    """
+
+    __slots__ = ("_tags",)
+
+    def __init__(self) -> None:
+        self._tags = bytearray(_PLACES)
+
+    def is_again(self, key: object) -> bool:
+        """Tell whether *key* was seen before; from now on it was."""
+        mark = hash(key)
+        place = mark & (_PLACES - 1)
+        tag = 1 + (mark >> _TAG_SHIFT) % _TAGS
+        if self._tags[place] == tag:
+            return True
+        self._tags[place] = tag
+        return False
+
+
+class SelectiveCache(BoundedCache[K, V]):
+    """The same, out of which what was put but never asked for again leaves soon, and takes nobody's place.
+
+    What is put for the first time is kept among the newcomers; it moves up when it is asked for there, and where it is
+    put once more. So those who come once, however many, neither fill memory nor drive out those who recur.
+    """
+
+    __slots__ = ("_newcomers", "_seen")
+
+    def __init__(self, capacity: int, newcomers: int = NEWCOMERS) -> None:
+        super().__init__(capacity)
+        self._newcomers: BoundedCache[K, V] = BoundedCache(newcomers)
+        self._seen = Sightings()
+
+    def get(self, key: K) -> V | None:
+        """Return the value of *key*, or None; a newcomer is none any more."""
+        value = self.younger.get(key)
+        if value is not None:
+            return value
+        value = super().get(key)
+        if value is None and (value := self._newcomers.get(key)) is not None:
+            self.misses -= 1
+            self._newcomers.pop(key)
+            super().put(key, value)
+        return value
+
+    def put(self, key: K, value: V) -> None:
+        """Remember *value*: among the newcomers, if *key* was never put."""
+        if key in self.younger or key in self.older or self._seen.is_again(key):
+            self._newcomers.pop(key)
+            super().put(key, value)
+        else:
+            self._newcomers.put(key, value)
+
+    def pop(self, key: K) -> bool:
+        """Forget *key*; tell whether it was known."""
+        return self._newcomers.pop(key) | super().pop(key)
+
+    def values(self) -> list[V]:
+        """Return what is remembered, each key's once."""
+        return list({**self._newcomers.older, **self._newcomers.younger, **self.older, **self.younger}.values())
+
+    def __len__(self) -> int:
+        return super().__len__() + len(self._newcomers)

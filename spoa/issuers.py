@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from spoa.cache import BoundedCache
+from spoa.cache import SelectiveCache
 from spoa.exceptions import CertificateError, PolicyError, Problem
 from spoa.identity import loaded, parts_from_der, read_elements
 from spoa.pem import read_blocks
@@ -128,7 +128,7 @@ class Issuers:
         for first, second in shared_keys(self._authorities):
             raise CertificateError("shared_key", f"the issuers {first.issuer} and {second.issuer} have one key")
         self._names = tuple(authorities)
-        self._known: BoundedCache[bytes, Authority | str] = BoundedCache(REMEMBERED)
+        self._known: SelectiveCache[bytes, Authority | str] = SelectiveCache(REMEMBERED)
         self._by_name: dict[CanonicalName, list[Authority]] = {}
         for authority in self._authorities:
             self._by_name.setdefault(authority.name, []).append(authority)

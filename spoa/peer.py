@@ -143,9 +143,10 @@ class Peer:
             if is_last:
                 self._linger()
                 return
-            is_done = at >= len(events)
-            self._events = [] if is_done else events
-            self._at = 0 if is_done else at
+            if at < len(events):
+                self._events, self._at = events, at
+            elif self._events:
+                self._events, self._at = [], 0
         if self._events or self._data:
             self._pause()
             self._come_again()

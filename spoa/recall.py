@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 
 from spoa.adapter import read_request
 from spoa.authorizer import Judgement
-from spoa.cache import LONGEST, BoundedCache
+from spoa.cache import LONGEST, BoundedCache, SelectiveCache
 from spoa.cutting import (
     HEAD,
     around_path,
@@ -188,7 +188,7 @@ class Recall:
 
     def _forget(self) -> None:
         self._whole: dict[bytes, Recalled] = {}
-        self._known: BoundedCache[bytes, Known] = BoundedCache(CERTIFICATES)
+        self._known: SelectiveCache[bytes, Known] = SelectiveCache(CERTIFICATES)
         self._questions: BoundedCache[bytes, Outcome] = BoundedCache(QUESTIONS)
         self._requests: BoundedCache[tuple[bytes, bytes, bytes], _AllButPath] = BoundedCache(REQUESTS)
         self._outcomes: dict[tuple[int, str], dict[int, Outcome]] = {}

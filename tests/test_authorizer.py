@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -22,6 +22,9 @@ from spoa.policy.model import Reason
 from spoa.revocation.crl import read_crl
 from tests.pki import CA, DAY, HOUR
 from tests.policies import HEAD, NOW, certificate, holder, judge, model, policy
+
+if TYPE_CHECKING:
+    from spoa.cache import SelectiveCache
 
 CORP = CA("Corp", now=NOW)
 PARTNERS = CA("Partners", now=NOW)
@@ -304,6 +307,16 @@ def test_a_certificate_is_read_once_and_what_it_says_may_be_carried_over() -> No
     assert second.certificate is first.certificate
     assert second.decision.reason == "issuer_unknown"
     assert own.cache_sizes() == {"certificates": (1, 1, 0), "standings": (1, 1, 0)}
+
+
+def test_a_certificate_that_comes_once_takes_nobodys_place_in_any_memory() -> None:
+    own = make()
+    bob = CORP.issue("bob", ["administrators"])
+    ask(own, bob.der)
+    memories: list[SelectiveCache[bytes, Any]] = [own.certificates, own._standings, own.issuers._known]
+    assert [(len(memory), bool(memory.younger)) for memory in memories] == [(1, False)] * 3
+    ask(own, bob.der)
+    assert bob.der in own._standings.younger
 
 
 def test_the_memory_of_failures_is_kept_too() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoa.cache import BoundedCache, remembering_short
+from spoa.cache import BoundedCache, SelectiveCache, Sightings, remembering_short
 
 
 def test_what_was_put_is_found_and_misses_are_counted() -> None:
@@ -77,3 +77,63 @@ def test_of_a_function_of_texts_only_the_short_ones_are_remembered() -> None:
 
     assert [length("x" * 256), length("x" * 256), length("x" * 257), length("x" * 257)] == [256, 256, 257, 257]
     assert [len(text) for text in asked] == [256, 257, 257]
+
+
+class TestSightings:
+    def test_what_was_seen_is_seen_again(self) -> None:
+        seen = Sightings()
+        assert [seen.is_again(key) for key in ("a", b"b", ("c", 1), -5)] == [False] * 4
+        assert all(seen.is_again(key) for key in ("a", b"b", ("c", 1), -5))
+
+    def test_few_of_many_are_mistaken_for_others(self) -> None:
+        seen = Sightings()
+        keys = [number.to_bytes(8) for number in range(20_000)]
+        assert sum(map(seen.is_again, keys)) < 20_000 / 100
+        assert sum(map(seen.is_again, keys)) > 20_000 * 0.6
+
+
+class TestSelectiveCache:
+    def test_whoever_comes_once_leaves_soon_and_drives_nobody_out(self) -> None:
+        cache: SelectiveCache[int, str] = SelectiveCache(100, newcomers=10)
+        for key in range(50):
+            cache.put(key, "recurs")
+            assert cache.get(key) == "recurs"
+        for key in range(100, 10_000):
+            cache.put(key, "comes once")
+        assert all(cache.get(key) == "recurs" for key in range(50))
+        assert len(cache) < 50 + 20 + 9900 / 50  # and some that were taken for others
+        assert cache.misses == 0
+
+    def test_a_newcomer_is_found_as_long_as_few_come_after_it(self) -> None:
+        cache: SelectiveCache[int, str] = SelectiveCache(100, newcomers=10)
+        for key in range(20):
+            cache.put(key, str(key))
+        assert cache.get(19) == "19"
+        for key in range(20, 60):
+            cache.put(key, str(key))
+        assert cache.get(19) == "19"
+        assert cache.get(18) is None
+        assert cache.misses == 1
+
+    def test_whoever_is_put_again_has_come_again(self) -> None:
+        cache: SelectiveCache[int, str] = SelectiveCache(100, newcomers=1)
+        for _ in range(2):
+            for key in range(50):
+                cache.put(key, str(key))
+        assert {cache.get(key) for key in range(50)} == set(map(str, range(50)))
+        assert sorted(map(int, cache.values())) == list(range(50))
+
+    @given(st.integers(1, 5), st.integers(1, 3), st.lists(st.tuples(st.integers(0, 2), st.integers(0, 12))))
+    def test_it_forgets_but_never_wrongly(self, capacity: int, newcomers: int, steps: list[tuple[int, int]]) -> None:
+        cache: SelectiveCache[int, int] = SelectiveCache(capacity, newcomers)
+        last: dict[int, int] = {}
+        for number, (what, key) in enumerate(steps):
+            if what == 0:
+                cache.put(key, number)
+                last[key] = number
+                assert cache.get(key) == number
+            elif what == 1:
+                assert cache.pop(key) <= (last.pop(key, None) is not None)
+            assert cache.get(key) in {None, last.get(key)}
+            assert len(cache) <= 2 * (capacity + newcomers)
+            assert set(cache.values()) <= set(last.values())

@@ -391,6 +391,15 @@ def test_a_list_entry_that_expires_is_not_outlived(ca: CA, tmp_path: object) -> 
     assert b"no_rule_allows" in asker.fresh(asked, NOW + 100)
 
 
+def test_a_certificate_that_comes_once_takes_nobodys_place(asker: Asker, people: Sequence[Issued]) -> None:
+    for number in (1, 2):
+        asker.fresh(http(people[0].der, "/a/x", str(number)))
+    known = asker.recall._known
+    assert (len(known), bool(known.younger)) == (1, False)
+    assert asker.from_memory(http(people[0].der, "/a/x", "3")) is not None
+    assert (len(known), bool(known.younger)) == (1, True)
+
+
 @pytest.mark.interpreted
 def test_questions_asked_once_leave_nothing_but_a_hash(
     asker: Asker, people: Sequence[Issued], monkeypatch: pytest.MonkeyPatch
