@@ -16,7 +16,7 @@ from spoa.policy.sans import AddressPattern, packed_address
 from spoa.policy.text import TextPattern, fold_text, glob_matches, strict_text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Hashable, Mapping, Sequence
 
     from spoa.policy.model import Matcher, Pattern, Values
 
@@ -44,23 +44,25 @@ Kinds: TypeAlias = "Mapping[str, Collection[int]]"
 _ALL_KINDS: Final[Kinds] = {"exact": (), "text": (), "host": (), "below": (), "network": range(129)}
 
 
-def value_keys(value: object, *, generous: bool, kinds: Kinds = _ALL_KINDS) -> Iterator[Hashable]:
-    """Yield the keys of all patterns that *value* could meet in this form, of the kinds that there are."""
+def value_keys(value: object, *, generous: bool, kinds: Kinds = _ALL_KINDS) -> list[Hashable]:
+    """Return the keys of all patterns that *value* could meet in this form, of the kinds that there are."""
+    keys: list[Hashable] = []
     if "exact" in kinds and isinstance(value, str | int | bytes):
-        yield "exact", value
+        keys.append(("exact", value))
     if isinstance(value, str):
         if "text" in kinds:
-            yield "text", fold_text(value) if generous else strict_text(value)
+            keys.append(("text", fold_text(value) if generous else strict_text(value)))
         if "host" in kinds or "below" in kinds:
             host = fold_text(value).removesuffix(".") if generous else value.lower() if value.isascii() else value
-            yield "host", host
-            yield "below", host[host.find(".") :] if "." in host else ""
+            keys.append(("host", host))
+            keys.append(("below", host[host.find(".") :] if "." in host else ""))
     elif "network" in kinds and isinstance(value, bytes):
         packed = packed_address(value)
         number, width = int.from_bytes(packed), len(packed) * 8
         for bits in kinds["network"]:
             if bits <= width:
-                yield "network", len(packed), bits, number >> (width - bits)
+                keys.append(("network", len(packed), bits, number >> (width - bits)))  # noqa: PERF401 -- compiled
+    return keys
 
 
 def is_pivot(matcher: Matcher) -> bool:
@@ -106,25 +108,29 @@ class Pivots(Generic[T]):
         """The attributes that have pivots."""
         return frozenset(self._kinds)
 
-    def candidates(self, attribute: str, values: Values) -> Iterator[T]:
-        """Yield every item whose pivot on *attribute* could hold for *values*, some of them more than once."""
+    # Hot path: lists, since compiled to C a generator costs more than what it yields. Benchmark: benchmarks/hotpath.py,
+    # certificates never seen.
+    def candidates(self, attribute: str, values: Values) -> Sequence[T]:
+        """Return every item whose pivot on *attribute* could hold for *values*, some of them more than once."""
         if values is UNAVAILABLE:
-            yield from self._generous.get(attribute, ())
-        elif values is not ABSENT:
+            return self._generous.get(attribute, [])
+        found: list[T] = []
+        if values is not ABSENT:
             for form, kinds in self._kinds.get(attribute, {}).items():
                 for value in values:
                     for key in value_keys(value, generous=form, kinds=kinds):
-                        yield from self._items.get((attribute, form, key), ())
+                        found += self._items.get((attribute, form, key), ())
                     globs = self._globs.get((attribute, form))
                     if globs is not None and isinstance(value, str):
                         text = fold_text(value) if form else strict_text(value)
                         for pieces, item in globs:
                             if glob_matches(pieces, text):
-                                yield item
+                                found.append(item)
+        return found
 
-    def candidates_at_best(self, attribute: str, values: Values) -> Iterator[T]:
-        """Yield the same, where the unavailable is what strict pivots would like it to be, and generous ones don't."""
-        return iter(self._strict.get(attribute, ())) if values is UNAVAILABLE else self.candidates(attribute, values)
+    def candidates_at_best(self, attribute: str, values: Values) -> Sequence[T]:
+        """Return the same, where the unavailable is what strict pivots would like it to be, and generous ones don't."""
+        return self._strict.get(attribute, []) if values is UNAVAILABLE else self.candidates(attribute, values)
 
 
 def meetings(matchers: Sequence[tuple[Matcher, bool]], values: Sequence[object]) -> list[list[int]]:
