@@ -36,6 +36,7 @@ __all__ = [
     "MAX_DER_SIZE",
     "MAX_GENERAL_NAMES",
     "CertificateParts",
+    "check_loadable",
     "fingerprints",
     "identity_from_der",
     "loaded",
@@ -129,6 +130,8 @@ def read_elements(der: bytes) -> list[tuple[int, bytes, bytes]]:
 _LAST: Final = 8
 # Trick: clients are many and issuers few. Benchmark: the same.
 _issuer_texts: Final[BoundedCache[bytes, str]] = BoundedCache(32)
+#: Certificates that were read just now: the parser loaded them.
+_just_read: Final[BoundedCache[bytes, bool]] = BoundedCache(_LAST)
 
 
 @lru_cache(_LAST)
@@ -139,6 +142,20 @@ def loaded(der: bytes) -> x509.Certificate:
         Exception: it can't be read; the parser's failures share no class.
     """
     return x509.load_der_x509_certificate(der)
+
+
+def check_loadable(der: bytes) -> None:
+    """Have the parser load a certificate, unless `identity_from_der` has just read it.
+
+    Not for several threads at once, as `identity_from_der`.
+
+    Raises:
+        Exception: it can't be loaded.
+    """
+    if _just_read.get(der) is None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            loaded(der)
 
 
 def parts_from_der(der: bytes) -> CertificateParts:
@@ -192,7 +209,9 @@ def identity_from_der(der: bytes) -> Certificate:
     with warnings.catch_warnings():
         # What the parser merely deprecates (serials below 1, over-long names) is for policies to refuse, not for it.
         warnings.simplefilter("ignore")
-        return _read(der, parts)
+        certificate = _read(der, parts)
+    _just_read.put(der, True)  # noqa: FBT003 -- that it is there is all
+    return certificate
 
 
 def _read(der: bytes, parts: CertificateParts) -> Certificate:

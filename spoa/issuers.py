@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from spoa.cache import SelectiveCache
 from spoa.exceptions import CertificateError, PolicyError, Problem
-from spoa.identity import loaded, parts_from_der, read_elements
+from spoa.identity import check_loadable, loaded, parts_from_der, read_elements
 from spoa.pem import read_blocks
 from spoa.signatures import PublicKey, algorithm_from_der, is_signed
 
@@ -212,12 +212,10 @@ class Issuers:
             if not candidates or parts.signature_algorithm != parts.tbs_signature_algorithm:
                 return None
             algorithm = algorithm_from_der(parts.signature_algorithm)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                certificate = loaded(der)
-                for authority in _likeliest_first(candidates, certificate):
-                    if is_signed(authority.key, algorithm, parts.signature, parts.tbs):
-                        return authority
+            check_loadable(der)
+            for authority in candidates if len(candidates) == 1 else _likeliest_first(candidates, der):
+                if is_signed(authority.key, algorithm, parts.signature, parts.tbs):
+                    return authority
         except Exception:  # noqa: BLE001 - the parser's failures share no class; each means that none is proven
             return None
         return None
@@ -287,13 +285,13 @@ def _check_may_issue(version: x509.Version, extensions: Mapping[type, object]) -
         raise CertificateError("authority", "not a CA certificate: keyUsage lacks keyCertSign")
 
 
-def _likeliest_first(candidates: Sequence[Authority], certificate: x509.Certificate) -> Sequence[Authority]:
-    if len(candidates) == 1:
-        return candidates
-    identifiers = [
-        extension.value.key_identifier
-        for extension in certificate.extensions
-        if isinstance(extension.value, x509.AuthorityKeyIdentifier)
-    ]
+def _likeliest_first(candidates: Sequence[Authority], der: bytes) -> Sequence[Authority]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        identifiers = [
+            extension.value.key_identifier
+            for extension in loaded(der).extensions
+            if isinstance(extension.value, x509.AuthorityKeyIdentifier)
+        ]
     # A hint that a signer may get wrong: it orders the candidates, and the signature decides.
     return sorted(candidates, key=lambda authority: authority.key_identifier not in identifiers)

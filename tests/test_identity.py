@@ -438,6 +438,15 @@ class TestVersionOne:
         assert caught.value.stage == "version"
 
 
+class TestLoadable:
+    def test_what_was_read_is_loadable_and_what_the_parser_refuses_is_not(self, ca: CA, alice: bytes) -> None:
+        identity_from_der(alice)
+        for _ in range(2):
+            identity.check_loadable(alice)
+            with pytest.raises(x509.InvalidVersion):
+                identity.check_loadable(edited(ca, alice, replaced(VERSION, element(0xA0, element(0x02, b"\x01")))))
+
+
 class TestParts:
     def test_the_parts_are_those_that_the_parser_finds(self, ca: CA, alice: bytes) -> None:
         parsed = x509.load_der_x509_certificate(alice)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spoa import identity
 from spoa.exceptions import CertificateError, PolicyError
+from spoa.identity import check_loadable, identity_from_der
 from spoa.issuers import Issuers, canonical_name
 from spoa.pem import write_block
 from tests.der import element, fields_of, name, oid, rebuilt, replaced, sequence, signed, text
@@ -146,6 +149,20 @@ class TestOddLeaves:
         version_7 = element(0xA0, element(0x02, b"\x06"))
         assert issuers.issuer_of(rebuilt(corp.issue("alice").der, corp.key, replaced(VERSION, version_7))) is None
 
+    @pytest.mark.parametrize("is_known", [False, True])
+    def test_what_only_the_parser_sees_is_refused_though_its_like_was_read(
+        self, issuers: Issuers, corp: CA, is_known: bool
+    ) -> None:
+        """A genuine signature over a time that is none: all of the usual form, until it is looked at."""
+        leaf = corp.issue("alice").der
+        if is_known:
+            identity_from_der(leaf)
+        time = element(0x17, b"269999000000Z")
+        odd = rebuilt(leaf, corp.key, replaced(VALIDITY, sequence(time, time)))
+        with pytest.raises(CertificateError):
+            identity_from_der(odd)
+        assert issuers.issuer_of(odd) is None
+
     def test_a_serial_below_one_is_no_hindrance(self, issuers: Issuers, corp: CA) -> None:
         negative = rebuilt(corp.issue("alice").der, corp.key, replaced(SERIAL, element(0x02, b"\xff")))
         assert issuers.issuer_of(negative) == "corp"
@@ -219,6 +236,32 @@ class TestNames:
     def test_what_is_no_name_is_a_value_error(self, der: bytes) -> None:
         with pytest.raises(ValueError, match=r".+"):
             canonical_name(der)
+
+
+class TestThatTheParserIsSpared:
+    @pytest.mark.interpreted
+    def test_what_was_just_read_is_not_loaded_again_where_one_authority_has_the_name(
+        self, issuers: Issuers, corp: CA, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[bytes] = []
+        monkeypatch.setattr(identity, "loaded", asked.append)
+        fresh, read = corp.issue("alice").der, corp.issue("bob").der
+        assert issuers.issuer_of(fresh) == "corp"
+        assert asked == [fresh], "nobody says yet that it can be read"
+        monkeypatch.undo()
+        identity_from_der(read)
+        monkeypatch.setattr(identity, "loaded", None)
+        assert issuers.issuer_of(read) == "corp"
+
+    def test_silencing_its_warnings_leaves_those_of_others_alone(self, corp: CA) -> None:
+        """A serial number below 1 is one that the parser warns of."""
+        odd = rebuilt(corp.issue("alice").der, corp.key, replaced(SERIAL, element(0x02, b"\xff")))
+        twins = Issuers({"one": [corp.der], "two": [CA("Corp CA").der]})
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert twins.issuer_of(odd) == "one"
+            check_loadable(odd)
+        assert caught == []
 
 
 class TestSeveralKeysUnderOneName:
