@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, r
 from spoa.cache import LONGEST, BoundedCache
 from spoa.exceptions import CertificateError
 from spoa.facts import ABSENT, Certificate, Missing
+from spoa.plaincertificate import cut_certificate, plain_key, plain_serial, plain_validity
 from spoa.plainparts import (
     AlternativeNames,
     cut_extensions,
@@ -66,7 +67,8 @@ class CertificateParts(NamedTuple):
 
     A parser that writes a value again may write it differently, and a signature covers the bytes that were signed.
     Every field but `signature` is a whole DER element, tag and length included; `signature` is the bit string's bytes.
-    `extensions` is the content of their SEQUENCE, empty without any.
+    `extensions` is the content of their SEQUENCE, empty without any. `is_plain` tells that the certificate is of the
+    usual form, as far as that shows outside of these parts.
     """
 
     tbs: bytes
@@ -77,6 +79,9 @@ class CertificateParts(NamedTuple):
     signature_algorithm: bytes
     signature: bytes
     extensions: bytes
+    serial: bytes
+    validity: bytes
+    is_plain: bool
 
     def extension(self, oid: bytes) -> bytes:
         """Return an extension as it stands, given its type as a whole DER element; empty where there is none.
@@ -130,7 +135,8 @@ def read_elements(der: bytes) -> list[tuple[int, bytes, bytes]]:
 _LAST: Final = 8
 # Trick: clients are many and issuers few. Benchmark: the same.
 _issuer_texts: Final[BoundedCache[bytes, str]] = BoundedCache(32)
-#: Certificates that were read just now: the parser loaded them.
+_signature_hashes: Final[BoundedCache[bytes, str]] = BoundedCache(32)
+#: Certificates that were read just now: the parser loaded them, or would.
 _just_read: Final[BoundedCache[bytes, bool]] = BoundedCache(_LAST)
 
 
@@ -172,13 +178,16 @@ def parts_from_der(der: bytes) -> CertificateParts:
 
 @lru_cache(_LAST)
 def _parts_from_der(der: bytes) -> CertificateParts:
+    cut = cut_certificate(der)
+    if cut is not None:
+        return CertificateParts(*cut, is_plain=True)
     try:
         outer = read_elements(der)
         tag, _, content = outer[0]
         (_, tbs, tbs_content), (_, algorithm, _), (_, _, signature) = read_elements(content)
         fields = read_elements(tbs_content)
         start = 1 if fields[0][0] == _EXPLICIT_VERSION else 0  # RFC 5280 section 4.1.2.1: left out for version 1
-        _serial, inner, issuer, _validity, subject, spki = [one[1] for one in fields[start : start + 6]]
+        serial, inner, issuer, validity, subject, spki = [one[1] for one in fields[start : start + 6]]
         last, _, extensions = fields[-1]
         ((_, _, extensions),) = read_elements(extensions) if last == _EXPLICIT_EXTENSIONS else ((0, b"", b""),)
     except (ValueError, IndexError) as error:
@@ -189,7 +198,9 @@ def _parts_from_der(der: bytes) -> CertificateParts:
         raise CertificateError("load", "not a DER sequence")
     if signature[:1] != b"\0":
         raise CertificateError("load", "the signature is not a whole number of octets")
-    return CertificateParts(tbs, inner, issuer, subject, spki, algorithm, signature[1:], extensions)
+    return CertificateParts(
+        tbs, inner, issuer, subject, spki, algorithm, signature[1:], extensions, serial, validity, is_plain=False
+    )
 
 
 def identity_from_der(der: bytes) -> Certificate:
@@ -206,26 +217,23 @@ def identity_from_der(der: bytes) -> Certificate:
     if len(der) > MAX_DER_SIZE:
         raise CertificateError("size", f"{len(der)} bytes, more than {MAX_DER_SIZE}")
     parts = parts_from_der(der)
-    with warnings.catch_warnings():
-        # What the parser merely deprecates (serials below 1, over-long names) is for policies to refuse, not for it.
-        warnings.simplefilter("ignore")
-        certificate = _read(der, parts)
+    said = _plain(parts) if parts.is_plain else None
+    if said is None:
+        with warnings.catch_warnings():
+            # What the parser merely deprecates (serials below 1, over-long names) is for policies to refuse.
+            warnings.simplefilter("ignore")
+            said = _parsed(der, parts)
     _just_read.put(der, True)  # noqa: FBT003 -- that it is there is all
-    return certificate
-
-
-def _read(der: bytes, parts: CertificateParts) -> Certificate:
-    certificate = _load(der)
     sha256, sha1 = fingerprints(der)
-    subject, subject_text = plain_subject(parts.subject) or _guarded("subject", _subject, certificate)
-    key_type, key_bits = _guarded("public_key", _key, certificate)
-    not_before, not_after = _guarded("validity", _validity, certificate)
-    terms, names = _terms_and_names(certificate, parts.extensions)
+    subject, subject_text = said.subject
+    key_type, key_bits = said.key
+    not_before, not_after = said.validity
+    terms, names = said.terms_and_names
     return Certificate(
         sha256=sha256,
         sha1=sha1,
         spki_sha256=hashlib.sha256(parts.spki).digest(),
-        serial=_guarded("serial", lambda: certificate.serial_number),
+        serial=said.serial,
         subject=subject,
         dns_san=tuple(names.dns),
         uri_san=tuple(names.uri),
@@ -237,11 +245,66 @@ def _read(der: bytes, parts: CertificateParts) -> Certificate:
         has_digital_signature=terms.has_digital_signature,
         key_type=key_type,
         key_bits=key_bits,
-        signature_hash=_guarded("signature_algorithm", _signature_hash, certificate),
+        signature_hash=said.signature_hash,
         not_before=not_before,
         not_after=not_after,
-        issuer_text=_guarded("issuer", _issuer_text, parts.issuer, certificate),
+        issuer_text=said.issuer_text,
         subject_text=subject_text,
+    )
+
+
+class _Terms(NamedTuple):
+    """What a certificate may be used for; clients of one CA share it, while their names differ."""
+
+    eku: tuple[str, ...] | Missing
+    policy_oids: tuple[str, ...] | Missing
+    is_ca: bool
+    has_digital_signature: bool
+
+
+class _Said(NamedTuple):
+    """What a certificate says, whoever read it."""
+
+    subject: tuple[dict[str, tuple[str, ...]], str]
+    key: tuple[str, int]
+    validity: tuple[int, int]
+    terms_and_names: tuple[_Terms, AlternativeNames]
+    serial: int
+    signature_hash: str
+    issuer_text: str
+
+
+# Trick: a certificate of the usual form says nothing that takes a parser, but for what earlier ones of its CA said too.
+# Benchmark: benchmarks/hotpath.py, certificates never seen.
+def _plain(parts: CertificateParts) -> _Said | None:
+    """Return what a certificate of the usual form says; None where the parser is to be asked, which may refuse it."""
+    algorithm = parts.signature_algorithm
+    signature_hash = _signature_hashes.get(algorithm)
+    issuer_text = _issuer_texts.get(parts.issuer)
+    if signature_hash is None or issuer_text is None or parts.tbs_signature_algorithm != algorithm:
+        return None
+    terms_and_names = _known_terms_and_names(parts.extensions)
+    if terms_and_names is None:
+        return None
+    subject = plain_subject(parts.subject)
+    key = plain_key(parts.spki)
+    validity = plain_validity(parts.validity)
+    serial = plain_serial(parts.serial)
+    if subject is None or key is None or validity is None or serial is None:
+        return None
+    return _Said(subject, key, validity, terms_and_names, serial, signature_hash, issuer_text)
+
+
+def _parsed(der: bytes, parts: CertificateParts) -> _Said:
+    certificate = _load(der)
+    return _Said(
+        subject=plain_subject(parts.subject) or _guarded("subject", _subject, certificate),
+        key=_guarded("public_key", _key, certificate),
+        validity=_guarded("validity", _validity, certificate),
+        terms_and_names=_terms_and_names(certificate, parts.extensions),
+        serial=_guarded("serial", lambda: certificate.serial_number),
+        signature_hash=_guarded("signature_algorithm", _signature_hash, parts.signature_algorithm, certificate),
+        issuer_text=_guarded("issuer", _issuer_text, parts.issuer, certificate),
     )
 
 
@@ -336,18 +399,12 @@ def _check_exponent(exponent: int) -> None:
         raise CertificateError("public_key", f"an RSA exponent of {exponent}")
 
 
-def _signature_hash(certificate: x509.Certificate) -> str:
-    algorithm = certificate.signature_hash_algorithm
-    return "" if algorithm is None else algorithm.name
-
-
-class _Terms(NamedTuple):
-    """What a certificate may be used for; clients of one CA share it, while their names differ."""
-
-    eku: tuple[str, ...] | Missing
-    policy_oids: tuple[str, ...] | Missing
-    is_ca: bool
-    has_digital_signature: bool
+def _signature_hash(algorithm: bytes, certificate: x509.Certificate) -> str:
+    digest = certificate.signature_hash_algorithm
+    name = "" if digest is None else digest.name
+    if len(algorithm) <= LONGEST:
+        _signature_hashes.put(algorithm, name)
+    return name
 
 
 # Trick: the parser reads each extension anew, and clients of one CA have the same but for two. Benchmark:
@@ -356,19 +413,26 @@ _terms: Final[BoundedCache[bytes, _Terms]] = BoundedCache(64)
 
 
 def _terms_and_names(certificate: x509.Certificate, encoded: bytes) -> tuple[_Terms, AlternativeNames]:
-    cut = cut_extensions(encoded)
-    terms = names = None
-    if cut is not None and certificate.version is x509.Version.v3:
-        terms = _terms.get(cut[0])
-        names = plain_alternative_names(cut[1]) if cut[1] else AlternativeNames([], [], [], [])
-    if terms is not None and names is not None:
-        return terms, names
+    known = _known_terms_and_names(encoded) if certificate.version is x509.Version.v3 else None
+    if known is not None:
+        return known
     extensions = _extensions(certificate)
     names = _guarded("subject_alternative_name", _alternative_names, extensions.get(x509.SubjectAlternativeName))
     terms = _terms_of(extensions)
+    cut = cut_extensions(encoded)
     if cut is not None and len(cut[0]) <= LONGEST:
         _terms.put(cut[0], terms)
     return terms, names
+
+
+def _known_terms_and_names(encoded: bytes) -> tuple[_Terms, AlternativeNames] | None:
+    """Return what extensions say, where the parser read all but the names of an earlier certificate's, else None."""
+    cut = cut_extensions(encoded)
+    if cut is None:
+        return None
+    terms = _terms.get(cut[0])
+    names = plain_alternative_names(cut[1]) if cut[1] else AlternativeNames([], [], [], [])
+    return None if terms is None or names is None else (terms, names)
 
 
 def _terms_of(extensions: Mapping[type[x509.ExtensionType], x509.ExtensionType]) -> _Terms:

@@ -3,7 +3,7 @@
 Theory: a name of short, printable ASCII in a usual string type, one attribute to an RDN, means the same to whoever
 reads it; so do alternative names of the four usual kinds; and an extension means the same wherever the same bytes come
 again. Nothing here is lenient: whatever is not surely such is None, and the parser is asked. What is not None is what
-the parser says, for any certificate that it loads; property tests compare the two.
+the parser says of any certificate that it loads, and nothing that it refuses to load; property tests compare the two.
 """
 
 from __future__ import annotations
@@ -14,7 +14,14 @@ from typing import Final, NamedTuple
 
 from spoa.cache import BoundedCache
 
-__all__ = ["AlternativeNames", "cut_extensions", "plain_alternative_names", "plain_subject", "plain_subject_from_text"]
+__all__ = [
+    "AlternativeNames",
+    "cut_extensions",
+    "element_at",
+    "plain_alternative_names",
+    "plain_subject",
+    "plain_subject_from_text",
+]
 
 _OCTET_STRING: Final = 0x04
 _SEQUENCE: Final = 0x30
@@ -100,9 +107,9 @@ def plain_subject(name: bytes) -> tuple[dict[str, tuple[str, ...]], str] | None:
     """Return the attributes of a subject, by dotted OID, and its text (RFC 4514); None where it is to be parsed.
 
     Args:
-        name: the subject as it stands in a certificate that could be loaded, a whole DER element.
+        name: the subject as it stands in a certificate, a whole DER element.
     """
-    position, end = _element(name, 0, _SEQUENCE)
+    position, end = element_at(name, 0, _SEQUENCE)
     if end != len(name):
         return None
     values: dict[str, tuple[str, ...]] = {}
@@ -148,7 +155,7 @@ def plain_alternative_names(value: bytes) -> AlternativeNames | None:
     Args:
         value: of the extension, a whole DER element.
     """
-    position, end = _element(value, 0, _SEQUENCE)
+    position, end = element_at(value, 0, _SEQUENCE)
     if end != len(value) or position == end:
         return None
     names = AlternativeNames([], [], [], [])
@@ -189,16 +196,17 @@ def cut_extensions(extensions: bytes) -> tuple[bytes, bytes] | None:
 
     Certificates with the same rest have the same extensions but for the values of subjectAltName and
     subjectKeyIdentifier; of that nothing is read, and it is a plain octet string here. The value that is returned is
-    empty where there is no subjectAltName. None where that can't be told.
+    empty where there is no subjectAltName. None where that can't be told. Where the parser loaded a certificate with
+    that rest, it loads these.
 
     Args:
-        extensions: as they stand one after the other in a certificate that could be loaded.
+        extensions: as they stand one after the other in a certificate.
     """
     rest: list[bytes] = []
     names = b""
     position, end = 0, len(extensions)
     while position < end:
-        start, stop = _element(extensions, position, _SEQUENCE)
+        start, stop = element_at(extensions, position, _SEQUENCE)
         if start < 0:
             return None
         kind = extensions[start : start + _TYPE_SIZE]
@@ -206,14 +214,14 @@ def cut_extensions(extensions: bytes) -> tuple[bytes, bytes] | None:
             at = start + _TYPE_SIZE
             if extensions[at : at + len(_CRITICAL)] == _CRITICAL:
                 at += len(_CRITICAL)
-            inner, last = _element(extensions, at, _OCTET_STRING)
+            inner, last = element_at(extensions, at, _OCTET_STRING)
             if inner < 0 or last != stop:
                 return None
             if kind == _ALTERNATIVE_NAMES:
                 if names or inner == stop:  # twice, or of nothing, which is not the same as not at all
                     return None
                 names = extensions[inner:stop]
-            elif _element(extensions, inner, _OCTET_STRING)[1] != stop:
+            elif element_at(extensions, inner, _OCTET_STRING)[1] != stop:
                 return None
             rest.append(extensions[start:at])
         else:
@@ -223,21 +231,25 @@ def cut_extensions(extensions: bytes) -> tuple[bytes, bytes] | None:
 
 
 # Compiled, a pair of integers is no object.
-def _element(der: bytes, position: int, tag: int) -> tuple[int, int]:
+def element_at(der: bytes, position: int, tag: int) -> tuple[int, int]:
     """Return where the content of the element at *position* begins and ends; -1 twice unless it is one with that tag.
 
-    Lengths are in as few octets as they need, two at most (X.690 section 10.1).
+    Lengths are in as few octets as they need, two at most (X.690 section 10.1). There is none at -1.
     """
     end = len(der)
-    if position + 2 > end or der[position] != tag:
+    start = position + 2
+    if position < 0 or start > end or der[position] != tag:
         return -1, -1
-    start, length = position + 2, der[position + 1]
-    if length == _ONE_OCTET and start < end:
-        length, start = der[start], start + 1
-        shortest = _LONG
-    elif length == _TWO_OCTETS and start + 1 < end:
-        length, start = der[start] << 8 | der[start + 1], start + 2
-        shortest = 1 << 8
-    else:
-        shortest = 0 if length < _LONG else end + 1
-    return (start, start + length) if shortest <= length <= end - start else (-1, -1)
+    length = der[position + 1]
+    shortest = 0
+    if length >= _LONG:
+        if length == _ONE_OCTET and start < end:
+            length, shortest = der[start], _LONG
+            start += 1
+        elif length == _TWO_OCTETS and start + 1 < end:
+            length, shortest = der[start] << 8 | der[start + 1], 1 << 8
+            start += 2
+        else:
+            return -1, -1
+    stop = start + length
+    return (start, stop) if stop <= end and length >= shortest else (-1, -1)

@@ -22,7 +22,7 @@ LAYERS: Mapping[int, str] = {
     0: "_version circuit exceptions cache oid",
     1: (
         "spop. facts identity issuers listindex pem signatures pki ocsp_responder addresses egress sdprotocol "
-        "decision_fields logchain masking plainparts"
+        "decision_fields logchain masking plaincertificate plainparts"
     ),
     2: (
         "policy. revocation. allowlist blocks blockedit chainaudit haproxy_config. learning listaudit "
@@ -55,8 +55,9 @@ ARROWS: Mapping[str, str] = {
     "decision_log": "logline logsinks. metrics",
     "logline": "logsinks.",
     "histogram": "metrics",
-    "identity": "facts plainparts",
+    "identity": "facts plaincertificate plainparts",
     "issuers": "identity pem signatures",
+    "plaincertificate": "plainparts",
     "listindex": "facts",
     "signatures": "identity",
     "ocsp_responder": "identity pki",

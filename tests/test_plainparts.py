@@ -15,7 +15,7 @@ from spoa import identity
 from spoa.exceptions import CertificateError
 from spoa.facts import Certificate
 from spoa.identity import identity_from_der, loaded, parts_from_der, read_elements
-from spoa.plainparts import cut_extensions, plain_alternative_names, plain_subject, plain_subject_from_text
+from spoa.plainparts import cut_extensions, element_at, plain_alternative_names, plain_subject, plain_subject_from_text
 from tests.der import element, extension, extensions, fields_of, name, oid, replaced, sequence, signed, text
 from tests.pki import CA
 
@@ -251,6 +251,25 @@ class TestWhatIsNotSurelyPlainIsLeftToTheParser:
         der = signed(fields_of(_RICH)[1:], _CA.key)
         check(der, _RICH)
         assert outcome(der) == "version"
+
+
+@pytest.mark.parametrize("size", [0, 1, 127, 128, 255, 256, 65535])
+def test_an_element_is_found_where_its_length_is_as_short_as_it_can_be(size: int) -> None:
+    der = b"\0" + element(0x30, bytes(size))
+    assert element_at(der, 1, 0x30) == (len(der) - size, len(der))
+    assert element_at(der + b"\0", 1, 0x30) == (len(der) - size, len(der))
+    assert element_at(der, 1, 0x31) == element_at(der[:-1], 1, 0x30) == (-1, -1)
+    octets = (size.bit_length() + 7) // 8 or 1
+    more = octets + (size >= 0x80)
+    assert element_at(b"\x30" + bytes([0x80 + more]) + size.to_bytes(more) + bytes(size), 0, 0x30) == (-1, -1)
+
+
+@pytest.mark.parametrize(
+    "der", [b"", b"\0", b"\x30", b"\x30\x80", b"\x30\x81", b"\x30\x82\x01", b"\x30\x83\1\0\0", b"\x30\xff"]
+)
+def test_there_is_no_element_in_a_part_of_one_nor_before_the_first(der: bytes) -> None:
+    assert element_at(der, 0, 0x30) == (-1, -1)
+    assert element_at(der + b"\x30", -1, 0x30) == (-1, -1)
 
 
 _VALUES = st.text(alphabet="abzAZ09 .-*@_=#,+\"\\;<>()'/:?&\x00\x1fäß\u202e", max_size=6) | st.sampled_from(
