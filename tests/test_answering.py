@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 #: What every judgement begins with, and is looked up also where it is compiled.
-JUDGING = "spoa.authorizer.request_values"
+JUDGING = "spoa.policy.gates.RequestValues"
 
 
 def test_every_notify_is_answered_with_its_own_verdict() -> None:

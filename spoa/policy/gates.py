@@ -7,7 +7,7 @@ of blocks and on revocation is asked by whoever has them at hand.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from spoa.facts import ABSENT, UNAVAILABLE, Missing
 from spoa.policy import oids
@@ -74,7 +74,8 @@ def is_well_typed(request: Request) -> bool:
             return False
     if isinstance(request.source, bytes) and len(request.source) not in _ADDRESS_SIZES:
         return False
-    return all(type(name) is str and isinstance(value, str | Missing) for name, value in request.headers.items())
+    headers: dict[Any, Any] = request.headers  # compiled, a key of another type than is written would raise
+    return all(type(name) is str and isinstance(value, str | Missing) for name, value in headers.items())
 
 
 def request_values(request: Request, defaults: Defaults, now: int | None) -> RequestValues | Reason:

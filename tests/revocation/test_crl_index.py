@@ -113,6 +113,7 @@ class TestBuffer:
             with pytest.raises(ValueError, match="index"):
                 CrlIndex(junk)
 
+    @pytest.mark.interpreted
     def test_what_is_no_crl_or_too_large_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(ValueError, match=r"."):
             write_index(b"junk")
