@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping  # noqa: TC003 -- compiled, a named tuple looks its annotations up
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from spoa.assurance import NOT_CHECKED, Assurance, Assured, Authorities, denial_for
 from spoa.blocks import BlockList
-from spoa.cache import SelectiveCache
+from spoa.cache import SelectiveCache, Sightings
 from spoa.exceptions import CertificateError
 from spoa.facts import UNAVAILABLE, Certificate, Missing
 from spoa.identity import identity_from_der
@@ -48,8 +48,19 @@ __all__ = ["CertificateCache", "Judgement", "Policy", "Standing", "Subject", "jo
 CERTIFICATES: Final = 16384
 _DAY: Final = 86_400
 
-#: What DER bytes turned out to be.
-CertificateCache: TypeAlias = "SelectiveCache[bytes, Certificate | CertificateError]"
+
+class CertificateCache(SelectiveCache[bytes, "Certificate | CertificateError"]):
+    """What DER bytes turned out to be, whatever the policy.
+
+    Attributes:
+        judged: tells whose standing under a policy, this one or one before, was asked for before.
+    """
+
+    __slots__ = ("judged",)
+
+    def __init__(self) -> None:
+        super().__init__(CERTIFICATES)
+        self.judged = Sightings()
 
 
 class Subject(NamedTuple):
@@ -201,11 +212,11 @@ class Policy:
         self.switches: frozenset[str] = frozenset()
         self.evaluator = evaluator
         self.lists = lists
-        self.certificates: CertificateCache = SelectiveCache(CERTIFICATES) if certificates is None else certificates
+        self.certificates = CertificateCache() if certificates is None else certificates
         self.issuers = issuers
         self.assurance = Assurance(Authorities(issuers)) if assurance is None else assurance
         self._issuer_settings: dict[str, Issuer] = {issuer.name: issuer for issuer in evaluator.model.issuers}
-        self._standings: SelectiveCache[bytes, Standing] = SelectiveCache(CERTIFICATES)
+        self._standings: SelectiveCache[bytes, Standing] = self._no_standings()
         self._nobody = Bearer(is_anonymous=True)
         self._nobody_who = self.evaluator.table.who(self._nobody)
 
@@ -350,10 +361,13 @@ class Policy:
     def forget(self, der: bytes) -> bool:
         """Judge a certificate anew, since more is known of it now. A CA's concerns all; False where that was so."""
         if der in self.assurance.authorities:
-            self._standings = SelectiveCache(CERTIFICATES)
+            self._standings = self._no_standings()
             return False
         self._standings.pop(der)
         return True
+
+    def _no_standings(self) -> SelectiveCache[bytes, Standing]:
+        return SelectiveCache(CERTIFICATES, sightings=self.certificates.judged)
 
     def _read_standing(self, der: bytes, now: int) -> Standing:
         certificate = self.certificates.get(der)
@@ -361,7 +375,7 @@ class Policy:
             try:
                 certificate = identity_from_der(der)
             except CertificateError as error:
-                certificate = error
+                certificate = CertificateError(error.stage, error.detail)  # not the frames that it came through
             self.certificates.put(der, certificate)
         if isinstance(certificate, CertificateError):
             standing = Standing(None, None, Reason.CERTIFICATE_UNPARSABLE)
@@ -475,7 +489,7 @@ class Policy:
             "certificates": self.certificates,
             "standings": self._standings,
         }
-        return {name: (len(cache), cache.misses, cache.evictions) for name, cache in caches.items()}
+        return {name: (len(cache), cache.misses, cache.dropped) for name, cache in caches.items()}
 
 
 def _is_checked(standing: Standing) -> bool:

@@ -93,26 +93,31 @@ class BoundedCache(Generic[K, V]):
 
 
 class Sightings:
-    """Tells what was seen before, mostly: a byte for each of some thousand places, whatever is seen.
+    """Tells what was seen before, mostly: a byte for each of 65,536 places, whatever is seen.
 
-    Something new is taken for known where another thing with the same hash but for some bits had its place, one time in
-    255; something known for new where others came to its place since. So it may decide what is worth remembering, and
+    Something new is taken for known where another thing with the same hash but for some bits has its place, one time in
+    255; something known for new where others came to its place since. Two that come in turns to one place are told
+    apart sooner or later: by lot, one of them is not written down. So it may decide what is worth remembering, and
     nothing else.
     """
 
-    __slots__ = ("_tags",)
+    __slots__ = ("_lot", "_tags")
 
     def __init__(self) -> None:
         self._tags = bytearray(_PLACES)
+        self._lot = 0
 
     def is_again(self, key: object) -> bool:
-        """Tell whether *key* was seen before; from now on it was."""
+        """Tell whether *key* was seen before; from now on it was, unless another has its place."""
         mark = hash(key)
         place = mark & (_PLACES - 1)
         tag = 1 + (mark >> _TAG_SHIFT) % _TAGS
-        if self._tags[place] == tag:
+        other = self._tags[place]
+        if other == tag:
             return True
-        self._tags[place] = tag
+        self._lot = (75 * self._lot + 74) % 65_537  # a generator of Lehmer's kind, of the period 65,536
+        if not other or self._lot & 1:
+            self._tags[place] = tag
         return False
 
 
@@ -121,14 +126,19 @@ class SelectiveCache(BoundedCache[K, V]):
 
     What is put for the first time is kept among the newcomers; it moves up when it is asked for there, and where it is
     put once more. So those who come once, however many, neither fill memory nor drive out those who recur.
+
+    Args:
+        capacity: entries of one half.
+        newcomers: the same of those who came once.
+        sightings: tells who comes again; its own unless given.
     """
 
-    __slots__ = ("_newcomers", "_seen")
+    __slots__ = ("_newcomers", "sightings")
 
-    def __init__(self, capacity: int, newcomers: int = NEWCOMERS) -> None:
+    def __init__(self, capacity: int, newcomers: int = NEWCOMERS, sightings: Sightings | None = None) -> None:
         super().__init__(capacity)
         self._newcomers: BoundedCache[K, V] = BoundedCache(newcomers)
-        self._seen = Sightings()
+        self.sightings = Sightings() if sightings is None else sightings
 
     def get(self, key: K) -> V | None:
         """Return the value of *key*, or None; a newcomer is none any more."""
@@ -144,7 +154,7 @@ class SelectiveCache(BoundedCache[K, V]):
 
     def put(self, key: K, value: V) -> None:
         """Remember *value*: among the newcomers, if *key* was never put."""
-        if key in self.younger or key in self.older or self._seen.is_again(key):
+        if key in self.younger or key in self.older or self.sightings.is_again(key):
             self._newcomers.pop(key)
             super().put(key, value)
         else:
@@ -157,6 +167,11 @@ class SelectiveCache(BoundedCache[K, V]):
     def values(self) -> list[V]:
         """Return what is remembered, each key's once."""
         return list({**self._newcomers.older, **self._newcomers.younger, **self.older, **self.younger}.values())
+
+    @property
+    def dropped(self) -> int:
+        """How many entries full halves dropped, newcomers included."""
+        return self.evictions + self._newcomers.evictions
 
     def __len__(self) -> int:
         return super().__len__() + len(self._newcomers)

@@ -170,10 +170,9 @@ def parts_from_der(der: bytes) -> CertificateParts:
     Raises:
         CertificateError: at stage `trailing` for bytes after the certificate, at `load` for any other shape.
     """
-    try:
-        return _parts_from_der(der)
-    except TypeError as error:  # a bytearray, of those who embed this, can't be remembered
-        raise CertificateError("load", f"TypeError: {error}") from error
+    if not isinstance(der, bytes):  # those who embed this may have something else; it can't be remembered as its bytes
+        raise CertificateError("load", f"a {type(der).__name__}, not bytes")
+    return _parts_from_der(der)
 
 
 @lru_cache(_LAST)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 
 from spoa.adapter import read_request
 from spoa.authorizer import Judgement
-from spoa.cache import LONGEST, BoundedCache, SelectiveCache
+from spoa.cache import LONGEST, BoundedCache, SelectiveCache, Sightings
 from spoa.cutting import (
     HEAD,
     around_path,
@@ -179,6 +179,7 @@ class Recall:
         self._switches: frozenset[str] = frozenset()
         self._minute = 0
         self._seen: set[int] = set()
+        self._clients = Sightings()
         self._described: BoundedCache[bytes, Request] = BoundedCache(DESCRIBED)
         self._id_size = 0
         self._unkept = 0
@@ -188,7 +189,7 @@ class Recall:
 
     def _forget(self) -> None:
         self._whole: dict[bytes, Recalled] = {}
-        self._known: SelectiveCache[bytes, Known] = SelectiveCache(CERTIFICATES)
+        self._known: SelectiveCache[bytes, Known] = SelectiveCache(CERTIFICATES, sightings=self._clients)
         self._questions: BoundedCache[bytes, Outcome] = BoundedCache(QUESTIONS)
         self._requests: BoundedCache[tuple[bytes, bytes, bytes], _AllButPath] = BoundedCache(REQUESTS)
         self._outcomes: dict[tuple[int, str], dict[int, Outcome]] = {}

@@ -349,17 +349,22 @@ def main(arguments: list[str] | None = None) -> int:
     diagnostics.configure(orders.log_format, orders.log_level)
     structlog.contextvars.bind_contextvars(worker=os.getpid())
     sys.setswitchinterval(SWITCH_INTERVAL)
-    gc.callbacks.append(exempt_survivors)
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+    factory = loop_factory()
+    # Connections of asyncio's own loop end as cycles, which only a collection frees; and from 3.14 on, one of an older
+    # generation looks at a part of it at a time, and says nothing of the rest.
+    if factory is not None and sys.version_info < (3, 14):
+        gc.callbacks.append(exempt_survivors)
+    with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(_run(orders))
     return 0
 
 
-# Trick: what lived through two collections is mostly a certificate that is remembered. No later collection walks over
-# it, which took 20 ms where there were many. It is freed all the same where nothing refers to it, as nothing here waits
-# for a collection to be (`tests/test_agent.py`). Benchmark: benchmarks/agent.py, the slowest answer of the shapes.
+# Trick: what a collection leaves is mostly remembered for long: certificates, answers. No later one walks over it:
+# that took 20 ms where there was much. It is freed all the same when nothing refers to it any more. What would end as a
+# circle is kept for good, so nothing here may that lives for long (`tests/test_agent.py`). Benchmark:
+# benchmarks/agent.py, the slowest answers of new certificates.
 def exempt_survivors(phase: str, collection: Mapping[str, int]) -> None:
-    """Have the collector leave alone what has outlived a collection of two generations; one of `gc.callbacks`."""
+    """Have the collector leave alone what a collection of more than the youngest leaves; one of `gc.callbacks`."""
     if phase == "stop" and collection["generation"] > 0:
         gc.freeze()
 

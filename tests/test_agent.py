@@ -112,6 +112,33 @@ def test_a_connection_that_ended_is_gone_without_a_collection(loops: Loops, tmp_
         until(lambda: peers() == before)
 
 
+@pytest.mark.usefixtures("uncollected")
+@pytest.mark.parametrize("is_secret", [False, True], ids=["plain", "TLS"])
+def test_with_uvloop_nothing_of_a_connection_that_ended_is_left_to_be_collected(
+    tmp_path: Path, *, is_secret: bool
+) -> None:
+    """However it ended, but for a breach, whose error is in a circle with its frames until the next collection."""
+    secrecy, gate = Secrecy.made(tmp_path / "tls"), Gate(is_secret=is_secret)
+    gate.secure(Credentials.from_files(secrecy.folder / "agent.pem", None, secrecy.folder / "ca.pem").context())
+    with serving(policy_of(), Limits(hello_timeout=0.3), loop_factory=uvloop.new_event_loop, gate=gate) as here:
+        for words in (b"", b"GET / HTTP/1.0\r\n\r\n" if is_secret else b"\0\0", None):
+            with here.connect(greet=False) as stranger:
+                if words is not None:  # and then they are silent, or gone
+                    stranger.socket.sendall(words)
+                    until(stranger.is_closed)
+        with over_tls(here, secrecy.client()) if is_secret else here.connect() as haproxy:
+            assert haproxy.ask()["verdict"] == "allow"
+        until(lambda: not here.sample("connections"))
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        gc.collect()
+        left = {type(one).__name__ for one in gc.garbage if type(one).__module__.startswith(("spoa", "uvloop"))}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+    assert not left
+
+
 def test_half_a_frame_now_and_then_does_not_keep_a_connection(loops: Loops) -> None:
     with serving(policy_of(), Limits(idle_timeout=0.3), loop_factory=loops) as here, here.connect() as dripping:
         frame = dripping.notify(authorize())

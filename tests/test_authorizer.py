@@ -319,6 +319,22 @@ def test_a_certificate_that_comes_once_takes_nobodys_place_in_any_memory() -> No
     assert bob.der in own._standings.younger
 
 
+def test_of_a_failure_nothing_is_kept_but_what_it_says() -> None:
+    own = make()
+    assert reason(own, ALICE.der[:-1]) == "certificate_unparsable"
+    (failure,) = own.certificates.values()
+    assert isinstance(failure, CertificateError)
+    assert (failure.__traceback__, failure.__cause__, failure.__context__) == (None, None, None)
+
+
+def test_whoever_came_again_is_remembered_at_once_by_another_policy() -> None:
+    own = make()
+    ask(own, ALICE.der)
+    other = own.with_blocks(BlockList())
+    ask(other, ALICE.der)
+    assert ALICE.der in other._standings.younger
+
+
 def test_the_memory_of_failures_is_kept_too() -> None:
     own = make()
     assert ask(own, b"x").standing is ask(own, b"x").standing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -85,6 +86,16 @@ class TestSightings:
         assert [seen.is_again(key) for key in ("a", b"b", ("c", 1), -5)] == [False] * 4
         assert all(seen.is_again(key) for key in ("a", b"b", ("c", 1), -5))
 
+    def test_two_that_share_a_place_are_both_known_sooner_or_later(self) -> None:
+        seen = Sightings()
+        one, other = 5, 5 + (1 << 20)
+        unknown = {one, other}
+        for _ in range(200):
+            for key in (one, other):
+                if seen.is_again(key):
+                    unknown.discard(key)
+        assert not unknown
+
     def test_few_of_many_are_mistaken_for_others(self) -> None:
         seen = Sightings()
         keys = [number.to_bytes(8) for number in range(20_000)]
@@ -123,11 +134,40 @@ class TestSelectiveCache:
         assert {cache.get(key) for key in range(50)} == set(map(str, range(50)))
         assert sorted(map(int, cache.values())) == list(range(50))
 
+    def test_what_replaces_a_value_is_found_in_its_place_though_the_key_was_taken_for_new(self) -> None:
+        cache: SelectiveCache[int, str] = SelectiveCache(100)
+        key, other = 5, 5 + (1 << 20)  # of one place in the sightings
+        for value in ("first", "second"):
+            cache.put(key, value)
+        for number in range(64):
+            cache.put(other + (number << 28), "another")
+        cache.put(key, "third")
+        assert cache.get(key) == "third"
+
+    @pytest.mark.parametrize("is_put", [False, True])
+    def test_what_moved_up_is_no_newcomer_any_more(self, *, is_put: bool) -> None:
+        cache: SelectiveCache[str, int] = SelectiveCache(1)
+        cache.put("a", 1)
+        if is_put:
+            cache.put("a", 2)
+        else:
+            assert cache.get("a") == 1
+        for key in "bbccdd":
+            cache.put(key, 0)
+        assert cache.get("a") is None, "its place was taken, and no older value is left"
+
+    def test_whatever_is_dropped_is_counted(self) -> None:
+        cache: SelectiveCache[int, int] = SelectiveCache(10, newcomers=10)
+        for key in range(100):
+            cache.put(key, key)
+        assert cache.dropped == 100 - len(cache)
+
     @given(st.integers(1, 5), st.integers(1, 3), st.lists(st.tuples(st.integers(0, 2), st.integers(0, 12))))
     def test_it_forgets_but_never_wrongly(self, capacity: int, newcomers: int, steps: list[tuple[int, int]]) -> None:
         cache: SelectiveCache[int, int] = SelectiveCache(capacity, newcomers)
         last: dict[int, int] = {}
-        for number, (what, key) in enumerate(steps):
+        for number, (what, small) in enumerate(steps):
+            key = small << 20  # several of one place in the sightings
             if what == 0:
                 cache.put(key, number)
                 last[key] = number

@@ -6,7 +6,7 @@ import ipaddress
 import subprocess
 import time
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography import x509
@@ -424,6 +424,14 @@ class TestWhatCantBeRead:
     def test_garbage_gives_a_certificate_error(self, der: bytes) -> None:
         with pytest.raises(CertificateError):
             identity_from_der(der)
+
+    @pytest.mark.interpreted
+    @pytest.mark.parametrize("kind", [bytearray, memoryview])
+    def test_bytes_of_another_type_are_refused_and_leave_nothing_behind(self, alice: bytes, kind: Any) -> None:
+        der = bytes(bytearray(alice))
+        with pytest.raises(CertificateError, match=f"a {kind.__name__}, not bytes"):
+            identity_from_der(kind(der))
+        assert identity_from_der(der).serial == identity_from_der(alice).serial
 
 
 class TestVersionOne:

@@ -136,6 +136,7 @@ def test_a_large_read_is_worked_off_in_turns_and_nothing_more_is_read_meanwhile(
     line.give(data)
     assert not line.transport.reads
     assert line.peer.is_busy
+    assert len(line.peer._data) == len(data) - (1 << 16), "of the rest nothing is decoded yet"
     turns = 0
     events = line.received()
     while not line.transport.reads:

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -345,10 +346,12 @@ class TestProcess:
         assert process.returncode == 0
 
 
-def test_the_process_runs_without_uvloop_too(
-    listener: socket.socket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("has_uvloop", [True, False])
+def test_the_process_runs_without_uvloop_too_whose_connections_no_collection_must_miss(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, has_uvloop: bool
 ) -> None:
-    monkeypatch.setitem(sys.modules, "uvloop", None)
+    if not has_uvloop:
+        monkeypatch.setitem(sys.modules, "uvloop", None)
     monkeypatch.setattr(sys, "setswitchinterval", lambda _: None)
     monkeypatch.setattr(gc, "callbacks", [])
     ours, theirs = socket.socketpair()
@@ -360,17 +363,29 @@ def test_the_process_runs_without_uvloop_too(
     finally:
         structlog.reset_defaults()
         structlog.contextvars.clear_contextvars()
-    assert gc.callbacks == [exempt_survivors]
+    assert gc.callbacks == ([exempt_survivors] if has_uvloop else [])
 
 
-def test_no_collection_walks_over_what_has_outlived_one_of_two_generations() -> None:
+class Circle:
+    """What refers to itself."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+@pytest.mark.parametrize("generation", [1, 2])
+def test_a_collection_of_more_than_the_youngest_exempts_what_it_leaves_and_frees_what_is_garbage(
+    generation: int,
+) -> None:
     kept: list[list[object]] = [[]]
     gc.callbacks.append(exempt_survivors)
     try:
         gc.collect(0)
         assert any(one is kept for one in gc.get_objects())
-        gc.collect(1)
+        garbage = weakref.ref(Circle())
+        gc.collect(generation)
         assert not any(one is kept for one in gc.get_objects())
+        assert garbage() is None
     finally:
         gc.callbacks.remove(exempt_survivors)
         gc.unfreeze()
