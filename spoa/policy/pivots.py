@@ -61,7 +61,7 @@ def value_keys(value: object, *, generous: bool, kinds: Kinds = _ALL_KINDS) -> l
         number, width = int.from_bytes(packed), len(packed) * 8
         for bits in kinds["network"]:
             if bits <= width:
-                keys.append(("network", len(packed), bits, number >> (width - bits)))  # noqa: PERF401 -- compiled
+                keys.append(("network", len(packed), bits, number >> (width - bits)))  # noqa: PERF401 -- see `Pivots.candidates`
     return keys
 
 
