@@ -16,6 +16,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from spoa.alikelines import alike_digests, pieces
 from spoa.exceptions import Problem
 from spoa.listindex import NEVER, Kind, serial_key
 
@@ -159,23 +160,15 @@ def parse_plain(text: bytes, file: str, *, accept_sha1_until: int | None = None)
         file: its name, for problems.
         accept_sha1_until: when entries of 40 digits end, in seconds since the epoch; None makes them errors.
     """
-    findings = _Findings(file)
     text = text.removeprefix(b"\xef\xbb\xbf")
+    findings = _Findings(file)
     if not _check_encoding(text, findings):
         return Listing(), findings.problems()
+    text = text.replace(b"\r\n", b"\n") if b"\r" in text else text
     reader = _PlainReader(findings, accept_sha1_until)
-    sections, expiries = {_SHA256_SIZE: reader.sections[Kind.SHA256]}, {_SHA256_SIZE: NEVER}
-    if accept_sha1_until is not None:
-        sections[_SHA1_SIZE] = reader.sections[Kind.SHA1]
-        expiries[_SHA1_SIZE] = _sha1_expiry(accept_sha1_until)
-    # Hot path: a list may have a million lines, nearly all of them one fingerprint and nothing else.
-    for number, line in enumerate(text.replace(b"\r\n", b"\n").split(b"\n"), 1):
-        digest = _clean_digest(line)
-        section = sections.get(len(digest))
-        if section is not None and digest not in section:
-            section[digest] = expiries[len(digest)]
-        elif line:
-            reader.read_line(number, line)
+    if not reader.read(text, together=True):  # which lines stand there twice, and where, is seen one by one
+        reader = _PlainReader(_Findings(file), accept_sha1_until)
+        reader.read(text, together=False)
     return reader.finish()
 
 
@@ -194,7 +187,7 @@ def _clean_digest(line: bytes) -> bytes:
 
 
 class _PlainReader:
-    """Reads the lines that need a closer look."""
+    """Reads a plain list, with its line breaks normalised."""
 
     def __init__(self, findings: _Findings, accept_sha1_until: int | None) -> None:
         self.sections: dict[Kind, dict[bytes, int]] = {Kind.SHA256: {}, Kind.SHA1: {}}
@@ -202,7 +195,30 @@ class _PlainReader:
         self._accept_sha1_until = accept_sha1_until
         self._is_in_pem = False
 
-    def read_line(self, number: int, line: bytes) -> None:
+    def read(self, text: bytes, *, together: bool) -> bool:
+        """Read all lines, alike ones *together* or not; False, at once, where one of those stands there twice."""
+        long, short = self.sections[Kind.SHA256], self.sections[Kind.SHA1]
+        sections, expiries = {_SHA256_SIZE: long}, {_SHA256_SIZE: NEVER}
+        if self._accept_sha1_until is not None:
+            sections[_SHA1_SIZE], expiries[_SHA1_SIZE] = short, _sha1_expiry(self._accept_sha1_until)
+        for number, piece in pieces(text):
+            alike = alike_digests(piece) if together else []
+            if alike:
+                before = len(long)
+                long.update(dict.fromkeys(alike, NEVER))
+                if len(long) - before != len(alike):
+                    return False
+                continue
+            for at, line in enumerate(piece.split(b"\n"), number):
+                digest = _clean_digest(line)
+                section = sections.get(len(digest))
+                if section is not None and digest not in section:
+                    section[digest] = expiries[len(digest)]
+                elif line:
+                    self._read_closely(at, line)
+        return True
+
+    def _read_closely(self, number: int, line: bytes) -> None:
         text = line.decode(errors="replace").rstrip("\r")
         if self._is_in_pem or text.startswith("-----BEGIN"):
             self._skip_pem(number, text)
@@ -252,7 +268,8 @@ def _check_encoding(text: bytes, findings: _Findings) -> bool:
         findings.add((1, 1), "the file is UTF-16 or no text at all; save it as UTF-8 or ASCII", "not-utf8")
         return False
     # Looked for one by one first: that is ten times as fast as the expression, and nearly always all.
-    if text.count(b"\r") == text.count(b"\r\n") and not any(sequence in text for sequence in _BREAK_SEQUENCES):
+    is_broken_well = b"\r" not in text or text.count(b"\r") == text.count(b"\r\n")
+    if is_broken_well and (text.isascii() or not any(sequence in text for sequence in _BREAK_SEQUENCES)):
         return True
     for match in itertools.islice(_HIDDEN_BREAK.finditer(text), MAX_REPORTED):
         start = match.start()

@@ -30,6 +30,7 @@ from spoa.policy.evaluator import evaluator_steps
 from spoa.policy.model import IdentityPattern, PolicyModel, Switch
 from spoa.policy.reading import Report
 from spoa.rehearsal import rehearse
+from spoa.state import read_file, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -134,7 +135,7 @@ def read_switches(bundle_dir: Path) -> tuple[Switch, ...]:
 def _write(loaded: Loaded, bundle_dir: Path) -> None:
     (bundle_dir / "lists").mkdir()
     for number, index in enumerate(loaded.indexes.values()):
-        (bundle_dir / "lists" / str(number)).write_bytes(index)
+        write_file(bundle_dir / "lists" / str(number), index)
     model = loaded.model
     head = {
         "model": replace(model, rules=(), routes=(), identities=()),
@@ -155,7 +156,7 @@ def _write(loaded: Loaded, bundle_dir: Path) -> None:
         if part == "identities":
             named.update({id(identity): identity.name for identity in content})
     whole = b"".join(written)
-    (bundle_dir / "policy").write_bytes(hashlib.sha256(whole).digest() + whole)
+    write_file(bundle_dir / "policy", hashlib.sha256(whole).digest() + whole)
 
 
 class _Pickler(pickle.Pickler):
@@ -217,7 +218,7 @@ def open_bundle(bundle_dir: Path, previous: Policy | None = None) -> Iterator[Po
     try:
         if not is_of_this_version(bundle_dir):
             raise ValueError("another version of the agent built it")  # noqa: TRY301 -- told like all else
-        content = _checked((bundle_dir / "policy").read_bytes())
+        content = _checked(read_file(bundle_dir / "policy"))
         for part, value in _slices(content, named):
             if part == "head":
                 head = value

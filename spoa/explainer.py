@@ -6,9 +6,7 @@ with one line: what `explain --json` prints, or `error` with a sentence. The end
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import signal
 import sys
 import time
@@ -129,8 +127,6 @@ def _request(asked: dict[str, Any], der: bytes | None) -> Request:
 def main(jobs: IO[str] | None = None, answers: IO[str] | None = None) -> int:
     """Do the one job that comes in."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the supervisor's to act on
-    with contextlib.suppress(OSError):
-        os.nice(5)  # the workers answer requests meanwhile
     line = (jobs or sys.stdin).readline()
     if line:
         print(json.dumps(explanation(json.loads(line))), file=answers or sys.stdout, flush=True)

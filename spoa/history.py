@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from spoa.exceptions import StateError
-from spoa.state import check_version, replace_file
+from spoa.state import check_version, read_file, replace_file, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -187,11 +187,11 @@ class History:
         try:
             root.mkdir(parents=True)
             for name, path in inside.items():
-                content = (self.files / kept.files[name]).read_bytes()
+                content = read_file(self.files / kept.files[name])
                 if hashlib.sha256(content).hexdigest() != kept.files[name]:
                     raise StateError(str(self.files / kept.files[name]), "was damaged; choose another revision")
                 (root / name).parent.mkdir(parents=True, exist_ok=True)  # also what a `..` leads out of again
-                Path(os.path.normpath(root / path)).write_bytes(content)
+                write_file(Path(os.path.normpath(root / path)), content)
         except OSError as error:
             detail = f"can't be used: {error.strerror}; choose another revision"
             raise StateError(str(error.filename or self.files), detail) from error

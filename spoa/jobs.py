@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Job", "child_environment", "do_job"]
 
 _MAX_REPORT: Final = 64 << 20
+#: By how much a child is nicer than whoever started it.
+_NICER: Final = 4
 
 
 def child_environment() -> dict[str, str]:
@@ -49,8 +51,6 @@ def do_job(
         answers: where the report goes; the standard output.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the supervisor's to act on
-    with contextlib.suppress(OSError):
-        os.nice(5)  # the workers answer requests meanwhile
     line = (jobs or sys.stdin).readline()
     if not line:
         return None
@@ -77,6 +77,9 @@ class Job:
             env=child_environment(),
             limit=_MAX_REPORT,
         )
+        # The workers answer requests meanwhile, also while it imports what it needs.
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, os.getpriority(os.PRIO_PROCESS, 0) + _NICER)
         return cls(process, what)
 
     @property

@@ -88,9 +88,16 @@ def write_index(sections: Mapping[Kind, Mapping[bytes, int]]) -> bytes:
         soonest, latest = min(records.values(), default=NEVER), max(records.values(), default=0)
         head.append(_SECTION.pack(len(digests), soonest, latest, bits))
         body.append(_fan(digests, bits))
-        pack = _EXPIRY.pack
-        body.extend(digest.ljust(_KEY_SIZE, b"\0") + pack(records[digest]) for digest in digests)
+        body.append(_records(digests, records, soonest))
     return b"".join((*head, *body))
+
+
+def _records(digests: list[bytes], records: Mapping[bytes, int], soonest: int) -> bytes:
+    if soonest == NEVER and digests and {*map(len, digests)} == {_KEY_SIZE}:  # as in a long list, mostly
+        never = _EXPIRY.pack(NEVER)
+        return never.join(digests) + never
+    pack = _EXPIRY.pack
+    return b"".join([digest.ljust(_KEY_SIZE, b"\0") + pack(records[digest]) for digest in digests])
 
 
 def _fan_bits(size: int) -> int:

@@ -31,6 +31,7 @@ from spoa.policy.load import KINDS, MAX_POLICY_SIZE, document_kind, load_policie
 from spoa.policy.reading import Report, quoted, suggestion
 from spoa.rehearsal import rehearse
 from spoa.revocation.evidence import read_certificates
+from spoa.state import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -113,7 +114,8 @@ class _Reader:
             self._seen[name] = self._read(name, limit)
             if not is_evidence:
                 content = self._seen[name] or b""
-                self._digest.update(b"%d %s %d " % (len(name.encode()), name.encode(), len(content)) + content)
+                self._digest.update(b"%d %s %d " % (len(name.encode()), name.encode(), len(content)))
+                self._digest.update(content)
         return self._seen[name]
 
     def _read(self, name: str, limit: int) -> bytes | None:
@@ -128,7 +130,7 @@ class _Reader:
                     name, f"the file has {status.st_size} bytes; {limit} is the most", "too-large"
                 )
                 return None
-            return path.read_bytes()
+            return read_file(path, limit)
         except OSError as error:
             self._report.file_problem(name, f"the file can't be read: {error.strerror}", "unreadable")
             return None

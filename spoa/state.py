@@ -29,7 +29,7 @@ import stat
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from spoa._version import BUILD_TIME
 from spoa.exceptions import StateError
@@ -47,6 +47,7 @@ __all__ = [
     "read_file",
     "read_pid",
     "replace_file",
+    "write_file",
 ]
 
 #: Version of the layout that this agent writes. Directories of agents before there was one have none, and are the same
@@ -123,6 +124,21 @@ def read_file(path: Path, limit: int | None = None) -> bytes:
         return b"".join(iter(lambda: file.read(_PIECE), b""))
 
 
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file of which nobody knows yet, in pieces.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    with path.open("wb") as file:
+        _write_pieces(file, content)
+
+
+def _write_pieces(file: BinaryIO, content: bytes) -> None:
+    whole = memoryview(content)
+    file.writelines(whole[start : start + _PIECE] for start in range(0, len(content), _PIECE))
+
+
 def replace_file(path: Path, content: bytes, *, like: os.stat_result | None = None) -> None:
     """Write a file so that readers, also after a power cut, see the old content or the new.
 
@@ -139,8 +155,7 @@ def replace_file(path: Path, content: bytes, *, like: os.stat_result | None = No
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(descriptor, "wb") as file:
-                for start in range(0, len(content), _PIECE):
-                    file.write(content[start : start + _PIECE])
+                _write_pieces(file, content)
                 file.flush()
                 if like is not None:
                     with contextlib.suppress(PermissionError):

@@ -17,9 +17,8 @@ settings.load_profile("here")
 
 
 @pytest.fixture
-def undisturbed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Leave this process its priority and its signals."""
-    monkeypatch.setattr("os.nice", lambda _: 0)
+def undisturbed() -> Iterator[None]:
+    """Leave this process its signals."""
     previous = signal.getsignal(signal.SIGINT)
     yield
     signal.signal(signal.SIGINT, previous)

@@ -194,6 +194,44 @@ def test_a_line_is_never_dropped_unseen(line: str) -> None:
     assert is_empty == any(problem.code == "empty-list" for problem in problems)
 
 
+@st.composite
+def alike_lines(draw: st.DrawFn) -> bytes:
+    """Lines that are the same but for their digits, and here and there something else in place of a byte."""
+    entries = draw(st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=12))
+    with_colons = draw(st.booleans())
+    strays = [draw(st.integers(0, 9)) == 0 for _ in entries]
+    lines = [
+        entry.hex(":") if with_colons is not is_stray else entry.hex()
+        for entry, is_stray in zip(entries, strays, strict=True)
+    ]
+    text = bytearray("\n".join(lines).encode() + draw(st.sampled_from([b"", b"\n", b"\n\n", b"\r\n"])))
+    for _ in range(draw(st.sampled_from([0, 0, 1, 2]))):
+        at = draw(st.integers(0, len(text) - 1))
+        text[at : at + draw(st.integers(0, 2))] = draw(
+            st.sampled_from([b"", b"\n", b":", b" ", b"a", b"g", b"#", b"\0"])
+        )
+    return bytes(text)
+
+
+@given(alike_lines(), st.sampled_from([1, 100, 200, 1 << 18]))
+def test_lines_that_are_read_together_are_read_as_one_by_one(text: bytes, at_once: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("spoa.alikelines._AT_ONCE", at_once)
+        together = parse_plain(text, "l.txt")
+        patch.setattr("spoa.alikelines._FORMS", ())
+        assert parse_plain(text, "l.txt") == together
+
+
+@pytest.mark.parametrize("line", [HEX, COLONS])
+def test_lines_that_are_alike_are_read_together(line: str) -> None:
+    lines = [line, line.replace("0", "1"), line.replace("1", "2")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "spoa.allowlist._clean_digest", lambda line: pytest.fail(f"{line!r} was read by itself") if line else b""
+        )
+        assert len(digests("\n".join(lines) + "\n")) == 3
+
+
 def test_a_hundred_thousand_lines_are_read_within_two_seconds_of_processor_time() -> None:
     text = b"\n".join(hashlib.sha256(b"%d" % number).hexdigest().encode() for number in range(100_000))
     start = time.process_time()

@@ -36,6 +36,16 @@ def test_the_report_is_what_the_child_answers() -> None:
     assert run("print(input())") == {"text": "said"}
 
 
+def test_a_child_leaves_the_core_to_the_workers_from_its_first_instruction_on() -> None:
+    code = "import json, os; before = os.getpriority(os.PRIO_PROCESS, 0); input(); print(json.dumps({'at': before}))"
+    report = run(f"import os, time\nwhile os.getpriority(os.PRIO_PROCESS, 0) == {mine()}: time.sleep(0.001)\n{code}")
+    assert report == {"at": min(19, mine() + 4)}
+
+
+def mine() -> int:
+    return os.getpriority(os.PRIO_PROCESS, 0)
+
+
 def test_a_child_that_dies_talks_nonsense_or_hangs_is_reported() -> None:
     assert run("input(); raise SystemExit(9)") == {"error": "the child ended with status 9 and no report"}
     assert run("input(); print([1])") == {"error": "the report of the child is none"}

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1] / "spoa"
 
 #: Layer → its modules and packages (with a dot behind: all that is in it).
 LAYERS: Mapping[int, str] = {
-    0: "_version circuit exceptions cache oid",
+    0: "_version alikelines circuit exceptions cache oid",
     1: (
         "spop. facts identity issuers listindex pem signatures pki ocsp_responder addresses egress sdprotocol "
         "decision_fields logchain masking plaincertificate plainparts"
@@ -102,7 +102,7 @@ ARROWS: Mapping[str, str] = {
     "followed": "control statefile watcher",
     "gate": "metrics",
     "glass": "followed metrics",
-    "bundle": "evidence_store loading ocsp_store",
+    "bundle": "evidence_store loading ocsp_store state",
     "candidate": "metrics promotion reload state watcher",
     "credentials_keeper": "credentials metrics",
     "crew": "control jobs metrics starvation worker",
@@ -115,7 +115,7 @@ ARROWS: Mapping[str, str] = {
     "expiries": "metrics",
     "fetch": "connector lookup tracing",
     "liststore": "state",
-    "loading": "crl_builder evidence_store",
+    "loading": "crl_builder evidence_store state",
     "ocsp_keeper": "enquiries fetch metrics ocsp_records ocsp_store",
     "ocsp_records": "ocsp_store",
     "peer": "answering turn",
