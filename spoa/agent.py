@@ -22,12 +22,12 @@ from spoa.turn import Turn
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from spoa.answering import Limits
     from spoa.authorizer import Policy
     from spoa.decision_log import DecisionLog
-    from spoa.metrics import Samples
+    from spoa.metrics import Sample, Samples
     from spoa.tracing import Tracing
 
 __all__ = ["Agent"]
@@ -101,8 +101,13 @@ class Agent:
 
     def swap(self, policy: Policy) -> None:
         """Judge every read from now on by another policy; connections stay."""
-        self._answering.swap(policy)
+        self._go_on(self._answering.swap(policy))
         self._set_circumstances()
+
+    def _go_on(self, work: Iterator[None]) -> None:
+        """Do work piece by piece, and answer what comes meanwhile."""
+        if next(work, self) is None:
+            asyncio.get_running_loop().call_soon(self._go_on, work)
 
     def compare_with(self, candidate: Policy | None) -> None:
         """Judge every request under a candidate too, or no more."""
@@ -168,8 +173,12 @@ class Agent:
         for peer in tuple(self._peers):
             peer.abort()
 
+    def decisions(self) -> Iterator[Sample]:
+        """Yield how often what was decided; some twice, to be summed. Between two, requests may be answered."""
+        return self._answering.decisions()
+
     def samples(self) -> Samples:
-        """Return all counts of this worker."""
+        """Return all other counts of this worker."""
         found = self._answering.samples()
         found["connections", ()] = len(self._peers)
         found["connections_total", ()] = self._accepted

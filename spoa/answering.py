@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spoa.adapter import Answers, no_verdict_actions, read_for_log, read_request
 from spoa.comparison import Comparison
-from spoa.counts import Counts
+from spoa.counts import Counts, Decisions
+from spoa.disposal import let_go
 from spoa.enquiries import Enquiries, Waiting
 from spoa.exceptions import ProtocolError
 from spoa.facts import Request
@@ -22,12 +23,12 @@ from spoa.spop import ConnectionBroken, HealthCheckReceived, HelloReceived, Stat
 from spoa.tracing import Tracing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from spoa.authorizer import Judgement, Policy
     from spoa.decision_log import DecisionLog
     from spoa.enquiries import Client, Writer
-    from spoa.metrics import Samples
+    from spoa.metrics import Sample, Samples
     from spoa.spop import Connection, Event
 
 __all__ = ["Answering", "Limits"]
@@ -91,7 +92,7 @@ class Answering:
         self._unlogged = 0
         self._logs_allows = decision_log is not None and decision_log.allow_share > 0
         self._counts = Counts()
-        self._decided: Samples = {}
+        self._decided = Decisions()
         self._comparison: Comparison | None = None
         self._compared: Samples = {}
         self._written: list[tuple[Writer, bytes]] = []
@@ -121,15 +122,21 @@ class Answering:
         """Say DISCONNECT to health checks from now on, so that HAProxy takes this agent for one that is down."""
         self._is_leaving = True
 
-    def swap(self, policy: Policy) -> None:
-        """Judge by another policy from the next read on; what the old one counted is kept."""
-        if policy.evaluator is not self._policy.evaluator:  # which counts on under another block list
-            self._decided = self._decisions()
+    def swap(self, policy: Policy) -> Iterator[None]:
+        """Judge by another policy from the next read on; what the old one counted is kept.
+
+        What is returned lets go of the old one, little by little, while it is walked through.
+        """
+        is_last = policy.evaluator is not self._policy.evaluator  # which counts on under another block list
+        if is_last:
+            self._decided.leave(self._policy)
+        old = let_go(self._policy, self._recall, is_last=is_last)
         self._policy = policy
         self._answers = Answers(policy.revision)
         self._recall = Recall(policy, self._answers)
         if self._comparison is not None and self._comparison.candidate.blocks is not policy.blocks:
             self.compare_with(self._comparison.candidate)
+        return old
 
     def watch_clock(self, floor: float, turned: Callable[[], object]) -> None:
         """Have `turned` called before anything is judged by a clock that has passed *floor*, whichever way it went."""
@@ -249,11 +256,13 @@ class Answering:
         is_last = self._refuse_all(connection, events, answers, self._judged)
         return b"".join(answers), is_last
 
+    def decisions(self) -> Iterator[Sample]:
+        """Yield how often what was decided, of which there may be thousands; see `Decisions.of`."""
+        return self._decided.of(self._policy)
+
     def samples(self) -> Samples:
-        """Return all counts."""
-        found = self._decisions()
-        found.update(self._counts.samples())
-        found.update(self._comparisons())
+        """Return all other counts."""
+        found = {**self._counts.samples(), **self._comparisons()}
         for cache, (entries, _, _) in self._policy.cache_sizes().items():
             found["cache_entries", (cache,)] = entries
         if self._enquiries is not None:
@@ -470,20 +479,6 @@ class Answering:
         judgement.decision.tally.count += 1
         judged.append((request, judgement))
         return answer
-
-    def _decisions(self) -> Samples:
-        """Return what all policies so far have counted; the caches' entries are those of the one in use."""
-        found = dict(self._decided)
-        for tally in self._policy.tallies():
-            keys: list[tuple[str, tuple[str, ...]]] = [("decisions_total", (tally.verdict, tally.reason, tally.rule))]
-            if tally.shadow:
-                keys.append(("shadow_denies_total", ()))
-            for key in keys:
-                found[key] = found.get(key, 0) + tally.count
-        for cache, (_, misses, evictions) in self._policy.cache_sizes().items():
-            for name, count in (("cache_misses_total", misses), ("cache_evictions_total", evictions)):
-                found[name, (cache,)] = found.get((name, (cache,)), 0) + count
-        return found
 
 
 def _asks(judgement: Judgement) -> bool:

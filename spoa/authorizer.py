@@ -358,6 +358,10 @@ class Policy:
         """Return what is in memory of certificates, each once."""
         return self._standings.values()
 
+    def empty(self) -> Iterator[None]:
+        """Forget the standings for good, some between two yields."""
+        return self._standings.empty()
+
     def forget(self, der: bytes) -> bool:
         """Judge a certificate anew, since more is known of it now. A CA's concerns all; False where that was so."""
         if der in self.assurance.authorities:

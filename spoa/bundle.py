@@ -218,7 +218,10 @@ def open_bundle(bundle_dir: Path, previous: Policy | None = None) -> Iterator[Po
     try:
         if not is_of_this_version(bundle_dir):
             raise ValueError("another version of the agent built it")  # noqa: TRY301 -- told like all else
-        content = _checked(read_file(bundle_dir / "policy"))
+        content = read_file(bundle_dir / "policy")
+        yield None
+        content = _checked(content)
+        yield None
         for part, value in _slices(content, named):
             if part == "head":
                 head = value

@@ -1,6 +1,7 @@
 """What the supervisor and a worker say to each other, over a socket pair that both hold for life.
 
-One message is one line of JSON. The supervisor asks, the worker answers under the same `id`. Of its own accord a worker
+One message is one line of JSON. The supervisor asks, the worker answers under the same `id`. What of an answer is long
+goes before it as `part` after `part`, so that the worker may answer requests between two. Of its own accord a worker
 sends only `asks`: certificates whose status it wants to know, which `learn` tells all workers once it is known. The end
 of the stream means that the other process is gone.
 
@@ -17,7 +18,8 @@ the verb   what the worker does                                   what it answer
            who connect from now on
 `propose`  judges under the policy of `bundle` too                –
 `learn`    takes in `rows` of answers about certificates          –
-`report`   nothing                                                `counters`, `policy` (its status), `connections`
+`report`   nothing                                                `counters` (of what was decided only if `decisions`
+                                                                  doesn't say no), `policy` (its status), `connections`
 `floor`    takes over the time before which no clock is right     –
 `reopen`   opens the decision log anew                            –
 `drain`    stops accepting, answers what is there, says goodbye   `counters`, its last; then the stream ends
@@ -110,6 +112,7 @@ class Link:
         self._asked = asked
         self._next_id = 0
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._parts: dict[int, dict[str, list[Any]]] = {}
         self._reading = asyncio.create_task(self._read())
 
     async def ask(self, verb: str, patience: float, **arguments: object) -> dict[str, Any]:
@@ -130,6 +133,7 @@ class Link:
             raise WorkerError(verb, f"no answer within {patience:g} s") from None
         finally:
             self._waiting.pop(number, None)
+            self._parts.pop(number, None)
         if message is _GONE:
             raise WorkerError(verb, "the worker is gone", is_gone=True)
         if "error" in message:
@@ -146,9 +150,20 @@ class Link:
             if "asks" in message:
                 self._asked(message["asks"])
                 continue
-            answer = self._waiting.pop(message.get("id", 0), None)
+            number = message.get("id", 0)
+            if "part" in message:
+                self._gather(number, message["part"])
+                continue
+            answer = self._waiting.pop(number, None)
             if answer is not None and not answer.done():
-                answer.set_result(message)
+                answer.set_result({**message, **self._parts.pop(number, {})})
         for answer in self._waiting.values():
             if not answer.done():
                 answer.set_result(_GONE)
+
+    def _gather(self, number: int, part: dict[str, list[Any]]) -> None:
+        """Keep a part of the answer to an order, unless nobody waits for it any more."""
+        if number in self._waiting:
+            parts = self._parts.setdefault(number, {})
+            for name, rows in part.items():
+                parts.setdefault(name, []).extend(rows)

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from spoa.histogram import Histogram
-from spoa.metrics import REQUEST_BUCKETS
+from spoa.metrics import REQUEST_BUCKETS, summed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
-    from spoa.authorizer import Judgement
+    from spoa.authorizer import Judgement, Policy
     from spoa.exceptions import ProtocolError
     from spoa.facts import Request
-    from spoa.metrics import Samples
+    from spoa.metrics import Sample, Samples
 
-__all__ = ["Counts"]
+__all__ = ["Counts", "Decisions"]
 
 _REPORT_INTERVAL: Final = 1.0  # seconds between two tracebacks in the log
 _SOFT_FAIL_INTERVAL: Final = 60.0  # seconds between two warnings about one issuer
@@ -120,3 +120,41 @@ class Counts:
         found.update({("protocol_errors_total", (str(status),)): n for status, n in self._broken.items()})
         found.update({("internal_errors_total", (cause,)): n for cause, n in self._internal.items()})
         return found
+
+
+class Decisions:
+    """What policies have decided, one after the other, and what their caches missed."""
+
+    __slots__ = ("_before",)
+
+    def __init__(self) -> None:
+        self._before: Samples = {}
+
+    def leave(self, policy: Policy) -> None:
+        """Keep what a policy has counted, which decides no more."""
+        self._before = summed(self.of(policy))
+
+    def of(self, policy: Policy) -> Iterator[Sample]:
+        """Yield the counts of all policies so far, of which this one decides now; some twice, to be summed.
+
+        A policy may have thousands of them. So they are yielded one by one, and whoever takes them may pause between:
+        when policies change meanwhile, they are those of before.
+        """
+        before = self._before
+        found: set[tuple[str, tuple[str, ...]]] = set()
+        for key, count in _counted_by(policy):
+            yield key, count if key in found else count + before.get(key, 0)
+            found.add(key)
+        for key, counted in before.items():
+            if key not in found:
+                yield key, counted
+
+
+def _counted_by(policy: Policy) -> Iterator[Sample]:
+    for tally in policy.tallies():
+        yield ("decisions_total", (tally.verdict, tally.reason, tally.rule)), tally.count
+        if tally.shadow:
+            yield ("shadow_denies_total", ()), tally.count
+    for cache, (_, misses, evictions) in policy.cache_sizes().items():
+        yield ("cache_misses_total", (cache,)), misses
+        yield ("cache_evictions_total", (cache,)), evictions

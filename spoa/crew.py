@@ -244,9 +244,14 @@ class Crew:
         self._orders = replace(self._orders, clock_floor=floor)
         await self.tell("floor", floor=floor)
 
-    async def samples(self, patience: float) -> Samples:
-        """Return the sums over all workers, asking each; of one that is silent its last numbers count."""
-        await self._collect(patience)
+    async def samples(self, patience: float, *, decisions: bool = True) -> Samples:
+        """Return the sums over all workers, asking each; of one that is silent its last numbers count.
+
+        Args:
+            patience: in seconds.
+            decisions: ask how often what was decided, too: of that there may be thousands. Else it may be a second old.
+        """
+        await self._collect(patience, decisions=decisions)
         found = self._totals.samples()
         found["workers", ()] = len([worker for worker in self._workers if worker.serves])
         found["worker_restarts_total", ()] = self._restarts
@@ -350,21 +355,21 @@ class Crew:
             _log.error("a worker hangs and is replaced", worker=worker.pid)
             worker.kill()
 
-    async def _collect(self, patience: float) -> set[_Worker]:
+    async def _collect(self, patience: float, *, decisions: bool = True) -> set[_Worker]:
         silent = set()
-        for worker, answer in await _ask_all(self._workers, "report", patience):
+        for worker, answer in await _ask_all(self._workers, "report", patience, decisions=decisions):
             if isinstance(answer, WorkerError):
                 silent.add(worker)
             else:
-                self._take(worker, answer)
+                self._take(worker, answer, is_all=decisions)
         return silent
 
-    def _take(self, worker: _Worker, report: dict[str, Any]) -> None:
+    def _take(self, worker: _Worker, report: dict[str, Any], *, is_all: bool = True) -> None:
         if worker not in self._workers:
             return  # it ended meanwhile, and its numbers are counted already
         worker.policy = report["policy"]
         worker.connections = report["connections"]
-        self._totals.update(worker.pid, samples_from_json(report["counters"]))
+        self._totals.update(worker.pid, samples_from_json(report["counters"]), is_all=is_all)
 
 
 async def _ask_all(

@@ -35,11 +35,13 @@ __all__ = [
     "exposition",
     "samples_from_json",
     "samples_to_json",
+    "summed",
 ]
 
 #: (metric name without its prefix, label values in the metric's order) → value. A histogram has one more label value
 #: than its metric names: the index of the bucket, or `sum`.
 Samples: TypeAlias = dict[tuple[str, tuple[str, ...]], float]
+Sample: TypeAlias = tuple[tuple[str, tuple[str, ...]], float]
 
 #: Upper bounds, seconds: fine up to HAProxy's usual `timeout processing`, then up to half of the longest `--deadline`.
 REQUEST_BUCKETS: Final = (
@@ -268,9 +270,9 @@ class Totals:
         self._ended: Samples = {}
         self._living: dict[int, Samples] = {}
 
-    def update(self, worker: int, samples: Samples) -> None:
-        """Take over the latest numbers of a worker (by process id)."""
-        self._living[worker] = samples
+    def update(self, worker: int, samples: Samples, *, is_all: bool = True) -> None:
+        """Take over the latest numbers of a worker (by process id): all that it has, or some, beside the others."""
+        self._living[worker] = samples if is_all else {**self._living.get(worker, {}), **samples}
 
     def end(self, worker: int) -> None:
         """Keep the counters of a worker that ended, and forget its gauges."""
@@ -287,14 +289,22 @@ class Totals:
         return total
 
 
-def samples_to_json(samples: Samples) -> list[Any]:
-    """Turn samples into what JSON can carry."""
-    return [[name, list(labels), value] for (name, labels), value in samples.items()]
+def samples_to_json(samples: Iterable[Sample]) -> Iterator[list[Any]]:
+    """Yield samples as rows that JSON can carry."""
+    return ([name, list(labels), value] for (name, labels), value in samples)
 
 
 def samples_from_json(rows: Iterable[Any]) -> Samples:
-    """Turn `samples_to_json`'s rows back; rows of names that are not in `METRICS` are left out."""
-    return {(name, tuple(labels)): value for name, labels, value in rows if name in _BY_NAME}
+    """Turn `samples_to_json`'s rows back; rows of names that are not in `METRICS` are left out, the same one summed."""
+    return summed(((name, tuple(labels)), value) for name, labels, value in rows if name in _BY_NAME)
+
+
+def summed(samples: Iterable[Sample]) -> Samples:
+    """Return each sample once, with the sum of its values."""
+    found: Samples = {}
+    for key, value in samples:
+        found[key] = found.get(key, 0) + value
+    return found
 
 
 class _Page(Collector):

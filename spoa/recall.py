@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 
 from spoa.adapter import read_request
 from spoa.authorizer import Judgement
-from spoa.cache import LONGEST, BoundedCache, SelectiveCache, Sightings
+from spoa.cache import LONGEST, BoundedCache, SelectiveCache, Sightings, emptied
 from spoa.cutting import (
     HEAD,
     around_path,
@@ -41,6 +41,8 @@ from spoa.policy.decision import Decision
 from spoa.policy.path import canonical_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from spoa.adapter import Answers
     from spoa.authorizer import Policy, Standing
     from spoa.policy.model import Reason
@@ -197,6 +199,15 @@ class Recall:
 
     def __len__(self) -> int:
         return len(self._questions)
+
+    def empty(self) -> Iterator[None]:
+        """Forget everything for good, little by little: some entries between two yields."""
+        yield from emptied(self._whole)
+        yield from self._known.empty()
+        yield from self._questions.empty()
+        yield from self._requests.empty()
+        yield from self._described.empty()
+        yield from emptied(self._outcomes)
 
     def look_around(self, now: int) -> None:
         """Forget every answer if the clock or a switch has moved past what it was given under; once for each read."""

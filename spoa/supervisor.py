@@ -198,7 +198,7 @@ class Supervisor:
 
     async def status(self) -> dict[str, Any]:
         """Return what `/status` shows."""
-        counts = await self._crew.samples(_REPORT_TIMEOUT)
+        counts = await self._crew.samples(_REPORT_TIMEOUT, decisions=False)
         last = self._reloader.last
         policy = self._crew.policy
         now = time.time()

@@ -16,6 +16,7 @@ import socket
 import sys
 import time
 from dataclasses import asdict, dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,6 +52,7 @@ __all__ = ["SWITCH_INTERVAL", "Orders", "Worker", "exempt_survivors", "loop_fact
 #: Seconds that another thread, the decision log's above all, may keep the loop from running.
 SWITCH_INTERVAL: Final = 0.0005
 _CENSUS_INTERVAL: Final = 10.0  # seconds between two counts of the certificates in memory
+_ROWS: Final = 256  # counters in a part of a report
 _ORPHAN_PATIENCE: Final = 1.5  # seconds for a last goodbye when the supervisor is gone
 
 _log = structlog.get_logger()
@@ -265,16 +267,19 @@ class Worker:
         gc.enable()
         return {}
 
-    async def _report(self, _: dict[str, Any]) -> dict[str, Any]:
+    async def _report(self, message: dict[str, Any]) -> dict[str, Any]:
         if self._agent is None:
             return {"counters": [], "policy": {}, "connections": 0}
         if self._counting is None or self._counting.done():
             self._counting = asyncio.create_task(self._count_certificates(self._agent))
-        return {
-            "counters": samples_to_json({**self._agent.samples(), **self._certificates}),
-            "policy": self._agent.policy.status(),
-            "connections": self._agent.connections,
-        }
+        agent = self._agent
+        # With many rules there are many counters, and all of them written at one go would keep requests waiting.
+        few = {**agent.samples(), **self._certificates}
+        rows = samples_to_json(chain(few.items(), agent.decisions() if message.get("decisions", True) else ()))
+        while part := list(islice(rows, _ROWS)):
+            self._channel.send({"id": message["id"], "part": {"counters": part}})
+            await asyncio.sleep(0)
+        return {"policy": agent.policy.status(), "connections": agent.connections}
 
     async def _count_certificates(self, agent: Agent) -> None:
         self._certificates = await census(agent.policy, time.time())
@@ -296,9 +301,9 @@ class Worker:
         self._agent.fail_checks()
         return {"since_check": self._agent.since_check}
 
-    async def _drain(self, _: dict[str, Any]) -> dict[str, Any]:
+    async def _drain(self, message: dict[str, Any]) -> dict[str, Any]:
         await self.stop()
-        return await self._report({})
+        return await self._report(message)
 
     async def _drain_agent(self) -> None:
         if self._agent is not None:

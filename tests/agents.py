@@ -27,6 +27,7 @@ import spoa.agent
 from spoa.addresses import read_address
 from spoa.answering import Limits
 from spoa.loading import load_policy
+from spoa.metrics import summed
 from spoa.spop import (
     AckReceived,
     Argument,
@@ -319,7 +320,8 @@ class Serving:
 
     def sample(self, name: str, *labels: str) -> float:
         """Return one of the agent's counts."""
-        return float(self.call(self.agent.samples).get((name, labels), 0))
+        found = self.call(lambda: summed([*self.agent.samples().items(), *self.agent.decisions()]))
+        return float(found.get((name, labels), 0))
 
 
 def policy_of(text: str = OPEN) -> Policy:

@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from spoa.answering import Answering, Limits
+from spoa.metrics import summed
 from spoa.spop import Connection, Role
 from tests.agents import OPEN, policy_of, variables
 
@@ -60,7 +61,7 @@ class Desk:
         return [variables(event.ack) for event in self.received()]  # type: ignore[union-attr] # all are ACKs
 
     def count(self, name: str, *labels: str) -> float:
-        return self.answering.samples().get((name, labels), 0)
+        return summed([*self.answering.samples().items(), *self.answering.decisions()]).get((name, labels), 0)
 
 
 def raising(error: Exception) -> Callable[..., Any]:

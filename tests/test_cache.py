@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,6 +80,18 @@ def test_of_a_function_of_texts_only_the_short_ones_are_remembered() -> None:
 
     assert [length("x" * 256), length("x" * 256), length("x" * 257), length("x" * 257)] == [256, 256, 257, 257]
     assert [len(text) for text in asked] == [256, 257, 257]
+
+
+@pytest.mark.parametrize("cache", [BoundedCache[int, int](4000), SelectiveCache[int, int](2000, 1500)])
+def test_it_is_emptied_step_by_step(cache: BoundedCache[int, int]) -> None:
+    for key in [*range(5000), *range(4000)]:
+        cache.put(key, key)
+    before = len(cache)
+    assert before > 4000
+    left = [before, *(len(cache) for _ in cache.empty())]
+    assert left[-1] == 0
+    assert max(earlier - later for earlier, later in itertools.pairwise(left)) < before / 5
+    assert cache.get(1) is None
 
 
 class TestSightings:

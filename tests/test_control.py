@@ -46,6 +46,40 @@ def test_answers_may_come_in_any_order() -> None:
     talk(conversation)
 
 
+def test_what_is_long_comes_in_parts_and_is_put_together_for_whoever_asked() -> None:
+    async def conversation(link: Link, channel: Channel) -> None:
+        asked = [asyncio.create_task(link.ask("report", 5)) for _ in range(2)]
+        one, two = [(await question(channel))["id"] for _ in asked]
+        for number, rows in ((one, [1]), (two, [2]), (one, [3]), (77, [4])):
+            channel.send({"id": number, "part": {"rows": rows}})
+        for number in (two, one):
+            channel.send({"id": number, "said": number})
+        assert [await answer for answer in asked] == [
+            {"id": one, "said": one, "rows": [1, 3]},
+            {"id": two, "said": two, "rows": [2]},
+        ]
+
+    talk(conversation)
+
+
+def test_parts_of_what_came_too_late_are_not_kept_for_anybody() -> None:
+    async def conversation(link: Link, channel: Channel) -> None:
+        asked = asyncio.create_task(link.ask("report", 0.2))
+        late = (await question(channel))["id"]
+        channel.send({"id": late, "part": {"rows": [1]}})
+        with pytest.raises(WorkerError, match="no answer"):
+            await asked
+        channel.send({"id": late, "part": {"rows": [2]}})
+        asked = asyncio.create_task(link.ask("report", 5))
+        soon = (await question(channel))["id"]
+        channel.send({"id": soon, "part": {"rows": [3]}})
+        channel.send({"id": soon})
+        assert (await asked)["rows"] == [3]
+        assert not link._parts
+
+    talk(conversation)
+
+
 def test_an_error_is_raised_where_it_was_asked_for() -> None:
     async def conversation(link: Link, channel: Channel) -> None:
         asked = asyncio.create_task(link.ask("prepare", 5))

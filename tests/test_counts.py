@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import structlog.testing
 
-from spoa.counts import Counts
+from spoa.counts import Counts, Decisions
 from spoa.exceptions import ProtocolError
+from spoa.metrics import summed
+from spoa.policy.decision import Tally
 from spoa.spop import Status
+from tests.agents import authorize
+from tests.answering_desk import Desk
 
 
 def test_each_answer_is_a_frame_in_and_a_frame_out_and_an_observation() -> None:
@@ -49,3 +53,34 @@ def test_what_is_said_while_switches_are_open_is_counted_by_verdict() -> None:
     counts.break_glass([], 3)
     assert counts.samples()["break_glass_decisions_total", ("allow",)] == 3
     assert counts.samples()["break_glass_decisions_total", ("deny",)] == 0
+
+
+OPEN = ("decisions_total", ("allow", "ok", "open"))
+
+
+def test_what_was_decided_is_summed_over_policies_and_told_as_it_was_when_the_telling_began() -> None:
+    decisions, first, second = Decisions(), Desk(), Desk()
+    first.ask(authorize(), authorize())
+    telling = decisions.of(first.policy)
+    told = [next(telling)]
+    decisions.leave(first.policy)
+    second.ask(authorize())
+    assert summed([*told, *telling])[OPEN] == 2
+    assert summed(decisions.of(second.policy))[OPEN] == 3
+    decisions.leave(second.policy)
+    third = Desk()
+    assert summed(decisions.of(third.policy))[OPEN] == 3
+    assert summed(decisions.of(third.policy))["cache_misses_total", ("certificates",)] == 0
+
+
+def test_what_rules_decided_with_and_without_shadow_is_one_count_however_many_policies_there_were() -> None:
+    decisions = Decisions()
+    for _ in range(2):
+        desk = Desk()
+        for shadow in ("", "deny"):
+            desk.policy.evaluator._tallies[shadow, "", "", ""] = tally = Tally("allow", "ok", "open", shadow)
+            tally.count = 5
+        decisions.leave(desk.policy)
+    found = summed(decisions.of(Desk().policy))
+    assert found[OPEN] == 20
+    assert found["shadow_denies_total", ()] == 10

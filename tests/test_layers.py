@@ -36,8 +36,8 @@ LAYERS: Mapping[int, str] = {
     4: (
         "accounts admin agent agentprobe announcer answering blocker blockstore builder bundle candidate connector "
         "console. control counts credentials credentials_keeper crew crl_builder crl_fetcher decision_log departure "
-        "diagnostics download enquiries evidence_keeper evidence_store expiries fetch followed gate glass histogram "
-        "history jobs listeners liststore loading logline logsinks. lookup metrics monitoring. ocsp_keeper "
+        "diagnostics disposal download enquiries evidence_keeper evidence_store expiries fetch followed gate glass "
+        "histogram history jobs listeners liststore loading logline logsinks. lookup metrics monitoring. ocsp_keeper "
         "ocsp_records ocsp_store peer pki_directory promotion reenactment reload revisions selfprobe starvation state "
         "statefile supervisor tracing turn watcher worker"
     ),
@@ -87,7 +87,7 @@ ARROWS: Mapping[str, str] = {
     "rehearsal": "authorizer coverage invariants",
     "migration.": "authorizer",
     "agent": "answering decision_log gate metrics peer tracing turn",
-    "answering": "counts decision_log enquiries metrics tracing",
+    "answering": "counts decision_log disposal enquiries metrics tracing",
     "counts": "histogram metrics",
     "admin": "console. reload",
     "announcer": "selfprobe",

@@ -59,6 +59,16 @@ def test_workers_are_added_up() -> None:
     assert totals.samples() == {("connections", ()): 5, ("connections_total", ()): 12}
 
 
+def test_what_is_not_told_anew_stays_as_it_was_told() -> None:
+    totals = Totals()
+    totals.update(1, {("connections", ()): 2, ("connections_total", ()): 5})
+    totals.update(1, {("connections", ()): 3}, is_all=False)
+    totals.update(2, {("connections", ()): 1}, is_all=False)
+    assert totals.samples() == {("connections", ()): 4, ("connections_total", ()): 5}
+    totals.update(1, {("connections", ()): 3})
+    assert totals.samples() == {("connections", ()): 4}
+
+
 def test_a_worker_that_ended_leaves_its_counters_and_takes_its_gauges() -> None:
     totals = Totals()
     for _ in range(2):
@@ -71,5 +81,5 @@ def test_a_worker_that_ended_leaves_its_counters_and_takes_its_gauges() -> None:
 
 def test_samples_survive_json_and_names_that_nobody_knows_do_not() -> None:
     samples: Samples = {("decisions_total", ("allow", "ok", "r")): 3, ("connections", ()): 1}
-    rows = json.loads(json.dumps(samples_to_json(samples)))
+    rows = json.loads(json.dumps(list(samples_to_json(samples.items()))))
     assert samples_from_json([*rows, ["of_a_later_release", [], 1]]) == samples

@@ -347,6 +347,17 @@ def test_a_malformed_request_is_never_remembered(asker: Asker, people: Sequence[
     assert asker.from_memory(asked) is None
 
 
+def test_it_is_emptied_step_by_step(asker: Asker, people: Sequence[Issued]) -> None:
+    asked = http(people[0].der, "/a/b", "id")
+    for _ in range(2):
+        asker.fresh(asked)
+    assert asker.from_memory(asked) is not None
+    assert len(asker.recall) == 1
+    assert len(list(asker.recall.empty())) > 1
+    assert len(asker.recall) == 0
+    assert asker.from_memory(asked) is None
+
+
 def test_an_open_switch_or_an_unusable_clock_forgets(ca: CA, people: Sequence[Issued], tmp_path: object) -> None:
     policy = make_policy(ca, tmp_path)
     asker = Asker(policy)

@@ -157,6 +157,26 @@ def test_it_serves_from_the_first_activation_on_and_swaps_later(
         report = await link.ask("report", 5)
         assert report["policy"]["rules"] == 1
         assert ["decisions_total", ["allow", "ok", "open"], 2] in report["counters"]
+        few = (await link.ask("report", 5, decisions=False))["counters"]
+        assert ["frames_total", ["notify"], 3] in few
+        assert "decisions_total" not in [name for name, _, _ in few]
+
+    supervise(listener, script)
+
+
+def test_many_counters_come_in_parts(
+    bundles: tuple[Path, Path], listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def script(_: Worker, link: Link) -> None:
+        await link.ask("prepare", 5, bundle=str(bundles[0]), imposed={}, evidence="{}")
+        await link.ask("activate", 5)
+        assert await asyncio.to_thread(verdict, listener) == "allow"
+        whole = (await link.ask("report", 5))["counters"]
+        monkeypatch.setattr("spoa.worker._ROWS", 2)
+        assert await asyncio.to_thread(verdict, listener) == "allow"
+        parts = (await link.ask("report", 5))["counters"]
+        assert [row[:2] for row in parts] == [row[:2] for row in whole]
+        assert ["decisions_total", ["allow", "ok", "open"], 2] in parts
 
     supervise(listener, script)
 

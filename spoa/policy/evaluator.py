@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from spoa.policy.conditions import COLUMNS
 from spoa.policy.decision import Decision, Tally
 from spoa.policy.model import Effect, Reason, Who
-from spoa.policy.table import RuleTable, Whos, bit_set, conjunctions_of
+from spoa.policy.table import RuleTable, Whos
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from spoa.policy.model import Bearer, PolicyModel, RequestValues, Rule
 
@@ -18,6 +18,8 @@ __all__ = ["Evaluator", "evaluator_steps"]
 
 #: Different decisions remembered; past it they are made again, and only cost time.
 REMEMBERED: Final = 65536
+#: Rules, and identities, entered between two yields.
+_AT_ONCE: Final = 128
 
 _DEFAULT_REASON: Final = {Effect.DENY: Reason.DENIED_BY_RULE, Effect.REQUIRE: Reason.REQUIREMENT_NOT_MET}
 
@@ -45,21 +47,20 @@ class Evaluator:
         arguments: which arguments of the message it reads, for `haproxy-config`.
     """
 
-    def __init__(self, model: PolicyModel, table: RuleTable) -> None:
+    def __init__(self, model: PolicyModel, table: RuleTable, masks: _Masks, named: Whos) -> None:
         self.model = model
         self.table = table
-        self.attributes = frozenset(_attributes(model))
+        self.attributes = table.attributes | named.attributes
         self.arguments = frozenset(name for key in table.columns for name in COLUMNS[key].argument) | frozenset(
             f"{kind}.{name}" for name in table.headers for kind in ("hdr", "hdrcnt")
         )
-        self._named = Whos(0)
-        for number, identity in enumerate(model.identities):
-            self._named.add(Who((identity,)), 1 << number, generous=False)
+        self._named = named
         self._count = len(model.rules)
-        self._allows = self._mask(lambda rule: rule.effect is Effect.ALLOW)
-        self._restricts = self._mask(lambda rule: rule.effect is not Effect.ALLOW)
-        self._shadows = self._mask(lambda rule: rule.is_shadow)
-        self._has_second = self._mask(lambda rule: rule.effect is Effect.REQUIRE or rule.unless is not None)
+        self._masks = masks
+        self._allows = masks.of("allows")
+        self._restricts = masks.of("restricts")
+        self._shadows = masks.of("shadows")
+        self._has_second = masks.of("has_second")
         self._live: dict[frozenset[str], int] = {}
         self._decisions: dict[tuple[int, int, int, str], Decision] = {}
         self._gates: dict[str, Decision] = {}
@@ -69,9 +70,6 @@ class Evaluator:
     def of(cls, model: PolicyModel) -> Evaluator:
         """Return the evaluator of *model*, made at one go."""
         return next(evaluator for evaluator in evaluator_steps(model) if evaluator is not None)
-
-    def _mask(self, holds: Callable[[Rule], bool]) -> int:
-        return bit_set((number for number, rule in enumerate(self.model.rules) if holds(rule)), self._count)
 
     def identity(self, bearer: Bearer) -> str:
         """Return the first named identity that holds strictly, or an empty text."""
@@ -107,12 +105,7 @@ class Evaluator:
         """Return the rules that take part while *switches* are open."""
         live = self._live.get(switches)
         if live is None:
-            live = self._mask(
-                lambda rule: (
-                    rule.overridable_by not in switches and (not rule.active_during or rule.active_during in switches)
-                )
-            )
-            self._live[switches] = live
+            live = self._live[switches] = self._masks.live(switches)
         return live
 
     def _make(self, refused: int, allowed: int, routes: int, identity: str) -> Decision:
@@ -171,6 +164,16 @@ class Evaluator:
             tally=tally,
         )
 
+    def pieces(self) -> Iterator[object]:
+        """Yield what it is made of; whoever holds all of it can let go of a large policy little by little."""
+        yield from self.model.rules
+        yield from self.model.identities
+        yield from self.model.routes
+        yield from self.table.pieces()
+        yield from self._named.pieces()
+        yield from list(self._decisions)
+        yield from list(self._decisions.values())
+
     def tallies(self) -> Iterator[Tally]:
         """Yield the counts of every (verdict, reason, rule, shadow) answered so far."""
         return iter(tuple(self._tallies.values()))
@@ -186,12 +189,49 @@ def _bits(bits: int) -> Iterator[int]:
         bits &= bits - 1
 
 
-def _attributes(model: PolicyModel) -> Iterator[str]:
-    inline = (who.identities for _, who, _, _ in conjunctions_of(model) if who is not None)
-    for identity in {id(one): one for some in (*inline, model.identities) for one in some}.values():
-        for conjunction in identity.alternatives:
-            for matcher in conjunction:
-                yield matcher.attribute
+class _Masks:
+    """Sets of rules, as bits, that are gathered rule by rule.
+
+    Args:
+        count: of the rules.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._size = count // 8 + 1
+        self._sets: dict[str, bytearray] = {}
+
+    def add(self, number: int, rule: Rule) -> None:
+        """Enter a rule into the sets that it belongs to."""
+        for name in _sets_of(rule):
+            bits = self._sets.get(name)
+            if bits is None:
+                bits = self._sets[name] = bytearray(self._size)
+            bits[number >> 3] |= 1 << (number & 7)
+
+    def of(self, name: str) -> int:
+        """Return a set, empty where no rule belongs to it."""
+        return int.from_bytes(self._sets.get(name, b""), "little")
+
+    def live(self, switches: frozenset[str]) -> int:
+        """Return the rules that take part while *switches* are open."""
+        during, overridden = 0, 0
+        for switch in switches:
+            during |= self.of(f"during {switch}")
+            overridden |= self.of(f"but during {switch}")
+        return (self.of("always") | during) & ~overridden
+
+
+def _sets_of(rule: Rule) -> list[str]:
+    """Return the names of the sets that a rule belongs to."""
+    found = ["allows" if rule.effect is Effect.ALLOW else "restricts"]
+    if rule.is_shadow:
+        found.append("shadows")
+    if rule.effect is Effect.REQUIRE or rule.unless is not None:
+        found.append("has_second")
+    found.append(f"during {rule.active_during}" if rule.active_during else "always")
+    if rule.overridable_by:
+        found.append(f"but during {rule.overridable_by}")
+    return found
 
 
 def evaluator_steps(model: PolicyModel) -> Iterator[Evaluator | None]:
@@ -199,4 +239,14 @@ def evaluator_steps(model: PolicyModel) -> Iterator[Evaluator | None]:
     table = RuleTable(model)
     for _ in table.fill():
         yield None
-    yield Evaluator(model, table)
+    masks = _Masks(len(model.rules))
+    for number, rule in enumerate(model.rules):
+        masks.add(number, rule)
+        if not number % _AT_ONCE:
+            yield None
+    named = Whos(0)
+    for number, identity in enumerate(model.identities):
+        named.add(Who((identity,)), 1 << number, generous=False)
+        if not number % _AT_ONCE:
+            yield None
+    yield Evaluator(model, table, masks, named)

@@ -16,7 +16,7 @@ from spoa.policy.sans import AddressPattern, packed_address
 from spoa.policy.text import TextPattern, fold_text, glob_matches, strict_text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Mapping, Sequence
+    from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 
     from spoa.policy.model import Matcher, Pattern, Values
 
@@ -107,6 +107,10 @@ class Pivots(Generic[T]):
     def attributes(self) -> frozenset[str]:
         """The attributes that have pivots."""
         return frozenset(self._kinds)
+
+    def pieces(self) -> Iterator[object]:
+        """Yield what it is made of; whoever holds all of it can let go of it little by little."""
+        yield from self._items.items()
 
     # Hot path: lists, since compiled to C a generator costs more than what it yields. Benchmark: benchmarks/hotpath.py,
     # certificates never seen.

@@ -27,7 +27,7 @@ from spoa.policy.model import Effect
 from spoa.policy.path import ASTERISK, PathPattern
 from spoa.policy.pivots import Pivots, is_globs, is_pivot, pattern_key, value_keys
 from spoa.policy.sans import AddressPattern
-from spoa.policy.text import glob_matches
+from spoa.policy.segments import Segment
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping
@@ -49,7 +49,8 @@ __all__ = ["RuleTable", "Whos", "bit_set", "conjunctions_of"]
 
 #: Answers remembered for each column and half of its cache.
 REMEMBERED: Final = 4096
-#: Conjunctions entered between two yields.
+#: Conjunctions looked at, and entered, between two yields.
+_LOOKED_AT_AT_ONCE: Final = 512
 _FILLED_AT_ONCE: Final = 32
 
 
@@ -72,7 +73,7 @@ def conjunctions_of(model: PolicyModel) -> Iterator[tuple[int, Who | None, tuple
 
 
 class RuleTable:
-    """The conjunctions of a policy, by column.
+    """The conjunctions of a policy, by column; to be filled before it is asked.
 
     Attributes:
         columns: names of the columns that the policy reads.
@@ -81,26 +82,48 @@ class RuleTable:
 
     def __init__(self, model: PolicyModel) -> None:
         self._model = model
-        count = 2 * len(model.rules) + len(model.routes)
-        everything = bit_set((number for number, *_ in conjunctions_of(model)), count)
-        headed = (one for _, _, matchers, _ in conjunctions_of(model) for one in matchers)
-        keys = {matcher.key for matcher in headed}
-        self.columns: tuple[str, ...] = tuple(key for key in COLUMNS if key in keys)
-        self.headers = tuple(sorted(set(_header_names(model))))
-        self._everything = everything
-        self._whos = Whos(everything)
-        self._columns = {key: _COLUMN_KINDS.get(key, _Column)(everything) for key in self.columns}
+        self.columns: tuple[str, ...] = ()
+        self.headers: tuple[str, ...] = ()
+        self._everything = 0
+        self._whos = Whos(0)
+        self._columns: dict[str, _Column] = {}
+
+    @property
+    def attributes(self) -> frozenset[str]:
+        """What the policy's `who` reads of a certificate, but for identities that no rule names."""
+        return frozenset(self._whos.attributes)
 
     def fill(self) -> Iterator[None]:
         """Enter every conjunction; yields now and then, so that other work may go on between."""
-        for number, who, matchers, generous in conjunctions_of(self._model):
+        numbers = bytearray((2 * len(self._model.rules) + len(self._model.routes)) // 8 + 1)
+        keys: set[str] = set()
+        headers: set[str] = set()
+        for at, (number, _, matchers, _) in enumerate(conjunctions_of(self._model)):
+            numbers[number >> 3] |= 1 << (number & 7)
+            for matcher in matchers:
+                keys.add(matcher.key)
+                headers.update(_header_names(matcher))
+            if not at % _LOOKED_AT_AT_ONCE:
+                yield
+        self._everything = int.from_bytes(numbers, "little")
+        self.columns = tuple(key for key in COLUMNS if key in keys)
+        self.headers = tuple(sorted(headers))
+        self._whos = Whos(self._everything)
+        self._columns = {key: _COLUMN_KINDS.get(key, _Column)(self._everything) for key in self.columns}
+        for at, (number, who, matchers, generous) in enumerate(conjunctions_of(self._model)):
             bit = 1 << number
             if who is not None:
                 self._whos.add(who, bit, generous=generous)
             for matcher in matchers:
                 self._columns[matcher.key].add(matcher, bit, generous=generous)
-            if not number % _FILLED_AT_ONCE:
+            if not at % _FILLED_AT_ONCE:
                 yield
+
+    def pieces(self) -> Iterator[object]:
+        """Yield what it is made of; whoever holds all of it can let go of a large table little by little."""
+        yield from self._whos.pieces()
+        for column in self._columns.values():
+            yield from column.pieces()
 
     def who(self, bearer: Bearer) -> int:
         """Return the conjunctions whose `who` holds for *bearer*; to be asked once for a certificate."""
@@ -152,12 +175,10 @@ def bit_set(numbers: Iterable[int], count: int) -> int:
     return int.from_bytes(bits, "little")
 
 
-def _header_names(model: PolicyModel) -> Iterable[str]:
-    for _, _, matchers, _ in conjunctions_of(model):
-        for matcher in matchers:
-            if matcher.key == "header":
-                for pattern in matcher.patterns:
-                    yield from (one.attribute for one in getattr(pattern, "matchers", ()))
+def _header_names(matcher: Matcher) -> Iterable[str]:
+    if matcher.key != "header":
+        return ()
+    return [one.attribute for pattern in matcher.patterns for one in getattr(pattern, "matchers", ())]
 
 
 class Whos:
@@ -165,9 +186,13 @@ class Whos:
 
     Args:
         everything: the bits of all that will be entered.
+
+    Attributes:
+        attributes: that it reads of a certificate.
     """
 
     def __init__(self, everything: int) -> None:
+        self.attributes: set[str] = set()
         self._free = everything
         self._groups: dict[Hashable, int] = {}
         self._whos: list[tuple[Who, bool]] = []
@@ -190,6 +215,7 @@ class Whos:
     def _place(self, number: int, who: Who, *, generous: bool) -> None:
         """Enter a `who` under a pivot of each of its alternatives, or where all are asked if one has none."""
         alternatives = [conjunction for identity in who.identities for conjunction in identity.alternatives]
+        self.attributes.update([matcher.attribute for conjunction in alternatives for matcher in conjunction])
         pivots = [_pivot(conjunction) for conjunction in alternatives]
         if who.any_certificate or who.anonymous or None in pivots:
             self._asked.append(number)
@@ -209,6 +235,13 @@ class Whos:
             if who.holds(bearer, generous=generous):
                 found |= self._bits[number]
         return found
+
+    def pieces(self) -> Iterator[object]:
+        """Yield what it is made of."""
+        yield from self._groups
+        yield from self._whos
+        yield from self._bits
+        yield from self._pivots.pieces()
 
     def answer_at_best(self, bearer: Bearer) -> int:
         """Return the bits of whatever would hold if the unavailable were as the client would like it to be."""
@@ -284,6 +317,13 @@ class _Column:
                 self._answers.put(key, found)
         return found
 
+    def pieces(self) -> Iterator[object]:
+        yield from self._groups
+        yield from self._matchers
+        yield from self._bits
+        yield from self._pivots.pieces()
+        yield from self._answers.values()
+
     def answer_at_best(self) -> int:
         """Return the conjunctions that hold if the unavailable is to the client's liking: all but the generous ones."""
         return self._everything & ~(self.answer(UNAVAILABLE) & ~self._free)
@@ -351,6 +391,10 @@ class _AddressColumn(_Column):
             self._networks[key] = self._networks.get(key, 0) | bit
             self._lengths.add(pattern.bits)
 
+    def pieces(self) -> Iterator[object]:
+        yield from super().pieces()
+        yield from self._networks.items()
+
     def answer(self, values: Values) -> int:
         if not isinstance(values, tuple):
             return self._free | (self._restricting if values is UNAVAILABLE else 0)
@@ -365,8 +409,8 @@ class _PathColumn(_Column):
 
     def __init__(self, everything: int) -> None:
         super().__init__(everything)
-        self._strict = _Segment()
-        self._generous = _Segment()
+        self._strict = Segment()
+        self._generous = Segment()
         self._asterisk = 0
         self._restricting = 0
 
@@ -385,6 +429,11 @@ class _PathColumn(_Column):
                 if generous:
                     self._generous.add(pattern.segments(generous=True), bit, below=pattern.covers_below)
 
+    def pieces(self) -> Iterator[object]:
+        yield from super().pieces()
+        yield from self._strict.places()
+        yield from self._generous.places()
+
     def answer(self, values: Values) -> int:
         if not isinstance(values, tuple):
             return self._free | (self._restricting if values is UNAVAILABLE else 0)
@@ -398,64 +447,3 @@ class _PathColumn(_Column):
 
 #: Columns whose answers are found in another way than by asking.
 _COLUMN_KINDS: Final[Mapping[str, type[_Column]]] = {"path": _PathColumn, "source": _AddressColumn}
-
-
-class _Segment:
-    """A place in the tree of path patterns.
-
-    Attributes:
-        literals, globs: where the next segment leads.
-        here: conjunctions whose pattern ends here; below: those that cover everything from here on (`/**`).
-    """
-
-    __slots__ = ("below", "globs", "here", "literals")
-
-    def __init__(self) -> None:
-        self.literals: dict[str, _Segment] = {}
-        self.globs: dict[tuple[str, ...], _Segment] = {}
-        self.here = 0
-        self.below = 0
-
-    def add(self, segments: tuple[tuple[str, ...], ...], bit: int, *, below: bool) -> None:
-        place = self
-        for pieces in segments:
-            if len(pieces) == 1:
-                place = place.literals.setdefault(pieces[0], _Segment())
-            else:
-                place = place.globs.setdefault(pieces, _Segment())
-        if below:
-            place.below |= bit
-        else:
-            place.here |= bit
-
-    # Hot path: straight down as long as there is one way to go. Benchmark: benchmarks/hotpath.py, paths never seen.
-    def find(self, segments: tuple[str, ...]) -> int:
-        found, place = 0, self
-        for at, segment in enumerate(segments):
-            if place.globs:
-                return found | place._find_all_ways(segments[at:])
-            found |= place.below
-            onward = place.literals.get(segment)
-            if onward is None:
-                return found
-            place = onward
-        return found | place.below | place.here
-
-    def _find_all_ways(self, segments: tuple[str, ...]) -> int:
-        found = 0
-        places = [self]
-        for segment in segments:
-            onward = []
-            for place in places:
-                found |= place.below
-                literal = place.literals.get(segment)
-                if literal is not None:
-                    onward.append(literal)
-                if place.globs:
-                    onward += [target for pieces, target in place.globs.items() if glob_matches(pieces, segment)]
-            if not onward:
-                return found
-            places = onward
-        for place in places:
-            found |= place.below | place.here
-        return found
