@@ -173,8 +173,8 @@ class Agent:
         for peer in tuple(self._peers):
             peer.abort()
 
-    def decisions(self) -> Iterator[Sample]:
-        """Yield how often what was decided; some twice, to be summed. Between two, requests may be answered."""
+    def decisions(self) -> Iterator[list[Sample]]:
+        """Yield how often what was decided; some twice, to be summed. Between two yields, requests may be answered."""
         return self._answering.decisions()
 
     def samples(self) -> Samples:

@@ -7,6 +7,7 @@ Failure is an answer. A request that can't be judged, whatever is raised, or who
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -128,9 +129,8 @@ class Answering:
         What is returned lets go of the old one, little by little, while it is walked through.
         """
         is_last = policy.evaluator is not self._policy.evaluator  # which counts on under another block list
-        if is_last:
-            self._decided.leave(self._policy)
-        old = let_go(self._policy, self._recall, is_last=is_last)
+        counted = self._decided.leave(self._policy) if is_last else iter(())
+        old = chain(counted, let_go(self._policy, self._recall, is_last=is_last))
         self._policy = policy
         self._answers = Answers(policy.revision)
         self._recall = Recall(policy, self._answers)
@@ -256,8 +256,8 @@ class Answering:
         is_last = self._refuse_all(connection, events, answers, self._judged)
         return b"".join(answers), is_last
 
-    def decisions(self) -> Iterator[Sample]:
-        """Yield how often what was decided, of which there may be thousands; see `Decisions.of`."""
+    def decisions(self) -> Iterator[list[Sample]]:
+        """Yield how often what was decided, some at a time, of thousands maybe; see `Decisions.of`."""
         return self._decided.of(self._policy)
 
     def samples(self) -> Samples:

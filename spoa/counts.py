@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from spoa.histogram import Histogram
-from spoa.metrics import REQUEST_BUCKETS, summed
+from spoa.metrics import REQUEST_BUCKETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Counts", "Decisions"]
 
 _REPORT_INTERVAL: Final = 1.0  # seconds between two tracebacks in the log
+_AT_ONCE: Final = 256  # counts of policies that are told or added up without a break
 _SOFT_FAIL_INTERVAL: Final = 60.0  # seconds between two warnings about one issuer
 
 _log = structlog.get_logger()
@@ -123,38 +124,80 @@ class Counts:
 
 
 class Decisions:
-    """What policies have decided, one after the other, and what their caches missed."""
+    """What policies have decided, one after the other, and what their caches missed.
 
-    __slots__ = ("_before",)
+    A policy may have thousands of counts. So they are told and added up some at a time, and whoever does that may do
+    other work between.
+    """
+
+    __slots__ = ("_before", "_left")
 
     def __init__(self) -> None:
         self._before: Samples = {}
+        self._left: tuple[_Counters, ...] = ()
 
-    def leave(self, policy: Policy) -> None:
-        """Keep what a policy has counted, which decides no more."""
-        self._before = summed(self.of(policy))
+    def leave(self, policy: Policy) -> Iterator[None]:
+        """Keep what a policy has counted, which decides no more; what is returned adds it up, but counts already."""
+        left = _Counters(policy)
+        self._left += (left,)
+        return self._settle(left)
 
-    def of(self, policy: Policy) -> Iterator[Sample]:
-        """Yield the counts of all policies so far, of which this one decides now; some twice, to be summed.
+    def _settle(self, left: _Counters) -> Iterator[None]:
+        added: Samples = {}
+        for number, (key, count) in enumerate(left.samples(), 1):
+            added[key] = added.get(key, 0) + count
+            if not number % _AT_ONCE:
+                yield
+        before: Samples | None = None
+        total: Samples = {}
+        while before is not self._before:  # another policy may have left meanwhile, and be added up sooner
+            before = self._before
+            total = dict(before)
+            for number, (key, count) in enumerate(added.items(), 1):
+                total[key] = total.get(key, 0) + count
+                if not number % _AT_ONCE:
+                    yield
+        self._before, self._left = total, tuple(one for one in self._left if one is not left)
 
-        A policy may have thousands of them. So they are yielded one by one, and whoever takes them may pause between:
-        when policies change meanwhile, they are those of before.
+    def of(self, policy: Policy) -> Iterator[list[Sample]]:
+        """Yield the counts of all policies so far, of which this one decides now; some several times, to be summed.
+
+        When policies change meanwhile, they are those of before.
         """
-        before = self._before
-        found: set[tuple[str, tuple[str, ...]]] = set()
-        for key, count in _counted_by(policy):
-            yield key, count if key in found else count + before.get(key, 0)
-            found.add(key)
+        some: list[Sample] = []
+        for number, sample in enumerate(self._each(policy, self._before, self._left), 1):
+            if sample is not None:
+                some.append(sample)
+            if not number % _AT_ONCE:
+                yield some
+                some = []
+        yield some
+
+    def _each(self, policy: Policy, before: Samples, left: tuple[_Counters, ...]) -> Iterator[Sample | None]:
+        told: set[tuple[str, tuple[str, ...]]] = set()
+        for key, count in _Counters(policy).samples():
+            yield key, count if key in told else count + before.get(key, 0)
+            told.add(key)
         for key, counted in before.items():
-            if key not in found:
-                yield key, counted
+            yield None if key in told else (key, counted)
+        for one in left:
+            yield from one.samples()
 
 
-def _counted_by(policy: Policy) -> Iterator[Sample]:
-    for tally in policy.tallies():
-        yield ("decisions_total", (tally.verdict, tally.reason, tally.rule)), tally.count
-        if tally.shadow:
-            yield ("shadow_denies_total", ()), tally.count
-    for cache, (_, misses, evictions) in policy.cache_sizes().items():
-        yield ("cache_misses_total", (cache,)), misses
-        yield ("cache_evictions_total", (cache,)), evictions
+class _Counters:
+    """The counts of one policy."""
+
+    __slots__ = ("_caches", "_tallies")
+
+    def __init__(self, policy: Policy) -> None:
+        self._tallies = tuple(policy.tallies())
+        self._caches = policy.cache_sizes()
+
+    def samples(self) -> Iterator[Sample]:
+        for tally in self._tallies:
+            yield ("decisions_total", (tally.verdict, tally.reason, tally.rule)), tally.count
+            if tally.shadow:
+                yield ("shadow_denies_total", ()), tally.count
+        for cache, (_, misses, evictions) in self._caches.items():
+            yield ("cache_misses_total", (cache,)), misses
+            yield ("cache_evictions_total", (cache,)), evictions

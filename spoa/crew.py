@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import socket
 import sys
 import time
@@ -40,6 +41,7 @@ _DRAIN_TIMEOUT: Final = 7.0
 _LEAVE_TIMEOUT: Final = 0.5
 _EXIT_TIMEOUT: Final = 1.0
 _ROUND: Final = 1.0  # seconds between two rounds of reports
+_COUNTERS_A_ROUND: Final = 1024  # of all workers; where there are more, not every round asks for what was decided
 _PATIENCE: Final = 2.0  # seconds that a worker has for its report
 _HUNG: Final = 3.6  # seconds of its own after which a worker that does not answer is taken for hung
 _LOST: Final = 40  # rounds in a row without an answer after which it is replaced, whoever's fault that is
@@ -329,12 +331,14 @@ class Crew:
 
     async def _ask_around(self) -> None:
         """Keep the numbers fresh, so that a death loses few of them, and replace a worker that hangs."""
-        while True:
+        for number in itertools.count():
             await asyncio.sleep(_ROUND)
             for worker in self._workers:
                 worker.waits.since_last()
             began = time.monotonic()
-            silent = await self._collect(_PATIENCE)
+            # What a policy of thousands of rules has counted is not worth telling each second.
+            is_turn = number % (1 + len(self._totals) // _COUNTERS_A_ROUND) == 0
+            silent = await self._collect(_PATIENCE, decisions=is_turn)
             late = time.monotonic() - began - _PATIENCE
             for worker in self._workers:
                 self._judge_silence(worker, late, is_silent=worker in silent and worker.is_serving)

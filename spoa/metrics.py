@@ -280,6 +280,10 @@ class Totals:
             if _BY_NAME[key[0]].kind != "gauge":
                 self._ended[key] = self._ended.get(key, 0) + value
 
+    def __len__(self) -> int:
+        """How many numbers the living workers told."""
+        return sum(map(len, self._living.values()))
+
     def samples(self) -> Samples:
         """Return the sums."""
         total = dict(self._ended)

@@ -16,7 +16,7 @@ import socket
 import sys
 import time
 from dataclasses import asdict, dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -52,7 +52,6 @@ __all__ = ["SWITCH_INTERVAL", "Orders", "Worker", "exempt_survivors", "loop_fact
 #: Seconds that another thread, the decision log's above all, may keep the loop from running.
 SWITCH_INTERVAL: Final = 0.0005
 _CENSUS_INTERVAL: Final = 10.0  # seconds between two counts of the certificates in memory
-_ROWS: Final = 256  # counters in a part of a report
 _ORPHAN_PATIENCE: Final = 1.5  # seconds for a last goodbye when the supervisor is gone
 
 _log = structlog.get_logger()
@@ -275,9 +274,9 @@ class Worker:
         agent = self._agent
         # With many rules there are many counters, and all of them written at one go would keep requests waiting.
         few = {**agent.samples(), **self._certificates}
-        rows = samples_to_json(chain(few.items(), agent.decisions() if message.get("decisions", True) else ()))
-        while part := list(islice(rows, _ROWS)):
-            self._channel.send({"id": message["id"], "part": {"counters": part}})
+        many = agent.decisions() if message.get("decisions", True) else ()
+        for some in chain([few.items()], many):
+            self._channel.send({"id": message["id"], "part": {"counters": list(samples_to_json(some))}})
             await asyncio.sleep(0)
         return {"policy": agent.policy.status(), "connections": agent.connections}
 

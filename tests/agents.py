@@ -20,6 +20,7 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -320,7 +321,7 @@ class Serving:
 
     def sample(self, name: str, *labels: str) -> float:
         """Return one of the agent's counts."""
-        found = self.call(lambda: summed([*self.agent.samples().items(), *self.agent.decisions()]))
+        found = self.call(lambda: summed(chain(self.agent.samples().items(), *self.agent.decisions())))
         return float(found.get((name, labels), 0))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -61,7 +62,7 @@ class Desk:
         return [variables(event.ack) for event in self.received()]  # type: ignore[union-attr] # all are ACKs
 
     def count(self, name: str, *labels: str) -> float:
-        return summed([*self.answering.samples().items(), *self.answering.decisions()]).get((name, labels), 0)
+        return summed(chain(self.answering.samples().items(), *self.answering.decisions())).get((name, labels), 0)
 
 
 def raising(error: Exception) -> Callable[..., Any]:

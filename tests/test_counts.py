@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import chain
+from typing import TYPE_CHECKING
+
 import structlog.testing
 
 from spoa.counts import Counts, Decisions
@@ -11,6 +14,11 @@ from spoa.policy.decision import Tally
 from spoa.spop import Status
 from tests.agents import authorize
 from tests.answering_desk import Desk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from spoa.metrics import Sample, Samples
 
 
 def test_each_answer_is_a_frame_in_and_a_frame_out_and_an_observation() -> None:
@@ -55,6 +63,10 @@ def test_what_is_said_while_switches_are_open_is_counted_by_verdict() -> None:
     assert counts.samples()["break_glass_decisions_total", ("deny",)] == 0
 
 
+def total(parts: Iterable[list[Sample]]) -> Samples:
+    return summed(chain.from_iterable(parts))
+
+
 OPEN = ("decisions_total", ("allow", "ok", "open"))
 
 
@@ -63,24 +75,32 @@ def test_what_was_decided_is_summed_over_policies_and_told_as_it_was_when_the_te
     first.ask(authorize(), authorize())
     telling = decisions.of(first.policy)
     told = [next(telling)]
-    decisions.leave(first.policy)
+    steps = decisions.leave(first.policy)
     second.ask(authorize())
-    assert summed([*told, *telling])[OPEN] == 2
-    assert summed(decisions.of(second.policy))[OPEN] == 3
-    decisions.leave(second.policy)
-    third = Desk()
-    assert summed(decisions.of(third.policy))[OPEN] == 3
-    assert summed(decisions.of(third.policy))["cache_misses_total", ("certificates",)] == 0
+    assert total([*told, *telling])[OPEN] == 2
+    assert total(decisions.of(second.policy))[OPEN] == 3
+    later = decisions.of(second.policy)
+    told = [next(later)]
+    for _ in steps:
+        pass
+    assert total([*told, *later])[OPEN] == 3
+    assert total(decisions.of(second.policy))[OPEN] == 3
 
 
-def test_what_rules_decided_with_and_without_shadow_is_one_count_however_many_policies_there_were() -> None:
-    decisions = Decisions()
-    for _ in range(2):
+def test_what_was_left_is_added_up_step_by_step_and_counts_all_the_while() -> None:
+    decisions, now = Decisions(), Desk()
+    for count in (1, 10):
         desk = Desk()
-        for shadow in ("", "deny"):
-            desk.policy.evaluator._tallies[shadow, "", "", ""] = tally = Tally("allow", "ok", "open", shadow)
-            tally.count = 5
-        decisions.leave(desk.policy)
-    found = summed(decisions.of(Desk().policy))
-    assert found[OPEN] == 20
-    assert found["shadow_denies_total", ()] == 10
+        tallies = desk.policy.evaluator._tallies
+        for number in range(2000):
+            for shadow in ("", "deny"):
+                tallies["allow", "ok", f"r{number}", shadow] = tally = Tally("allow", "ok", f"r{number}", shadow)
+                tally.count = count
+        steps = decisions.leave(desk.policy)
+        before = total(decisions.of(now.policy))
+        assert before["decisions_total", ("allow", "ok", "r1999")] == 2 * (count if count == 1 else 11)
+        assert before["shadow_denies_total", ()] == 2000 * (count if count == 1 else 11)
+        assert len([None for _ in steps if total(decisions.of(now.policy)) == before]) > 10
+        assert total(decisions.of(now.policy)) == before
+    assert sum(map(len, decisions.of(now.policy))) < 2100
+    assert max(map(len, decisions.of(now.policy))) < 300

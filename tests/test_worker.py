@@ -164,6 +164,7 @@ def test_it_serves_from_the_first_activation_on_and_swaps_later(
     supervise(listener, script)
 
 
+@pytest.mark.interpreted
 def test_many_counters_come_in_parts(
     bundles: tuple[Path, Path], listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,7 +173,7 @@ def test_many_counters_come_in_parts(
         await link.ask("activate", 5)
         assert await asyncio.to_thread(verdict, listener) == "allow"
         whole = (await link.ask("report", 5))["counters"]
-        monkeypatch.setattr("spoa.worker._ROWS", 2)
+        monkeypatch.setattr("spoa.counts._AT_ONCE", 2)
         assert await asyncio.to_thread(verdict, listener) == "allow"
         parts = (await link.ask("report", 5))["counters"]
         assert [row[:2] for row in parts] == [row[:2] for row in whole]
