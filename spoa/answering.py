@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spoa.adapter import Answers, no_verdict_actions, read_for_log, read_request
 from spoa.comparison import Comparison
-from spoa.counts import Counts, Decisions
+from spoa.counts import Counts, Decisions, Judged
 from spoa.disposal import let_go
 from spoa.enquiries import Enquiries, Waiting
 from spoa.exceptions import ProtocolError
@@ -97,7 +97,7 @@ class Answering:
         self._comparison: Comparison | None = None
         self._compared: Samples = {}
         self._written: list[tuple[Writer, bytes]] = []
-        self._judged: list[tuple[Request, Judgement]] = []
+        self._judged: list[Judged] = []
         self._started = 0.0
         self._begun = 0.0
         self._now = 0.0
@@ -322,10 +322,9 @@ class Answering:
                         self._unlogged += 1
                     else:
                         asked, identifier = recall.request_of(payload, recalled)
-                        judgement = known.judgement(outcome.decision)
-                        judgement.id = identifier
+                        judgement = recalled.judgement or recalled.judged()
                         connection.put_ack(answers, ids, outcome.actions, known.days_left)
-                        self._judged.append((asked, judgement))
+                        self._judged.append((asked, judgement, identifier))
                     outcome.tally.count += 1
             except Exception as error:  # noqa: BLE001 -- fail closed: whatever it is, the answer is deny
                 if isinstance(error, ProtocolError) and error.status == Status.INVALID_FRAME:
@@ -355,7 +354,7 @@ class Answering:
         request: Request | None,
         judgement: Judgement | None,
         now: float,
-        judged: list[tuple[Request, Judgement]],
+        judged: list[Judged],
     ) -> None:
         """Count, remember and log a judgement that was not remembered, once its ACK can be written."""
         if request is None or judgement is None:
@@ -363,7 +362,7 @@ class Answering:
             return
         self._recall.remember(payload, request, judgement, int(now))
         judgement.decision.tally.count += 1
-        judged.append((request, judgement))
+        judged.append((request, judgement, ""))
         if judgement.revocation not in _SETTLED:
             self._counts.failure(judgement)
         if judgement.soft_fails:
@@ -407,7 +406,7 @@ class Answering:
         self._recall.look_around(int(now))  # a switch that moved since the last read would taint what is remembered
         owed: dict[Client, list[bytes]] = {}
         for one in waiting:
-            judged: list[tuple[Request, Judgement]] = []
+            judged: list[Judged] = []
             try:
                 judgement = self._policy.judge(one.request, now)
                 if _asks(judgement) and self._waits(one, judgement):
@@ -436,7 +435,7 @@ class Answering:
         connection: Connection,
         events: list[Event],
         answers: list[bytes],
-        judged: list[tuple[Request, Judgement]],
+        judged: list[Judged],
     ) -> bool:
         """Deny requests whose time is up without a look at them, which is how a backlog is worked off."""
         for event in events:
@@ -469,7 +468,7 @@ class Answering:
         connection: Connection,
         ids: bytes,
         request: Request,
-        judged: list[tuple[Request, Judgement]],
+        judged: list[Judged],
         cause: str,
     ) -> bytes:
         """Deny one request as `internal_error`."""
@@ -477,7 +476,7 @@ class Answering:
         judgement = self._policy.deny(Reason.INTERNAL_ERROR)
         answer = connection.ack(ids, self._answers.actions_for(judgement))
         judgement.decision.tally.count += 1
-        judged.append((request, judgement))
+        judged.append((request, judgement, ""))
         return answer
 
 

@@ -157,10 +157,10 @@ class Judgement:
         revocation: `good`, `not_checked`, …; empty where it wasn't asked.
         soft_fails: the sources of revocation that gave no assurance and were let pass.
         difference: how a candidate policy would have answered, where one was asked and would have answered otherwise.
-        id: of a request that was asked before but for it; empty where the request itself tells.
+        line: what all lines of the decision log say of it and of its request; empty until one was written.
     """
 
-    __slots__ = ("days_left", "decision", "difference", "id", "path", "revocation", "soft_fails", "standing")
+    __slots__ = ("days_left", "decision", "difference", "line", "path", "revocation", "soft_fails", "standing")
 
     def __init__(self, decision: Decision, standing: Standing | None = None) -> None:
         self.decision = decision
@@ -170,7 +170,7 @@ class Judgement:
         self.revocation = ""
         self.soft_fails: tuple[str, ...] = ()
         self.difference: tuple[str, ...] | None = None
-        self.id = ""
+        self.line = b""
 
     @property
     def certificate(self) -> Certificate | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import structlog
 
@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     from spoa.facts import Request
     from spoa.metrics import Sample, Samples
 
-__all__ = ["Counts", "Decisions"]
+__all__ = ["Counts", "Decisions", "Judged"]
 
 _REPORT_INTERVAL: Final = 1.0  # seconds between two tracebacks in the log
 _AT_ONCE: Final = 256  # counts of policies that are told or added up without a break
 _SOFT_FAIL_INTERVAL: Final = 60.0  # seconds between two warnings about one issuer
 
 _log = structlog.get_logger()
+
+#: A request, how it was judged, and its id where that is not the request's own: who asks again shares the request.
+Judged: TypeAlias = "tuple[Request, Judgement, str]"
 
 
 class Counts:
@@ -94,9 +97,9 @@ class Counts:
             self._next_soft_fail_report[issuer] = now + _SOFT_FAIL_INTERVAL
             _log.warning("a certificate passed unchecked for revocation", issuer=issuer, state=judgement.revocation)
 
-    def break_glass(self, judged: Iterable[tuple[Request, Judgement]], allowed: int) -> None:
+    def break_glass(self, judged: Iterable[Judged], allowed: int) -> None:
         """Count decisions that were made while a switch was open; `allowed` more than those judged here were allows."""
-        verdicts = [judgement.decision.verdict for _, judgement in judged] + ["allow"] * allowed
+        verdicts = [judgement.decision.verdict for _, judgement, _ in judged] + ["allow"] * allowed
         for verdict in ("allow", "deny"):
             key = ("break_glass_decisions_total", (verdict,))
             self._break_glass[key] = self._break_glass.get(key, 0) + verdicts.count(verdict)

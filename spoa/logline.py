@@ -40,6 +40,7 @@ class Entry:
         now: when it was judged, seconds since the epoch.
         latency: seconds from the frame read to the answer written.
         request: what was asked.
+        id: of this request; the request's own unless it shares that with others.
         sha256: of the certificate that was sent, where nothing else is known of it.
         detail: what exactly was malformed, or could not be read; empty for any other reason.
     """
@@ -59,7 +60,7 @@ class Entry:
     ) -> None:
         self.now = now
         self.latency = latency
-        self.id = judgement.id or request.id
+        self.id = request.id
         self.request = request
         self.judgement = judgement
         self.revision = revision
@@ -193,10 +194,6 @@ def _rounded(number: float) -> int:
     return whole + (rest > 0.5 or (rest == 0.5 and whole & 1 == 1))  # noqa: PLR2004 -- a half
 
 
-def _detail(text: str) -> str:
-    return quoted(text) if text else '""'
-
-
 class LineWriter:
     """Writes the same bytes as encoding `row_of` does, put together from parts that recur. Not for several threads."""
 
@@ -204,28 +201,42 @@ class LineWriter:
         # Found by their id, which can't become another's since they are kept: hashing what they say would cost more.
         self._decisions: BoundedCache[int, tuple[Decision, str, str]] = BoundedCache(REMEMBERED)
         self._sources: BoundedCache[bytes, str] = BoundedCache(REMEMBERED)
-        self._calm = _members(_circumstances((), None))
+        self._calm = f'"detail":"",{_members(_circumstances((), None))}}}'.encode()
         self._second = -1
         self._day_and_time = ""
         self._now = self._latency = float("nan")  # which no time is
-        self._time = self._duration = ""
+        self._time = self._duration = b""
 
     # Trick: whoever is refused once is so again and again, for the same reason; what is new in a line is a fifth of it,
     # and what a turn answered has the same time. Benchmark: benchmarks/logline.py.
     def line(self, entry: Entry) -> bytes:
         """Return the line of a decision, without its end."""
         judgement = entry.judgement
-        if entry.now != self._now:
-            self._now, self._time = entry.now, self._timestamp(entry.now)
-        if entry.latency != self._latency:
-            self._latency, self._duration = entry.latency, str(_rounded(entry.latency * 1e6))
-        is_calm = not entry.switches and judgement.difference is None
-        return (
-            f'{{"time":"{self._time}","id":{quoted(entry.id)},{self._decision(entry)},'
-            f'"revocation":{quoted(judgement.revocation)},"cert":{self._certificate(entry)},{self._request(entry.request)},'
-            f'"latency_us":{self._duration},"detail":{_detail(entry.detail)},'
-            f"{self._calm if is_calm else _members(_circumstances(entry.switches, judgement.difference))}}}"
+        said = (
+            f",{self._decision(entry)},"
+            f'"revocation":{quoted(judgement.revocation)},"cert":{self._certificate(entry)},{self._request(entry.request)}'
         ).encode()
+        if entry.detail or entry.switches or judgement.difference is not None:
+            circumstances = _members(_circumstances(entry.switches, judgement.difference))
+            rest = f'"detail":{quoted(entry.detail)},{circumstances}}}'.encode()
+            return self._line(entry.now, entry.latency, entry.id, said, rest)
+        if entry.request.line:  # which isn't long
+            judgement.line = said
+        return self._line(entry.now, entry.latency, entry.id, said, self._calm)
+
+    def again(self, now: float, latency: float, judgement: Judgement, identifier: str) -> bytes:
+        """Return the line of a decision whose judgement has one already, at another time and with another id.
+
+        While no switch is open, that is: lines say so.
+        """
+        return self._line(now, latency, identifier, judgement.line, self._calm)
+
+    def _line(self, now: float, latency: float, identifier: str, said: bytes, rest: bytes) -> bytes:
+        if now != self._now:
+            self._now, self._time = now, f'{{"time":"{self._timestamp(now)}","id":'.encode()
+        if latency != self._latency:
+            self._latency, self._duration = latency, f',"latency_us":{_rounded(latency * 1e6)},'.encode()
+        return b"".join((self._time, quoted(identifier).encode(), said, self._duration, rest))
 
     def _timestamp(self, seconds: float) -> str:
         """Return what `_timestamp` does, of which all but the microseconds is the same for a second."""

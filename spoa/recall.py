@@ -131,10 +131,11 @@ class Recalled:
         outcome: the answer, but for the days left.
         head: the message before the length of the certificate.
         has_id: the message goes on with an id behind what it is found by.
-        request: what was asked, as the log is told; None before it was.
+        request, judgement: what was asked, and what judging it afresh would have returned, as the log is told; None
+            before it was.
     """
 
-    __slots__ = ("has_id", "head", "known", "outcome", "request")
+    __slots__ = ("has_id", "head", "judgement", "known", "outcome", "request")
 
     def __init__(self, known: Known, outcome: Outcome, head: bytes, *, has_id: bool) -> None:
         self.known = known
@@ -142,6 +143,13 @@ class Recalled:
         self.head = head
         self.has_id = has_id
         self.request: Request | None = None
+        self.judgement: Judgement | None = None
+
+    def judged(self) -> Judgement:
+        """Return what judging afresh would have returned, made once."""
+        if self.judgement is None:
+            self.judgement = self.known.judgement(self.outcome.decision)
+        return self.judgement
 
 
 class _AllButPath:

@@ -45,7 +45,7 @@ def log(path: Path) -> Iterator[DecisionLog]:
 
 
 def record(log: DecisionLog, *judgements: Judgement, request: Request | None = None) -> None:
-    log.record(NOW, 0.001, [(request or Request(), one) for one in judgements], "0123456789ab")
+    log.record(NOW, 0.001, [(request or Request(), one, "") for one in judgements], "0123456789ab")
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -276,9 +276,9 @@ class TestWhatCouldNotBeJudged:
         own = policy(HEAD + "rules: [{id: all, effect: allow, who: any_certificate}]")
         request = Request(cert=b"junk", used=True, verify=0, method="GET", path="/")
         log = DecisionLog(FileSink(tmp_path / "log"), 1.0)
-        log.record(NOW, 0.001, [(request, own.judge(request, NOW))], own.revision)
+        log.record(NOW, 0.001, [(request, own.judge(request, NOW), "")], own.revision)
         malformed = Request(cert=b"junk", used=True, verify=0, malformed="the argument src has a wrong type")
-        log.record(NOW, 0.001, [(malformed, own.judge(malformed, NOW))], own.revision)
+        log.record(NOW, 0.001, [(malformed, own.judge(malformed, NOW), "")], own.revision)
         log.close()
         odd, broken = map(json.loads, (tmp_path / "log").read_text().splitlines())
         assert odd["reason"] == "certificate_unparsable"
@@ -289,7 +289,7 @@ class TestWhatCouldNotBeJudged:
 
 def test_open_switches_are_in_every_line(tmp_path: Path) -> None:
     log = DecisionLog(FileSink(tmp_path / "log"), 1.0)
-    log.record(NOW, 0.001, [(Request(), judgement())], "r", frozenset({"b", "a"}))
+    log.record(NOW, 0.001, [(Request(), judgement(), "")], "r", frozenset({"b", "a"}))
     log.close()
     assert json.loads((tmp_path / "log").read_text())["break_glass"] == ["a", "b"]
 

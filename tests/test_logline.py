@@ -141,8 +141,7 @@ def entries(draw: st.DrawFn) -> Entry:
     made.standing = draw(st.sampled_from(STANDINGS))
     made.revocation = draw(st.sampled_from(["", "good", "not_checked"]))
     made.difference = draw(st.none() | st.tuples(TEXTS, TEXTS, TEXTS, TEXTS, TEXTS))
-    made.id = draw(st.just("") | TEXTS)
-    return Entry(
+    one = Entry(
         now=draw(st.floats(0, 4e9) | st.integers(0, 3).map(lambda half: 1_800_000_000 + half / 2)),
         latency=draw(st.floats(0, 100)),
         request=Request(
@@ -158,6 +157,8 @@ def entries(draw: st.DrawFn) -> Entry:
         detail=draw(TEXTS),
         switches=draw(st.sampled_from([(), ("incident",), ("a", "b")])),
     )
+    one.id = draw(st.just(one.id) | TEXTS)
+    return one
 
 
 @given(st.floats(-1e9, 4e9) | st.integers(0, 40_000).map(lambda part: 1_800_000_000 + part / 20_000 - 2e-7))
@@ -174,6 +175,19 @@ def test_numbers_are_rounded_as_everywhere_halves_to_the_even_one(number: float)
 def test_a_line_out_of_remembered_parts_is_what_its_row_says(one: Entry) -> None:
     """One writer for all examples, so that parts of earlier lines are in use."""
     assert WRITER.line(one) == encode(row_of(one))
+
+
+@given(entries(), st.floats(0, 4e9), st.floats(0, 100), TEXTS)
+def test_a_line_is_written_again_as_it_would_be_written_anew(
+    one: Entry, now: float, latency: float, identifier: str
+) -> None:
+    WRITER.line(one)
+    says_more = bool(one.detail or one.switches or one.judgement.difference)
+    assert bool(one.judgement.line) == (not says_more)
+    if one.judgement.line:
+        again = WRITER.again(now, latency, one.judgement, identifier)
+        one.now, one.latency, one.id = now, latency, identifier
+        assert again == encode(row_of(one))
 
 
 def test_what_a_line_needs_of_a_request_is_all_that_it_keeps() -> None:
@@ -202,6 +216,7 @@ def test_what_is_long_is_not_kept_for_the_next_line(path: str) -> None:
     one = entry(path, Request(source=bytes(4), method="GET", host="h"))
     assert written(one) == written(one) == encode(row_of(one))
     assert len(one.request.line) <= 512
+    assert len(one.judgement.line) <= 2048
 
 
 def test_no_certificate_is_kept_for_the_lines_about_it() -> None:
