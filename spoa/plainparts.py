@@ -241,15 +241,16 @@ def element_at(der: bytes, position: int, tag: int) -> tuple[int, int]:
     if position < 0 or start > end or der[position] != tag:
         return -1, -1
     length = der[position + 1]
-    shortest = 0
-    if length >= _LONG:
-        if length == _ONE_OCTET and start < end:
-            length, shortest = der[start], _LONG
-            start += 1
-        elif length == _TWO_OCTETS and start + 1 < end:
-            length, shortest = der[start] << 8 | der[start + 1], 1 << 8
-            start += 2
-        else:
-            return -1, -1
+    if length < _LONG:  # nearly always
+        stop = start + length
+        return (start, stop) if stop <= end else (-1, -1)
+    if length == _ONE_OCTET and start < end:
+        length, shortest = der[start], _LONG
+        start += 1
+    elif length == _TWO_OCTETS and start + 1 < end:
+        length, shortest = der[start] << 8 | der[start + 1], 1 << 8
+        start += 2
+    else:
+        return -1, -1
     stop = start + length
     return (start, stop) if stop <= end and length >= shortest else (-1, -1)

@@ -84,7 +84,7 @@ class Pivots(Generic[T]):
         self._strict: dict[str, list[T]] = {}
         # Hot path: most attributes have one kind of key, and of an address's 33 or 129 prefixes few are named.
         self._kinds: dict[str, dict[bool, dict[str, set[int]]]] = {}
-        self._globs: dict[tuple[str, bool], list[tuple[tuple[str, ...], T]]] = {}
+        self._globs: dict[tuple[str, bool], list[tuple[str, tuple[str, ...], T]]] = {}
 
     def add(self, matcher: Matcher, item: T, *, generous: bool) -> None:
         """Enter *item*, to be found where *matcher*, pivot or globs, holds; generously also where it does strictly."""
@@ -96,7 +96,8 @@ class Pivots(Generic[T]):
                 key = pattern_key(pattern, generous=form)
                 if key is None and isinstance(pattern, TextPattern):
                     forms.setdefault(form, {})
-                    self._globs.setdefault((attribute, form), []).append((pattern.pieces(generous=form), item))
+                    pieces = pattern.pieces(generous=form)
+                    self._globs.setdefault((attribute, form), []).append((max(pieces, key=len), pieces, item))
                     continue
                 self._items.setdefault((attribute, form, key), []).append(item)
                 assert isinstance(key, tuple), "no pivot"
@@ -127,8 +128,8 @@ class Pivots(Generic[T]):
                     globs = self._globs.get((attribute, form))
                     if globs is not None and isinstance(value, str):
                         text = fold_text(value) if form else strict_text(value)
-                        for pieces, item in globs:
-                            if glob_matches(pieces, text):
+                        for longest, pieces, item in globs:
+                            if longest in text and glob_matches(pieces, text):  # few have even that
                                 found.append(item)
         return found
 
