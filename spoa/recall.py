@@ -153,21 +153,21 @@ class Recalled:
 
 
 class _AllButPath:
-    """A request of which only the path is left open.
+    """A request of which only the path is left open; all that have the same conjunctions and identity are one.
 
     Attributes:
         holding: the conjunctions that hold as far as the path lets them.
         identity: the first named identity of the certificate.
-        outcomes: what the path's own conjunctions led to; shared by all requests with the same two.
+        outcomes: what the path's own conjunctions led to.
         gate: what is answered whatever the path, as long as it is canonical.
     """
 
     __slots__ = ("gate", "holding", "identity", "outcomes")
 
-    def __init__(self, holding: int, identity: str, outcomes: dict[int, Outcome], gate: Outcome | None) -> None:
+    def __init__(self, holding: int, identity: str, gate: Outcome | None) -> None:
         self.holding = holding
         self.identity = identity
-        self.outcomes = outcomes
+        self.outcomes: dict[int, Outcome] = {}
         self.gate = gate
 
 
@@ -202,7 +202,7 @@ class Recall:
         self._known: SelectiveCache[bytes, Known] = SelectiveCache(CERTIFICATES, sightings=self._clients)
         self._questions: BoundedCache[bytes, Outcome] = BoundedCache(QUESTIONS)
         self._requests: BoundedCache[tuple[bytes, bytes, bytes], _AllButPath] = BoundedCache(REQUESTS)
-        self._outcomes: dict[tuple[int, str], dict[int, Outcome]] = {}
+        self._alike: dict[tuple[int, str], _AllButPath] = {}
         self._groups: dict[tuple[int, str, Reason | None], tuple[bytes, bytes]] = {}
 
     def __len__(self) -> int:
@@ -215,7 +215,7 @@ class Recall:
         yield from self._questions.empty()
         yield from self._requests.empty()
         yield from self._described.empty()
-        yield from emptied(self._outcomes)
+        yield from emptied(self._alike)
 
     def look_around(self, now: int) -> None:
         """Forget every answer if the clock or a switch has moved past what it was given under; once for each read."""
@@ -412,14 +412,20 @@ class Recall:
         if found is None:
             return False
         if isinstance(found, Decision):
-            known = _AllButPath(0, "", {}, Outcome(found, self._answers.of_decision(found)))
+            alike = _AllButPath(0, "", Outcome(found, self._answers.of_decision(found)))
         else:
-            if len(self._outcomes) >= REQUESTS:
-                self._outcomes.clear()  # who shares them already goes on to
-            outcomes = self._outcomes.setdefault((found, standing.identity), {})
-            known = _AllButPath(found, standing.identity, outcomes, None)
-        self._requests.put(key, known)
+            alike = self._all_but_path(found, standing.identity)
+        self._requests.put(key, alike)
         return True
+
+    def _all_but_path(self, holding: int, identity: str) -> _AllButPath:
+        """Return what all requests share that differ in nothing that a rule tells apart, but for the path."""
+        alike = self._alike.get((holding, identity))
+        if alike is None:
+            if len(self._alike) >= REQUESTS:
+                self._alike.clear()  # who shares them already goes on to
+            alike = self._alike[holding, identity] = _AllButPath(holding, identity, None)
+        return alike
 
     def _groups_of(self, standing: Standing) -> tuple[bytes, bytes]:
         """Return short names for all certificates that rules and gates can't tell apart, without an id and with one."""

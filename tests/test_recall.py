@@ -222,7 +222,7 @@ def test_answers_for_different_paths_are_bounded(
         for path in ("/a/1", "/a/2", "/b/3", "/a/4", "/b/5"):
             fresh = asker.fresh(http(people[0].der, path, "x", method))
             assert asker.from_memory(http(people[0].der, path, "x", method)) in (None, fresh)
-    assert len(asker.recall._outcomes) == 1
+    assert len(asker.recall._alike) == 1
 
 
 def test_an_id_inside_another_value_is_not_taken_for_the_id(asker: Asker, people: Sequence[Issued]) -> None:

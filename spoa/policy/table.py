@@ -86,6 +86,7 @@ class RuleTable:
         self.headers: tuple[str, ...] = ()
         self._everything = 0
         self._whos = Whos(0)
+        self._bearers: dict[int, int] = {}
         self._columns: dict[str, _Column] = {}
 
     @property
@@ -122,12 +123,18 @@ class RuleTable:
     def pieces(self) -> Iterator[object]:
         """Yield what it is made of; whoever holds all of it can let go of a large table little by little."""
         yield from self._whos.pieces()
+        yield from list(self._bearers)
         for column in self._columns.values():
             yield from column.pieces()
 
     def who(self, bearer: Bearer) -> int:
         """Return the conjunctions whose `who` holds for *bearer*; to be asked once for a certificate."""
-        return self._whos.answer(bearer)
+        found = self._whos.answer(bearer)
+        if len(self._bearers) >= REMEMBERED:
+            self._bearers.clear()
+        return self._bearers.setdefault(
+            found, found
+        )  # one number, of kilobytes where there are many rules, for all alike
 
     def answer(self, key: str, values: Values) -> int:
         """Return the conjunctions that hold as far as the column *key* goes; all of them where no rule reads it."""

@@ -232,3 +232,21 @@ def test_long_values_are_answered_but_not_remembered() -> None:
     assert [len(column._answers) for column in found._columns.values()] == [0, 0]
     assert found.request(RequestValues({"header": ({"x-a": "bb"},), "method": ("GET",)})) == 0
     assert [len(column._answers) for column in found._columns.values()] == [1, 1]
+
+
+@pytest.mark.interpreted
+def test_bearers_that_are_alike_share_one_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = table(
+        "rules:\n" + "".join(f"- {{id: r{n}, effect: allow, who: {{issuer: corp, ou: u{n % 2}}}}}\n" for n in range(99))
+    )
+
+    def bearer(unit: str) -> Bearer:
+        return Bearer({"issuer": ("corp",), "subject:2.5.4.11": (unit,)})
+
+    first = own.who(bearer("u1"))
+    assert first.bit_count() == 49
+    assert own.who(bearer("u1")) is first
+    assert own.who(bearer("u0")).bit_count() == 50
+    monkeypatch.setattr("spoa.policy.table.REMEMBERED", 1)
+    assert own.who(bearer("u1")) == first
+    assert len(own._bearers) == 1
