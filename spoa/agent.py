@@ -101,8 +101,9 @@ class Agent:
 
     def swap(self, policy: Policy) -> None:
         """Judge every read from now on by another policy; connections stay."""
-        self._go_on(self._answering.swap(policy))
+        old = self._answering.swap(policy)
         self._set_circumstances()
+        self._go_on(old)
 
     def _go_on(self, work: Iterator[None]) -> None:
         """Do work piece by piece, and answer what comes meanwhile."""
@@ -111,7 +112,7 @@ class Agent:
 
     def compare_with(self, candidate: Policy | None) -> None:
         """Judge every request under a candidate too, or no more."""
-        self._answering.compare_with(candidate)
+        self._go_on(self._answering.compare_with(candidate))
 
     def take(self, rows: Iterable[dict[str, Any]]) -> None:
         """Learn answers to questions about certificates.

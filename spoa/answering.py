@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spoa.adapter import Answers, no_verdict_actions, read_for_log, read_request
 from spoa.comparison import Comparison
-from spoa.counts import Counts, Decisions, Judged
+from spoa.counts import Counts, Decisions
 from spoa.disposal import let_go
 from spoa.enquiries import Enquiries, Waiting
 from spoa.exceptions import ProtocolError
 from spoa.facts import Request
 from spoa.policy.model import Reason
-from spoa.recall import Recall
+from spoa.recall import Judged, Recall
 from spoa.spop import ConnectionBroken, HealthCheckReceived, HelloReceived, Status
 from spoa.tracing import Tracing
 
@@ -128,14 +128,14 @@ class Answering:
 
         What is returned lets go of the old one, little by little, while it is walked through.
         """
-        is_last = policy.evaluator is not self._policy.evaluator  # which counts on under another block list
-        counted = self._decided.leave(self._policy) if is_last else iter(())
+        is_last = policy.evaluator is not self._policy.evaluator
+        counted = self._decided.leave(self._policy, policy)
         old = chain(counted, let_go(self._policy, self._recall, is_last=is_last))
         self._policy = policy
         self._answers = Answers(policy.revision)
         self._recall = Recall(policy, self._answers)
         if self._comparison is not None and self._comparison.candidate.blocks is not policy.blocks:
-            self.compare_with(self._comparison.candidate)
+            old = chain(old, self.compare_with(self._comparison.candidate))
         return old
 
     def watch_clock(self, floor: float, turned: Callable[[], object]) -> None:
@@ -143,13 +143,19 @@ class Answering:
         self._floor = floor
         self._turned = turned
 
-    def compare_with(self, candidate: Policy | None) -> None:
+    def compare_with(self, candidate: Policy | None) -> Iterator[None]:
         """Judge every request under a candidate too, from the next read on; None ends that. What was counted is kept.
 
-        Nothing is recalled meanwhile, so that each request is compared.
+        Nothing is recalled meanwhile, so that each request is compared. What is returned lets go of the candidate
+        before, as that of `swap` does.
         """
+        before = None if self._comparison is None else self._comparison.candidate
         self._compared = self._comparisons()
         self._comparison = None if candidate is None else Comparison(candidate.with_blocks(self._policy.blocks))
+        if before is None:
+            return iter(())
+        is_last = candidate is None or candidate.evaluator is not before.evaluator
+        return let_go(before, None, is_last=is_last)
 
     def take(self, rows: Iterable[dict[str, Any]]) -> None:
         """Learn answers to questions about certificates; requests that waited for them are answered.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -15,19 +15,17 @@ if TYPE_CHECKING:
 
     from spoa.authorizer import Judgement, Policy
     from spoa.exceptions import ProtocolError
-    from spoa.facts import Request
     from spoa.metrics import Sample, Samples
+    from spoa.policy.decision import Tally
+    from spoa.recall import Judged
 
-__all__ = ["Counts", "Decisions", "Judged"]
+__all__ = ["Counts", "Decisions"]
 
 _REPORT_INTERVAL: Final = 1.0  # seconds between two tracebacks in the log
-_AT_ONCE: Final = 256  # counts of policies that are told or added up without a break
+_AT_ONCE: Final = 512  # counts of policies that are told or added up without a break
 _SOFT_FAIL_INTERVAL: Final = 60.0  # seconds between two warnings about one issuer
 
 _log = structlog.get_logger()
-
-#: A request, how it was judged, and its id where that is not the request's own: who asks again shares the request.
-Judged: TypeAlias = "tuple[Request, Judgement, str]"
 
 
 class Counts:
@@ -139,9 +137,12 @@ class Decisions:
         self._before: Samples = {}
         self._left: tuple[_Counters, ...] = ()
 
-    def leave(self, policy: Policy) -> Iterator[None]:
-        """Keep what a policy has counted, which decides no more; what is returned adds it up, but counts already."""
-        left = _Counters(policy)
+    def leave(self, policy: Policy, successor: Policy) -> Iterator[None]:
+        """Keep what a policy has counted that its successor does not count on.
+
+        What is returned adds it up; it is told already.
+        """
+        left = _Counters(policy, successor)
         self._left += (left,)
         return self._settle(left)
 
@@ -165,36 +166,45 @@ class Decisions:
     def of(self, policy: Policy) -> Iterator[list[Sample]]:
         """Yield the counts of all policies so far, of which this one decides now; some several times, to be summed.
 
-        When policies change meanwhile, they are those of before.
+        They are those of now, also when policies change while they are told.
         """
-        some: list[Sample] = []
-        for number, sample in enumerate(self._each(policy, self._before, self._left), 1):
-            if sample is not None:
-                some.append(sample)
-            if not number % _AT_ONCE:
-                yield some
-                some = []
-        yield some
+        return _in_parts(_each(_Counters(policy), self._before, self._left))
 
-    def _each(self, policy: Policy, before: Samples, left: tuple[_Counters, ...]) -> Iterator[Sample | None]:
-        told: set[tuple[str, tuple[str, ...]]] = set()
-        for key, count in _Counters(policy).samples():
-            yield key, count if key in told else count + before.get(key, 0)
-            told.add(key)
-        for key, counted in before.items():
-            yield None if key in told else (key, counted)
-        for one in left:
-            yield from one.samples()
+
+def _in_parts(samples: Iterator[Sample | None]) -> Iterator[list[Sample]]:
+    some: list[Sample] = []
+    for number, sample in enumerate(samples, 1):
+        if sample is not None:
+            some.append(sample)
+        if not number % _AT_ONCE:
+            yield some
+            some = []
+    yield some
+
+
+def _each(counters: _Counters, before: Samples, left: tuple[_Counters, ...]) -> Iterator[Sample | None]:
+    told: set[tuple[str, tuple[str, ...]]] = set()
+    for key, count in counters.samples():
+        yield key, count if key in told else count + before.get(key, 0)
+        told.add(key)
+    for key, counted in before.items():
+        yield None if key in told else (key, counted)
+    for one in left:
+        yield from one.samples()
 
 
 class _Counters:
-    """The counts of one policy."""
+    """The counts of one policy, but for those that its successor counts on."""
 
     __slots__ = ("_caches", "_tallies")
 
-    def __init__(self, policy: Policy) -> None:
-        self._tallies = tuple(policy.tallies())
+    def __init__(self, policy: Policy, successor: Policy | None = None) -> None:
+        self._tallies: tuple[Tally, ...] = ()
         self._caches = policy.cache_sizes()
+        if successor is None or successor.evaluator is not policy.evaluator:
+            self._tallies = tuple(policy.tallies())
+        if successor is not None and successor.certificates is policy.certificates:
+            del self._caches["certificates"]
 
     def samples(self) -> Iterator[Sample]:
         for tally in self._tallies:

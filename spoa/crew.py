@@ -251,7 +251,8 @@ class Crew:
 
         Args:
             patience: in seconds.
-            decisions: ask how often what was decided, too: of that there may be thousands. Else it may be a second old.
+            decisions: ask how often what was decided, too: of that there may be thousands. Else it may be old, a second
+                for each thousand.
         """
         await self._collect(patience, decisions=decisions)
         found = self._totals.samples()
@@ -338,10 +339,12 @@ class Crew:
             began = time.monotonic()
             # What a policy of thousands of rules has counted is not worth telling each second.
             is_turn = number % (1 + len(self._totals) // _COUNTERS_A_ROUND) == 0
-            silent = await self._collect(_PATIENCE, decisions=is_turn)
+            silent = await self._collect(_PATIENCE, decisions=False)
             late = time.monotonic() - began - _PATIENCE
             for worker in self._workers:
                 self._judge_silence(worker, late, is_silent=worker in silent and worker.is_serving)
+            if is_turn:
+                await self._collect(_PATIENCE)
 
     def _judge_silence(self, worker: _Worker, late: float, *, is_silent: bool) -> None:
         """Replace a worker that has had the time to answer, and has not.

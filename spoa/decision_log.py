@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from spoa.authorizer import Judgement
-    from spoa.counts import Judged
     from spoa.facts import Request
     from spoa.logsinks.sink import Line, Sink
     from spoa.metrics import Samples
+    from spoa.recall import Judged
 
 __all__ = ["MAX_QUEUED_BYTES", "DecisionLog", "Outlet"]
 
@@ -135,7 +135,7 @@ class DecisionLog:
                 continue
             # Hot path: what was written before is written again. Benchmark: benchmarks/agent.py, the part "logging".
             if judgement.line and is_plain:
-                line = self._writer.again(now, latency, judgement, identifier)
+                line = self._again(now, latency, judgement, identifier or request.id)
                 lines.append(line)
                 lines_size += _LINE_OVERHEAD + len(line)
                 continue
@@ -144,7 +144,7 @@ class DecisionLog:
             if identifier:
                 entry.id = identifier
             if self._wants_lines:
-                line = self._line(entry)
+                line = self._line(entry, is_plain=is_plain)
                 lines.append(line)
                 lines_size += _LINE_OVERHEAD + len(line)
             if self._wants_entries:
@@ -156,11 +156,18 @@ class DecisionLog:
             else:
                 outlet.put(lines, lines_size)
 
-    def _line(self, entry: Entry) -> bytes:
+    def _line(self, entry: Entry, *, is_plain: bool) -> bytes:
         """Return the line of a decision; empty where it can't be written, which must not end the log."""
         try:
-            return self._writer.line(entry)
+            return self._writer.line(entry, keep=is_plain)
         except Exception as error:  # noqa: BLE001 -- whatever is wrong with one line
+            _log.warning("a decision can't be logged", exc_info=error)
+            return b""
+
+    def _again(self, now: float, latency: float, judgement: Judgement, identifier: str) -> bytes:
+        try:
+            return self._writer.again(now, latency, judgement, identifier)
+        except Exception as error:  # noqa: BLE001 -- the same
             _log.warning("a decision can't be logged", exc_info=error)
             return b""
 

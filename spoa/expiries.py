@@ -28,8 +28,10 @@ async def census(policy: Policy, now: float) -> Samples:
     """
     found: Samples = {}
     standings = policy.standings()
-    for start in range(0, len(standings), _SLICE):
-        for standing in standings[start : start + _SLICE]:
+    while standings:  # from the end, and gone from here then: nobody else may have them any more
+        some = standings[-_SLICE:]
+        del standings[-_SLICE:]
+        for standing in some:
             if standing.certificate is not None and standing.issuer is not None:
                 life = "short" if standing.not_after - standing.not_before <= SHORT else "long"
                 key = ("client_certificates", (standing.issuer, _left(standing.not_after - now), life))

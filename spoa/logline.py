@@ -29,6 +29,8 @@ _MICRO: Final = 1_000_000
 #: Characters that lines tell of a request, of the longest that is kept with it: escaped, a path is six times as long,
 #: and what waits in a queue has its size counted before.
 _KEPT: Final = 512
+#: Bytes of the longest that is kept with a judgement: what a certificate says is as long as its issuer makes it.
+_KEPT_LINE: Final = 2048
 #: Parts of lines that are remembered, of each kind, in half of a cache; some 0.5 kB each.
 REMEMBERED: Final = 16384
 
@@ -209,8 +211,8 @@ class LineWriter:
 
     # Trick: whoever is refused once is so again and again, for the same reason; what is new in a line is a fifth of it,
     # and what a turn answered has the same time. Benchmark: benchmarks/logline.py.
-    def line(self, entry: Entry) -> bytes:
-        """Return the line of a decision, without its end."""
+    def line(self, entry: Entry, *, keep: bool = True) -> bytes:
+        """Return the line of a decision, without its end; *keep* what `again` needs, unless that is long."""
         judgement = entry.judgement
         said = (
             f",{self._decision(entry)},"
@@ -220,7 +222,7 @@ class LineWriter:
             circumstances = _members(_circumstances(entry.switches, judgement.difference))
             rest = f'"detail":{quoted(entry.detail)},{circumstances}}}'.encode()
             return self._line(entry.now, entry.latency, entry.id, said, rest)
-        if entry.request.line:  # which isn't long
+        if keep and entry.request.line and len(said) <= _KEPT_LINE:
             judgement.line = said
         return self._line(entry.now, entry.latency, entry.id, said, self._calm)
 

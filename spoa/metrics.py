@@ -260,6 +260,10 @@ METRICS: Final = (
     Metric("worker_restarts_total", "counter", "Workers that died and were replaced.", (), ((),)),
 )
 
+#: What a worker counts for each policy, much of it by rule.
+_OF_POLICIES: Final = frozenset(
+    {"decisions_total", "shadow_denies_total", "cache_misses_total", "cache_evictions_total"}
+)
 _BY_NAME: Final = {metric.name: metric for metric in METRICS}
 
 
@@ -271,8 +275,9 @@ class Totals:
         self._living: dict[int, Samples] = {}
 
     def update(self, worker: int, samples: Samples, *, is_all: bool = True) -> None:
-        """Take over the latest numbers of a worker (by process id): all that it has, or some, beside the others."""
-        self._living[worker] = samples if is_all else {**self._living.get(worker, {}), **samples}
+        """Take over the latest numbers of a worker (by process id): all that it has, or all but those of policies."""
+        kept = {} if is_all else self._living.get(worker, {})
+        self._living[worker] = {**{key: value for key, value in kept.items() if key[0] in _OF_POLICIES}, **samples}
 
     def end(self, worker: int) -> None:
         """Keep the counters of a worker that ended, and forget its gauges."""

@@ -19,7 +19,7 @@ nothing behind but a hash. Nor are long ones kept, of which a client could send 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from spoa.adapter import read_request
 from spoa.authorizer import Judgement
@@ -47,9 +47,13 @@ if TYPE_CHECKING:
     from spoa.authorizer import Policy, Standing
     from spoa.policy.model import Reason
 
-__all__ = ["Known", "Outcome", "Recall", "Recalled"]
+__all__ = ["Judged", "Known", "Outcome", "Recall", "Recalled"]
 
-#: Whole messages; some 0.4 kB each, but for their certificates. So many others have to come before all are dropped.
+#: A request, how it was judged, and its id where that is not the request's own: who asks again shares the request.
+Judged: TypeAlias = "tuple[Request, Judgement, str]"
+
+#: Whole messages; some 0.4 kB each, but for certificates, and, where all is logged, a line of 2 kB at most. So
+#: many others have to come before all are dropped.
 WHOLE: Final = 16384
 PATIENCE: Final = 65536
 #: Certificates, questions, and requests but for their path, in half of a cache; some 1.5, 0.5 and 0.6 kB each.
@@ -215,6 +219,8 @@ class Recall:
         yield from self._questions.empty()
         yield from self._requests.empty()
         yield from self._described.empty()
+        for alike in list(self._alike.values()):
+            yield from emptied(alike.outcomes)
         yield from emptied(self._alike)
 
     def look_around(self, now: int) -> None:

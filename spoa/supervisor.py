@@ -63,6 +63,7 @@ __all__ = ["Supervisor"]
 
 _START_TIMEOUT: Final = 60.0
 _REPORT_TIMEOUT: Final = 0.5
+_METRICS_TIMEOUT: Final = 2.0  # where there are thousands of counters, a busy worker takes a while
 _CLOCK_INTERVAL: Final = 60.0
 _RETRY_DELAY: Final = 1.0  # seconds until a reload that failed for another reason than the policy is tried again
 _MAX_RETRY_DELAY: Final = 8.0  # seconds between two tries, unless one itself takes longer
@@ -467,7 +468,7 @@ class Supervisor:
         return {("revocation_circuit_open", (host,)): state != "closed" for host, state in circuits.items()}
 
     async def _metrics(self) -> bytes:
-        found = await self._crew.samples(_REPORT_TIMEOUT)
+        found = await self._crew.samples(_METRICS_TIMEOUT)
         found.update(self._reloader.samples())
         found.update(self._evidence.samples(time.time()))
         found.update(self._ocsp.samples(time.time()))

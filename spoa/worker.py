@@ -30,6 +30,7 @@ from spoa.bundle import open_bundle
 from spoa.control import Channel
 from spoa.credentials import Credentials
 from spoa.decision_log import DecisionLog, Outlet
+from spoa.disposal import let_go
 from spoa.evidence_store import evidence_from_text, open_crls
 from spoa.exceptions import SpoaError
 from spoa.expiries import census
@@ -41,7 +42,7 @@ from spoa.revocation.ocsp_memory import OcspMemory
 from spoa.tracing import Tracing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from spoa.authorizer import Policy
     from spoa.metrics import Samples
@@ -262,9 +263,17 @@ class Worker:
         return {}
 
     async def _discard(self, _: dict[str, Any]) -> dict[str, Any]:
-        self._prepared = None
         gc.enable()
+        for _step in self._let_go_of_prepared():
+            await asyncio.sleep(0)
         return {}
+
+    def _let_go_of_prepared(self) -> Iterator[None]:
+        prepared, self._prepared = self._prepared, None
+        if prepared is None:
+            return iter(())
+        is_last = self._agent is None or prepared.evaluator is not self._agent.policy.evaluator
+        return let_go(prepared, None, is_last=is_last)
 
     async def _report(self, message: dict[str, Any]) -> dict[str, Any]:
         if self._agent is None:

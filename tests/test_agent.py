@@ -62,6 +62,38 @@ def test_a_swap_takes_effect_on_a_live_connection_and_keeps_what_was_counted(loo
         assert here.sample("decisions_total", "deny", "no_rule_allows", "") == 1
 
 
+def test_what_was_remembered_under_the_policy_before_is_let_go_of_piece_by_piece(loops: Loops) -> None:
+    old = policy_of()
+    with serving(old, loop_factory=loops) as here, here.connect() as haproxy:
+        assert haproxy.ask()["verdict"] == "allow"
+        questions, standings = here.agent._answering._recall._questions, old._standings
+        for number in range(3000):
+            questions.put(b"%d" % number, questions)  # type: ignore[arg-type] # as many as there may be
+            standings.put(b"%d" % number, standings)  # type: ignore[arg-type]
+
+        def swap() -> tuple[int, int]:
+            here.agent.swap(policy_of(SHUT))
+            return len(questions), len(standings)
+
+        left, stood = here.call(swap)
+        assert (left + stood) > 4000  # not all at one go
+        until(lambda: not len(questions) and not len(standings))
+        assert haproxy.ask()["verdict"] == "deny"
+
+
+def test_a_candidate_is_let_go_of_piece_by_piece(loops: Loops) -> None:
+    with serving(policy_of(), loop_factory=loops) as here, here.connect() as haproxy:
+        here.call(here.agent.compare_with, policy_of(SHUT))
+        comparison = here.agent._answering._comparison
+        assert comparison is not None
+        standings = comparison.candidate._standings
+        for number in range(3000):
+            standings.put(b"%d" % number, standings)  # type: ignore[arg-type]
+        here.call(here.agent.compare_with, None)
+        until(lambda: not len(standings))
+        assert haproxy.ask()["verdict"] == "allow"
+
+
 def test_a_connection_without_hello_is_closed(loops: Loops) -> None:
     limits = Limits(hello_timeout=0.2)
     with serving(policy_of(), limits, loop_factory=loops) as here, here.connect(greet=False) as silent:

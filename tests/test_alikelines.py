@@ -50,6 +50,12 @@ def test_digits_in_one_form_are_digests_in_either_case(between: str) -> None:
         ONE.hex(":").replace(":", "-"),
         ONE[:20].hex() + "\n" + TWO[:20].hex(),
         "sha256:" + ONE.hex(),
+        # As long as it should be, and with too few digits.
+        "::" + ONE.hex()[2:],
+        "::" + ONE.hex()[2:] + "\n" + TWO.hex(),
+        ":" + ONE.hex()[1:] + "\n:" + TWO.hex()[1:],
+        "::" + ONE.hex(":")[2:],
+        "::" + ONE.hex(":")[2:] + "\n" + TWO.hex(":"),
     ],
 )
 def test_of_anything_else_nothing_is_taken(text: str) -> None:

@@ -222,6 +222,14 @@ def test_lines_that_are_read_together_are_read_as_one_by_one(text: bytes, at_onc
         assert parse_plain(text, "l.txt") == together
 
 
+def test_problems_behind_the_first_piece_are_at_their_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spoa.alikelines._AT_ONCE", 200)
+    lines = [hashlib.sha256(b"%d" % number).hexdigest() for number in range(60)]
+    lines[40], lines[49] = "what?", lines[30]
+    problems = parse_plain("\n".join(lines).encode(), "l.txt")[1]
+    assert [(problem.line, problem.code) for problem in problems] == [(41, "not-hex"), (50, "duplicate-entry")]
+
+
 @pytest.mark.parametrize("line", [HEX, COLONS])
 def test_lines_that_are_alike_are_read_together(line: str) -> None:
     lines = [line, line.replace("0", "1"), line.replace("1", "2")]

@@ -101,6 +101,38 @@ class TestRecall:
         assert [line["id"] for line in logged[-6:]] == list("012345")
         assert all(line["cert"]["subject"] for line in logged)
 
+    @pytest.mark.parametrize(("identifier", "is_last"), [("x" * 250, True), ("same", False)])
+    def test_an_id_that_recurs_with_the_rest_is_in_each_line(
+        self,
+        staff: Policy,
+        alice: dict[str, tuple[DataType, Any]],
+        tmp_path: Path,
+        identifier: str,
+        *,
+        is_last: bool,
+    ) -> None:
+        log = DecisionLog(FileSink(tmp_path / "log"), 1.0)
+        desk = Desk(log=log, policy=staff)
+        written = DataType.STRING, identifier.encode()
+        others = {**alice, "id": written} if is_last else {**alice, "id": written, "sni": (DataType.STRING, b"h")}
+        for _ in range(8):
+            desk.ask(authorize("/open/x", **others))
+        assert desk.answering._recall.hits
+        log.close()
+        logged = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+        assert [line["id"] for line in logged] == [identifier] * 8
+
+    def test_its_judgement_is_made_once_for_the_log(
+        self, staff: Policy, alice: dict[str, tuple[DataType, Any]], tmp_path: Path
+    ) -> None:
+        log = DecisionLog(FileSink(tmp_path / "log"), 1.0)
+        desk = Desk(log=log, policy=staff)
+        self.ask(desk, "/open/x", alice, 5)
+        (recalled,) = desk.answering._recall._whole.values()
+        log.close()
+        assert recalled.judgement is recalled.judged()
+        assert recalled.judgement.line
+
     @pytest.mark.interpreted
     def test_an_error_in_it_denies_once(
         self, staff: Policy, alice: dict[str, tuple[DataType, Any]], monkeypatch: pytest.MonkeyPatch
@@ -119,6 +151,13 @@ class TestRecall:
         desk.answering.swap(staff.with_blocks(BlockList()))
         self.ask(desk, "/open/x", alice, 3)
         assert desk.count("decisions_total", "allow", "ok", "staff") == 6
+
+    def test_a_candidate_is_compared_under_the_block_list_of_now(self, staff: Policy) -> None:
+        desk, blocks = Desk(policy=staff), BlockList()
+        desk.answering.compare_with(staff)
+        desk.answering.swap(staff.with_blocks(blocks))
+        assert desk.answering._comparison is not None
+        assert desk.answering._comparison.candidate.blocks is blocks
 
 
 def test_what_passes_without_assurance_is_counted_each_time_and_logged_once(

@@ -5,8 +5,10 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
+import pytest
 import structlog.testing
 
+from spoa.blocks import BlockList
 from spoa.counts import Counts, Decisions
 from spoa.exceptions import ProtocolError
 from spoa.metrics import summed
@@ -73,11 +75,11 @@ OPEN = ("decisions_total", ("allow", "ok", "open"))
 def test_what_was_decided_is_summed_over_policies_and_told_as_it_was_when_the_telling_began() -> None:
     decisions, first, second = Decisions(), Desk(), Desk()
     first.ask(authorize(), authorize())
-    telling = decisions.of(first.policy)
+    telling, later = decisions.of(first.policy), decisions.of(first.policy)
     told = [next(telling)]
-    steps = decisions.leave(first.policy)
+    steps = decisions.leave(first.policy, second.policy)
     second.ask(authorize())
-    assert total([*told, *telling])[OPEN] == 2
+    assert total([*told, *telling])[OPEN] == total(later)[OPEN] == 2
     assert total(decisions.of(second.policy))[OPEN] == 3
     later = decisions.of(second.policy)
     told = [next(later)]
@@ -96,11 +98,40 @@ def test_what_was_left_is_added_up_step_by_step_and_counts_all_the_while() -> No
             for shadow in ("", "deny"):
                 tallies["allow", "ok", f"r{number}", shadow] = tally = Tally("allow", "ok", f"r{number}", shadow)
                 tally.count = count
-        steps = decisions.leave(desk.policy)
+        steps = decisions.leave(desk.policy, now.policy)
         before = total(decisions.of(now.policy))
         assert before["decisions_total", ("allow", "ok", "r1999")] == 2 * (count if count == 1 else 11)
         assert before["shadow_denies_total", ()] == 2000 * (count if count == 1 else 11)
         assert len([None for _ in steps if total(decisions.of(now.policy)) == before]) > 10
         assert total(decisions.of(now.policy)) == before
     assert sum(map(len, decisions.of(now.policy))) < 2100
-    assert max(map(len, decisions.of(now.policy))) < 300
+    assert max(map(len, decisions.of(now.policy))) < 600
+
+
+@pytest.mark.interpreted
+def test_policies_that_leave_one_upon_the_other_are_all_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spoa.counts._AT_ONCE", 1)
+    decisions, now = Decisions(), Desk()
+    leaving = []
+    for _ in range(3):
+        desk = Desk()
+        desk.ask(authorize(), authorize("/shut"))
+        leaving.append(decisions.leave(desk.policy, now.policy))
+    while leaving:
+        leaving = [steps for steps in leaving if next(steps, steps) is None]
+        assert total(decisions.of(now.policy))[OPEN] == 3
+    assert len(decisions._left) == 0
+
+
+def test_what_a_successor_counts_on_is_not_counted_twice() -> None:
+    decisions, desk = Decisions(), Desk()
+    desk.ask(authorize(), authorize())
+    desk.policy.certificates.misses = 5
+    desk.policy._standings.misses = 7
+    successor = desk.policy.with_blocks(BlockList())
+    for _ in decisions.leave(desk.policy, successor):
+        pass
+    found = total(decisions.of(successor))
+    assert found[OPEN] == 2
+    assert found["cache_misses_total", ("certificates",)] == 5
+    assert found["cache_misses_total", ("standings",)] == 7

@@ -136,6 +136,23 @@ def test_a_dead_worker_is_replaced_and_its_counts_are_kept(listener: socket.sock
     assert "a worker died and is replaced" in {line["event"] for line in logs}
 
 
+def test_counts_of_many_rules_are_told_now_and_then_and_stay_between(
+    listener: socket.socket, bundles: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = ("decisions_total", ("allow", "ok", "open"))
+
+    async def script(crew: Crew) -> None:
+        assert await asyncio.to_thread(verdicts, listener) == {"allow"}
+        await eventually(lambda: crew._totals.samples().get(key) == 8)  # told without anybody asking
+        monkeypatch.setattr("spoa.crew._COUNTERS_A_ROUND", 0.001)
+        assert await asyncio.to_thread(verdicts, listener) == {"allow"}
+        assert (await crew.samples(5, decisions=False))[key] == 8
+        assert (await crew.samples(5, decisions=False))["frames_total", ("notify",)] == 16
+        assert (await crew.samples(5))[key] == 16
+
+    lead(listener, bundles[0], script)
+
+
 def test_a_successor_begins_with_what_is_active_by_then(listener: socket.socket, bundles: tuple[Path, Path]) -> None:
     async def script(crew: Crew) -> None:
         (worker,) = crew.describe()

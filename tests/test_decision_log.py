@@ -354,3 +354,42 @@ class TestSeveralPlaces:
             until(lambda: logs)
         assert logs[0]["target"] == "other"
         log.close()
+
+
+class TestWhatWasLoggedBefore:
+    """A judgement that recurs is logged like one that is new, wherever it goes."""
+
+    def test_it_reaches_every_place_each_time(self, tmp_path: Path) -> None:
+        masked = Outlet(FileSink(tmp_path / "masked"), Mask(("path",), b"key"))
+        log = DecisionLog(FileSink(tmp_path / "log"), 1.0, beside=[masked])
+        one = judgement()
+        for _ in range(3):
+            record(log, one)
+        log.close()
+        assert one.line == b""  # of no use here, and held by what waits in a queue
+        assert len(lines(tmp_path / "log")) == len(lines(tmp_path / "masked")) == 3
+
+    def test_it_takes_its_room_in_the_queue(self, log: DecisionLog, monkeypatch: pytest.MonkeyPatch) -> None:
+        one, sizes = judgement(), []
+        monkeypatch.setattr(Outlet, "put", lambda _, some, size: sizes.append((len(some), size)))
+        for _ in range(2):
+            record(log, one)
+        assert one.line
+        assert sizes[0] == sizes[1] > (1, 256)
+
+    def test_it_tells_of_a_switch_that_was_opened_since(self, log: DecisionLog, path: Path) -> None:
+        asked, one = Request(), judgement()
+        log.record(NOW, 0.001, [(asked, one, "")], "r")
+        assert one.line
+        log.record(NOW, 0.001, [(asked, one, "")], "r", frozenset({"incident"}))
+        log.close()
+        assert [line["break_glass"] for line in lines(path)] == [[], ["incident"]]
+
+    def test_a_time_that_can_not_be_written_ends_nothing(self, log: DecisionLog, path: Path) -> None:
+        one = judgement()
+        record(log, one)
+        log.record(1e15, 0.001, [(Request(), one, "")], "r")
+        record(log, one)
+        log.close()
+        assert len(lines(path)) == 2
+        assert log.dropped == 1

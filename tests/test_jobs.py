@@ -36,7 +36,7 @@ def test_the_report_is_what_the_child_answers() -> None:
     assert run("print(input())") == {"text": "said"}
 
 
-def test_a_child_leaves_the_core_to_the_workers_from_its_first_instruction_on() -> None:
+def test_a_child_leaves_the_core_to_the_workers_before_it_gets_its_job() -> None:
     code = "import json, os; before = os.getpriority(os.PRIO_PROCESS, 0); input(); print(json.dumps({'at': before}))"
     report = run(f"import os, time\nwhile os.getpriority(os.PRIO_PROCESS, 0) == {mine()}: time.sleep(0.001)\n{code}")
     assert report == {"at": min(19, mine() + 4)}

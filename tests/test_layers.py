@@ -127,8 +127,8 @@ ARROWS: Mapping[str, str] = {
         "state tracing watcher worker"
     ),
     "worker": (
-        "agent answering bundle control credentials decision_log diagnostics evidence_store expiries gate logsinks. "
-        "metrics tracing"
+        "agent answering bundle control credentials decision_log diagnostics disposal evidence_store expiries gate "
+        "logsinks. metrics tracing"
     ),
     "cli.": "settings",
     "settings": "optiontexts",

@@ -219,6 +219,16 @@ def test_what_is_long_is_not_kept_for_the_next_line(path: str) -> None:
     assert len(one.judgement.line) <= 2048
 
 
+def test_of_a_certificate_that_says_much_no_line_is_kept() -> None:
+    """There are many requests for each certificate, whose issuer decides how long its subject is."""
+    one = entry("/p", made=judgement(certificate=certificate(subject_text="CN=" + "\x01" * 900)))
+    assert len(written(one)) > 5000
+    assert one.judgement.line == b""
+    two = entry("/p", made=judgement(certificate=certificate()))
+    LineWriter().line(two, keep=False)
+    assert two.judgement.line == b""
+
+
 def test_no_certificate_is_kept_for_the_lines_about_it() -> None:
     """The memories of certificates are bounded together; one more of them would keep what all others have dropped."""
     writer, one = LineWriter(), entry(made=judgement(certificate=certificate()))

@@ -61,10 +61,11 @@ def test_workers_are_added_up() -> None:
 
 def test_what_is_not_told_anew_stays_as_it_was_told() -> None:
     totals = Totals()
-    totals.update(1, {("connections", ()): 2, ("connections_total", ()): 5})
+    decided = ("decisions_total", ("allow", "ok", "r"))
+    totals.update(1, {("connections", ()): 2, ("client_certificates", ("corp", "7d", "long")): 5, decided: 8})
     totals.update(1, {("connections", ()): 3}, is_all=False)
     totals.update(2, {("connections", ()): 1}, is_all=False)
-    assert totals.samples() == {("connections", ()): 4, ("connections_total", ()): 5}
+    assert totals.samples() == {("connections", ()): 4, decided: 8}
     totals.update(1, {("connections", ()): 3})
     assert totals.samples() == {("connections", ()): 4}
 
@@ -83,3 +84,12 @@ def test_samples_survive_json_and_names_that_nobody_knows_do_not() -> None:
     samples: Samples = {("decisions_total", ("allow", "ok", "r")): 3, ("connections", ()): 1}
     rows = json.loads(json.dumps(list(samples_to_json(samples.items()))))
     assert samples_from_json([*rows, ["of_a_later_release", [], 1]]) == samples
+
+
+def test_a_sample_that_is_told_twice_is_summed() -> None:
+    rows = [
+        ["decisions_total", ["allow", "ok", "r"], 3],
+        ["connections", [], 1],
+        ["decisions_total", ["allow", "ok", "r"], 4],
+    ]
+    assert samples_from_json(rows) == {("decisions_total", ("allow", "ok", "r")): 7, ("connections", ()): 1}

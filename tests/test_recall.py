@@ -354,7 +354,7 @@ def test_it_is_emptied_step_by_step(asker: Asker, people: Sequence[Issued]) -> N
     assert asker.from_memory(asked) is not None
     assert len(asker.recall) == 1
     assert len(list(asker.recall.empty())) > 1
-    assert len(asker.recall) == 0
+    assert len(asker.recall) == len(asker.recall._known) == len(asker.recall._requests) == 0
     assert asker.from_memory(asked) is None
 
 

@@ -329,6 +329,8 @@ class _Column:
         yield from self._matchers
         yield from self._bits
         yield from self._pivots.pieces()
+        yield from list(self._answers.younger)
+        yield from list(self._answers.older)
         yield from self._answers.values()
 
     def answer_at_best(self) -> int:

@@ -250,3 +250,12 @@ def test_bearers_that_are_alike_share_one_number(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("spoa.policy.table.REMEMBERED", 1)
     assert own.who(bearer("u1")) == first
     assert len(own._bearers) == 1
+
+
+def test_the_last_of_many_conjunctions_counts_as_the_first_does() -> None:
+    rules = "".join(f"- {{id: r{n}, effect: allow, who: {{issuer: corp, ou: a}}}}\n" for n in range(700))
+    last = "- {id: last, effect: deny, request: {host: h.example}}\n"
+    own = policy(HEAD, "rules:\n" + rules + last)
+    assert ask(own, holder(ou="a"), host="h.example").rule == "last"
+    assert ask(own, holder(ou="a"), host="i.example").rule == "r0"
+    assert own.evaluator.table.columns == ("host",)
