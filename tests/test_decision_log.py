@@ -369,6 +369,7 @@ class TestWhatWasLoggedBefore:
         assert one.line == b""  # of no use here, and held by what waits in a queue
         assert len(lines(tmp_path / "log")) == len(lines(tmp_path / "masked")) == 3
 
+    @pytest.mark.interpreted
     def test_it_takes_its_room_in_the_queue(self, log: DecisionLog, monkeypatch: pytest.MonkeyPatch) -> None:
         one, sizes = judgement(), []
         monkeypatch.setattr(Outlet, "put", lambda _, some, size: sizes.append((len(some), size)))
