@@ -44,10 +44,12 @@ class Candidate:
         self._state.sweep()
         self._reloader = Reloader(directory, self._state, propose)
         self._watcher = Watcher(self._reloader.watched)
+        self._looked = asyncio.Event()
 
     async def update(self, cause: str) -> None:
         """Build what the directory holds now, and judge under it."""
         outcome = await self._reloader.reload(cause)
+        self._looked.set()
         self._watcher.watch(self._reloader.watched)
         if outcome.is_fine:
             _log.info("candidate " + outcome.result, revision=outcome.revision, cause=cause)
@@ -75,9 +77,9 @@ class Candidate:
         kept = await asyncio.to_thread(replace_directory, self._directory, policies)
         _log.info("candidate promoted", candidate=str(self._directory), kept=None if kept is None else str(kept))
 
-    @property
-    def is_good(self) -> bool:
-        """What the directory held at the last look is what is judged under."""
+    async def is_good(self) -> bool:
+        """Tell whether what the directory held at the last look is judged under; waits for the first look."""
+        await self._looked.wait()
         return self._reloader.last is not None and self._reloader.last.is_fine
 
     def describe(self, counts: Samples) -> dict[str, Any]:

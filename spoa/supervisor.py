@@ -406,7 +406,7 @@ class Supervisor:
         """Put the candidate in the place of the active policy, and activate it."""
         if self._candidate is None:
             return self._reloader.failed("promote", "there is no candidate; start the agent with --candidate DIR")
-        if not self._candidate.is_good:
+        if not await self._candidate.is_good():
             return self._reloader.failed("promote", "the candidate has problems, which `status` shows; mend them first")
         try:
             await self._candidate.promote(self._settings.policies.absolute())

@@ -46,12 +46,15 @@ def test_it_is_built_when_it_changes_and_a_bad_one_leaves_the_one_before(tmp_pat
         proposals = Proposals()
         write(tmp_path / "next", OPEN)
         candidate = Candidate(tmp_path / "next", tmp_path / "state", proposals)
-        assert not candidate.is_good
+        early = asyncio.create_task(candidate.is_good())
+        await asyncio.sleep(0)
+        assert not early.done()  # whoever promotes it at once waits until it was looked at
         assert candidate.samples() == {}
         with structlog.testing.capture_logs() as logs:
             watching = asyncio.create_task(candidate.watch())
             async with asyncio.timeout(30):
                 await proposals.came.wait()
+                assert await early
                 proposals.came.clear()
                 write(tmp_path / "next", SHUT)
                 await proposals.came.wait()
@@ -61,7 +64,7 @@ def test_it_is_built_when_it_changes_and_a_bad_one_leaves_the_one_before(tmp_pat
             write(tmp_path / "next", "rulez: []\n")
             await candidate.update("change")
         shown = candidate.describe({})
-        assert (shown["result"], bool(shown["problems"]), candidate.is_good) == ("rejected", True, False)
+        assert (shown["result"], bool(shown["problems"]), await candidate.is_good()) == ("rejected", True, False)
         assert shown["revision"] == proposals.taken[-1].name.rpartition("-")[2]
         assert candidate.samples() == {("candidate_info", (shown["revision"],)): 1}
         assert logs[-1]["event"] == "candidate problem"
