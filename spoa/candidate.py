@@ -48,8 +48,10 @@ class Candidate:
 
     async def update(self, cause: str) -> None:
         """Build what the directory holds now, and judge under it."""
-        outcome = await self._reloader.reload(cause)
-        self._looked.set()
+        try:
+            outcome = await self._reloader.reload(cause)
+        finally:  # whoever waits for a look must not do so for ever
+            self._looked.set()
         self._watcher.watch(self._reloader.watched)
         if outcome.is_fine:
             _log.info("candidate " + outcome.result, revision=outcome.revision, cause=cause)

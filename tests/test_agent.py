@@ -66,10 +66,11 @@ def test_what_was_remembered_under_the_policy_before_is_let_go_of_piece_by_piece
     old = policy_of()
     with serving(old, loop_factory=loops) as here, here.connect() as haproxy:
         assert haproxy.ask()["verdict"] == "allow"
-        questions, standings = here.agent._answering._recall._questions, old._standings
+        questions: Any = here.agent._answering._recall._questions
+        standings: Any = old._standings
         for number in range(3000):
-            questions.put(b"%d" % number, questions)  # type: ignore[arg-type] # as many as there may be
-            standings.put(b"%d" % number, standings)  # type: ignore[arg-type]
+            questions.put(b"%d" % number, number)
+            standings.put(b"%d" % number, number)
 
         def swap() -> tuple[int, int]:
             here.agent.swap(policy_of(SHUT))
@@ -86,9 +87,9 @@ def test_a_candidate_is_let_go_of_piece_by_piece(loops: Loops) -> None:
         here.call(here.agent.compare_with, policy_of(SHUT))
         comparison = here.agent._answering._comparison
         assert comparison is not None
-        standings = comparison.candidate._standings
+        standings: Any = comparison.candidate._standings
         for number in range(3000):
-            standings.put(b"%d" % number, standings)  # type: ignore[arg-type]
+            standings.put(b"%d" % number, number)
         here.call(here.agent.compare_with, None)
         until(lambda: not len(standings))
         assert haproxy.ask()["verdict"] == "allow"

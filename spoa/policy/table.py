@@ -132,9 +132,8 @@ class RuleTable:
         found = self._whos.answer(bearer)
         if len(self._bearers) >= REMEMBERED:
             self._bearers.clear()
-        return self._bearers.setdefault(
-            found, found
-        )  # one number, of kilobytes where there are many rules, for all alike
+        # One number for all who are alike: where there are many rules, it has kilobytes.
+        return self._bearers.setdefault(found, found)
 
     def answer(self, key: str, values: Values) -> int:
         """Return the conjunctions that hold as far as the column *key* goes; all of them where no rule reads it."""
