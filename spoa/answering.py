@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from spoa.adapter import Answers, no_verdict_actions, read_for_log, read_request
-from spoa.comparison import Comparison
+from spoa.comparison import Comparisons
 from spoa.counts import Counts, Decisions
 from spoa.disposal import let_go
 from spoa.enquiries import Enquiries, Waiting
@@ -27,15 +27,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from spoa.authorizer import Judgement, Policy
+    from spoa.comparison import Comparison
     from spoa.decision_log import DecisionLog
     from spoa.enquiries import Client, Writer
     from spoa.metrics import Sample, Samples
+    from spoa.recall import Recalled
     from spoa.spop import Connection, Event
 
 __all__ = ["Answering", "Limits"]
 
 _TURN: Final = 0.004  # seconds of judging before other connections get their turn
-_FAILED: Final = ("failed", "", "")  # the count of comparisons that raised
 _LOOK: Final = 16  # requests judged between two looks at the clock
 _TOGETHER: Final = 64  # reads that are answered before any of the answers is written
 _SETTLED: Final = frozenset({"", "good", "revoked", "not_checked"})  # revocation was not asked, or has an answer
@@ -94,13 +95,13 @@ class Answering:
         self._logs_allows = decision_log is not None and decision_log.allow_share > 0
         self._counts = Counts()
         self._decided = Decisions()
-        self._comparison: Comparison | None = None
-        self._compared: Samples = {}
+        self._comparisons = Comparisons()
         self._written: list[tuple[Writer, bytes]] = []
         self._judged: list[Judged] = []
         self._started = 0.0
         self._begun = 0.0
         self._now = 0.0
+        self._seconds = 0
         self._enquiries: Enquiries | None = None
         if send is not None:
             self._enquiries = Enquiries(policy.assurance.memory, send, clock, self._forget, self._resume)
@@ -134,8 +135,9 @@ class Answering:
         self._policy = policy
         self._answers = Answers(policy.revision)
         self._recall = Recall(policy, self._answers)
-        if self._comparison is not None and self._comparison.candidate.blocks is not policy.blocks:
-            old = chain(old, self.compare_with(self._comparison.candidate))
+        compared = self._comparisons.now
+        if compared is not None and compared.candidate.blocks is not policy.blocks:
+            old = chain(old, self.compare_with(compared.candidate))
         return old
 
     def watch_clock(self, floor: float, turned: Callable[[], object]) -> None:
@@ -149,9 +151,7 @@ class Answering:
         Nothing is recalled meanwhile, so that each request is compared. What is returned lets go of the candidate
         before, as that of `swap` does.
         """
-        before = None if self._comparison is None else self._comparison.candidate
-        self._compared = self._comparisons()
-        self._comparison = None if candidate is None else Comparison(candidate.with_blocks(self._policy.blocks))
+        before = self._comparisons.begin(None if candidate is None else candidate.with_blocks(self._policy.blocks))
         if before is None:
             return iter(())
         is_last = candidate is None or candidate.evaluator is not before.evaluator
@@ -182,10 +182,7 @@ class Answering:
         It comes with `finish`, or sooner. `started` says when they were read, by `perf_counter`. A `client` may be owed
         answers that have to wait. Returns the index to go on from, and whether the connection's last word is said.
         """
-        if started != self._started or not self._begun:
-            self.finish()  # by the clock, and under the circumstances, by which it was judged
-            self._started = started
-            self._look_around()
+        self._begin(started)
         passed = begun = self._begun
         answers: list[bytes] = []
         total = len(events)
@@ -194,7 +191,7 @@ class Answering:
             if passed - started > self._deadline:
                 is_last = self._refuse_all(connection, portion, answers, self._judged)
             else:
-                is_last = self._judge(connection, portion, answers, client, started)
+                is_last = self._judge(connection, portion, answers, client)
             at += len(portion)
             if is_last or at >= total:
                 break
@@ -205,6 +202,45 @@ class Answering:
         if answers:
             self._written.append((writer, b"".join(answers)))
         return at, is_last
+
+    # Trick: a read that is one NOTIFY, as most are, needs no events, no portions and no list of answers.
+    # Benchmark: benchmarks/hotpath.py.
+    def answer_one(
+        self, connection: Connection, writer: Writer, data: bytes, start: int, started: float, client: Client | None
+    ) -> bool:
+        """Do what `answer` does for a read that is one NOTIFY, whose payload is from `start` on.
+
+        Returns whether the connection's last word is said.
+        """
+        self._begin(started)
+        ids, is_last = connection.ids_of(data, start), False
+        if self._begun - started > self._deadline:
+            answer = self._refuse(connection, ids, _UNREAD, self._judged, "deadline")
+        else:
+            try:
+                answer = self._judge_one(connection, ids, data, start, client, is_first=True)
+            except ProtocolError as error:
+                answer, is_last = self._break(connection, error), True
+        if answer:
+            self._written.append((writer, answer))
+        return is_last
+
+    def _note_recalled(self, recalled: Recalled, data: bytes, begin: int) -> None:
+        """Count and log what was recalled for a payload, which is `data` from `begin` on, once its ACK is there."""
+        outcome = recalled.outcome
+        if outcome.is_allow and not self._logs_allows:
+            self._unlogged += 1
+        else:
+            asked, identifier = self._recall.request_of(data, begin, recalled)
+            self._judged.append((asked, recalled.judgement or recalled.judged(), identifier))
+        outcome.tally.count += 1
+
+    def _begin(self, started: float) -> None:
+        """Begin what is judged together, where that was not begun yet."""
+        if started != self._started or not self._begun:
+            self.finish()  # by the clock, and under the circumstances, by which it was judged
+            self._started = started
+            self._look_around()
 
     def has_enough(self) -> bool:
         """Tell whether it is time for `finish`: that is much together, or what was judged last took long."""
@@ -248,7 +284,8 @@ class Answering:
         """Look at the clocks, once for all that is judged together."""
         begun = perf_counter()
         self._now = self._time()
-        self._recall.look_around(int(self._now))
+        self._seconds = int(self._now)
+        self._recall.look_around(self._seconds)
         self._begun = begun  # only now: whoever comes next must not go by what could not be looked at
 
     def refuse_rest(self, connection: Connection, events: list[Event], started: float) -> tuple[bytes, bool]:
@@ -268,7 +305,8 @@ class Answering:
 
     def samples(self) -> Samples:
         """Return all other counts."""
-        found = {**self._counts.samples(), **self._comparisons()}
+        found = self._counts.samples()
+        found.update({("candidate_decisions_total", key): n for key, n in self._comparisons.counts().items()})
         for cache, (entries, _, _) in self._policy.cache_sizes().items():
             found["cache_entries", (cache,)] = entries
         if self._enquiries is not None:
@@ -284,21 +322,7 @@ class Answering:
             self._turned()
         return now
 
-    def _judge(
-        self,
-        connection: Connection,
-        events: list[Event],
-        answers: list[bytes],
-        client: Client | None,
-        started: float,
-    ) -> bool:
-        # Hot path: this loop runs for each request. Counting, logging and the look at the clock are done for many
-        # requests at a time.
-        recall = self._recall
-        comparison = self._comparison
-        logs_allows = self._logs_allows
-        now = self._now
-        seconds = int(now)
+    def _judge(self, connection: Connection, events: list[Event], answers: list[bytes], client: Client | None) -> bool:
         for event in events:
             if type(event) is not tuple:
                 answers.append(self._other(connection, event))
@@ -306,47 +330,54 @@ class Answering:
                     return True
                 continue
             ids, payload = event
-            request: Request | None = None
             try:
-                recalled = recall.ask(payload, seconds) if comparison is None else None
-                if recalled is None:
-                    self._begin_long(answers)
-                    request = read_request(payload)
-                    judgement = None if request is None else self._policy.judge(request, now)
-                    if judgement is not None and client is not None and _asks(judgement):
-                        waiting = Waiting(client, connection, ids, payload, request or _UNREAD, started)
-                        if self._waits(waiting, judgement):
-                            client.owe()
-                            continue
-                    answer = connection.ack(ids, self._actions(judgement))
-                    self._take_note(payload, request, judgement, now, self._judged)
-                    answers.append(answer)
-                else:
-                    known, outcome = recalled.known, recalled.outcome
-                    if outcome.is_allow and not logs_allows:
-                        connection.put_ack(answers, ids, outcome.actions, known.days_left)
-                        self._unlogged += 1
-                    else:
-                        asked, identifier = recall.request_of(payload, recalled)
-                        judgement = recalled.judgement or recalled.judged()
-                        connection.put_ack(answers, ids, outcome.actions, known.days_left)
-                        self._judged.append((asked, judgement, identifier))
-                    outcome.tally.count += 1
-            except Exception as error:  # noqa: BLE001 -- fail closed: whatever it is, the answer is deny
-                if isinstance(error, ProtocolError) and error.status == Status.INVALID_FRAME:
-                    answers.append(self._break(connection, error))
-                    return True
-                self._counts.report("a request was denied as internal_error", exc_info=error)
-                asked = request or read_for_log(payload)
-                answers.append(self._refuse(connection, ids, asked, self._judged, "exception"))
+                answer = self._judge_one(connection, ids, payload, 0, client, is_first=not answers)
+            except ProtocolError as error:
+                answers.append(self._break(connection, error))
+                return True
+            if answer:
+                answers.append(answer)
         return False
 
-    def _begin_long(self, answers: list[bytes]) -> None:
+    # Hot path: this runs for each request. Counting, logging and looking at the clock are done for many at a time.
+    def _judge_one(
+        self, connection: Connection, ids: bytes, data: bytes, begin: int, client: Client | None, *, is_first: bool
+    ) -> bytes:
+        """Return the ACK to one NOTIFY, the first answer to a read or not; empty where it has to wait.
+
+        The payload is `data` from `begin` on. Raises ProtocolError where it can't be decoded.
+        """
+        request: Request | None = None
+        try:
+            recalled = self._recall.ask(data, begin, self._seconds) if self._comparisons.now is None else None
+            if recalled is not None:
+                answer = connection.ack(ids, recalled.said)
+                self._note_recalled(recalled, data, begin)
+                return answer
+            self._begin_long(is_first=is_first)
+            payload = data[begin:]
+            request = read_request(payload)
+            judgement = None if request is None else self._policy.judge(request, self._now)
+            if judgement is not None and client is not None and _asks(judgement):
+                waiting = Waiting(client, connection, ids, payload, request or _UNREAD, self._started)
+                if self._waits(waiting, judgement):
+                    client.owe()
+                    return b""
+            answer = connection.ack(ids, self._actions(judgement))
+            self._take_note(payload, request, judgement, self._now, self._judged)
+        except Exception as error:  # fail closed: whatever it is, the answer is deny
+            if isinstance(error, ProtocolError) and error.status == Status.INVALID_FRAME:
+                raise
+            self._counts.report("a request was denied as internal_error", exc_info=error)
+            return self._refuse(connection, ids, request or read_for_log(data[begin:]), self._judged, "exception")
+        return answer
+
+    def _begin_long(self, *, is_first: bool) -> None:
         """Let nobody wait for what takes long: a request that is judged afresh."""
-        if answers:
-            self._write()  # others' answers; ours are counted with them when they are out
-        else:
+        if is_first:
             self.finish()
+        else:
+            self._write()  # others' answers; those of this read are counted with them when they are out
         self._begun = 0.0
 
     def _actions(self, judgement: Judgement | None) -> bytes:
@@ -355,12 +386,7 @@ class Answering:
         return no_verdict_actions(revision) if judgement is None else self._answers.actions_for(judgement)
 
     def _take_note(
-        self,
-        payload: bytes,
-        request: Request | None,
-        judgement: Judgement | None,
-        now: float,
-        judged: list[Judged],
+        self, payload: bytes, request: Request | None, judgement: Judgement | None, now: float, judged: list[Judged]
     ) -> None:
         """Count, remember and log a judgement that was not remembered, once its ACK can be written."""
         if request is None or judgement is None:
@@ -373,22 +399,15 @@ class Answering:
             self._counts.failure(judgement)
         if judgement.soft_fails:
             self._counts.soft_fails(judgement)
-        if self._comparison is not None:
-            self._compare(self._comparison, request, judgement, now)
+        if self._comparisons.now is not None:
+            self._compare(self._comparisons.now, request, judgement, now)
 
     def _compare(self, comparison: Comparison, request: Request, judgement: Judgement, now: float) -> None:
         try:
             judgement.difference = comparison.compare(request, now, judgement, self._policy)
         except Exception as error:  # noqa: BLE001 -- a defect in judging the candidate is no reason to deny
             self._counts.report("a request could not be judged under the candidate", exc_info=error)
-            comparison.counts[_FAILED] = comparison.counts.get(_FAILED, 0) + 1
-
-    def _comparisons(self) -> Samples:
-        """Return how the answers of all candidates so far compared."""
-        found = dict(self._compared)
-        for key, count in ({} if self._comparison is None else self._comparison.counts).items():
-            found["candidate_decisions_total", key] = found.get(("candidate_decisions_total", key), 0) + count
-        return found
+            comparison.fail()
 
     def _waits(self, waiting: Waiting, judgement: Judgement) -> bool:
         """Have asked what is to be asked; tell whether the request waits for it, and is not to be answered yet."""
@@ -437,11 +456,7 @@ class Answering:
                 self.report("a connection took no answer that it had waited for", error)
 
     def _refuse_all(
-        self,
-        connection: Connection,
-        events: list[Event],
-        answers: list[bytes],
-        judged: list[Judged],
+        self, connection: Connection, events: list[Event], answers: list[bytes], judged: list[Judged]
     ) -> bool:
         """Deny requests whose time is up without a look at them, which is how a backlog is worked off."""
         for event in events:
@@ -469,14 +484,7 @@ class Answering:
         self._counts.broken(error)
         return connection.send_disconnect(error.status)
 
-    def _refuse(
-        self,
-        connection: Connection,
-        ids: bytes,
-        request: Request,
-        judged: list[Judged],
-        cause: str,
-    ) -> bytes:
+    def _refuse(self, connection: Connection, ids: bytes, request: Request, judged: list[Judged], cause: str) -> bytes:
         """Deny one request as `internal_error`."""
         self._counts.internal_error(cause)
         judgement = self._policy.deny(Reason.INTERNAL_ERROR)

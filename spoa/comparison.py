@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from spoa.authorizer import Judgement, Policy
     from spoa.facts import Request
 
-__all__ = ["CHANGES", "Comparison", "Difference"]
+__all__ = ["CHANGES", "Comparison", "Comparisons", "Difference"]
 
 SAME: Final = "same"
 #: How an answer may differ, the weightiest first; `same` stands beside them in counts.
 CHANGES: Final = ("newly_allowed", "newly_denied", "other_route", "other_reason")
 _GOOD: Final = "good"
+_FAILED: Final = ("failed", "", "")  # the count of comparisons that raised
 
 
 class Difference(NamedTuple):
@@ -68,3 +69,32 @@ class Comparison:
         if change == SAME:
             return None
         return Difference(change, theirs.verdict, theirs.reason, theirs.rule, theirs.route)
+
+    def fail(self) -> None:
+        """Count a request that the candidate could not judge."""
+        self.counts[_FAILED] = self.counts.get(_FAILED, 0) + 1
+
+
+class Comparisons:
+    """One comparison after the other, and what all of them have counted.
+
+    Attributes:
+        now: the one that requests are judged in, or None.
+    """
+
+    def __init__(self) -> None:
+        self.now: Comparison | None = None
+        self._before: dict[tuple[str, str, str], int] = {}
+
+    def begin(self, candidate: Policy | None) -> Policy | None:
+        """Compare with another candidate from now on, or with none; return the one before."""
+        before, self._before = self.now, self.counts()
+        self.now = None if candidate is None else Comparison(candidate)
+        return None if before is None else before.candidate
+
+    def counts(self) -> dict[tuple[str, str, str], int]:
+        """Return how the answers of all candidates so far compared, as a `Comparison` has it."""
+        found = dict(self._before)
+        for key, count in ({} if self.now is None else self.now.counts).items():
+            found[key] = found.get(key, 0) + count
+        return found

@@ -11,11 +11,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final, cast
 
 from spoa.spop import Connection, Role
+from spoa.turn import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from spoa.answering import Answering
+    from spoa.enquiries import Writer
     from spoa.spop import Event
     from spoa.turn import Turn
 
@@ -26,7 +28,7 @@ _WRITE_BUFFER: Final = 1 << 18  # bytes of answers that wait for the peer before
 _SLICE: Final = 1 << 16  # bytes that are decoded in one turn of the loop
 
 
-class Peer:
+class Peer(Reader):
     """The protocol of one connection, as `asyncio.Protocol` has it.
 
     It isn't derived from that: the loop only calls its methods, and with a base in Python it could not be compiled to a
@@ -130,28 +132,40 @@ class Peer:
         self._is_due = False
         if self._transport is None or self.is_leaving or self.stalled:
             return
+        writer = self if self._parting is not None else self._transport
+        start = -1 if self._events else self._connection.payload_start(self._data)
+        if self._answer_read(writer) if start < 0 else self._answer_one(writer, start):
+            self._linger()
+            return
+        if self._events or self._data:
+            self._pause()
+            self._come_again()
+        elif self._is_paused and not self.stalled:
+            self._resume()
+
+    def _answer_one(self, writer: Writer, start: int) -> bool:
+        """Answer what was read, one NOTIFY whose payload begins at *start*; tell whether our last word is said."""
+        data, self._data = self._data, b""
+        self.heard = self._started
+        return self._answering.answer_one(self._connection, writer, data, start, self._started, self)
+
+    def _answer_read(self, writer: Writer) -> bool:
+        """Answer a portion of what was read, whatever it is; tell whether our last word is said."""
         events = self._events
         if not events:
             data, self._data = self._data, b""
             if len(data) > _SLICE:  # compiled, a slice is a copy even of the whole
                 data, self._data = data[:_SLICE], data[_SLICE:]
             events = self._connection.receive_data(data)
-        if events:
-            self.heard = self._started
-            writer = self if self._parting is not None else self._transport
-            at, is_last = self._answering.answer(self._connection, writer, events, self._at, self._started, self)
-            if is_last:
-                self._linger()
-                return
-            if at < len(events):
-                self._events, self._at = events, at
-            elif self._events:
-                self._events, self._at = [], 0
-        if self._events or self._data:
-            self._pause()
-            self._come_again()
-        elif self._is_paused and not self.stalled:
-            self._resume()
+        if not events:
+            return False
+        self.heard = self._started
+        at, is_last = self._answering.answer(self._connection, writer, events, self._at, self._started, self)
+        if at < len(events):
+            self._events, self._at = events, at
+        elif self._events:
+            self._events, self._at = [], 0
+        return is_last
 
     def pause_writing(self) -> None:
         """Read no more from a peer that does not take its answers."""

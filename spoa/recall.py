@@ -39,6 +39,7 @@ from spoa.cutting import (
 from spoa.facts import UNAVAILABLE, Request
 from spoa.policy.decision import Decision
 from spoa.policy.path import canonical_path
+from spoa.spop import CONTINUED, FOLLOWED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,18 +135,20 @@ class Recalled:
         known: the certificate.
         outcome: the answer, but for the days left.
         head: the message before the length of the certificate.
+        said: the actions of the answer.
         has_id: the message goes on with an id behind what it is found by.
         request, judgement: what was asked, and what judging it afresh would have returned, as the log is told; None
             before it was.
     """
 
-    __slots__ = ("has_id", "head", "judgement", "known", "outcome", "request")
+    __slots__ = ("has_id", "head", "judgement", "known", "outcome", "request", "said")
 
     def __init__(self, known: Known, outcome: Outcome, head: bytes, *, has_id: bool) -> None:
         self.known = known
         self.outcome = outcome
         self.head = head
         self.has_id = has_id
+        self.said = outcome.actions + known.days_left
         self.request: Request | None = None
         self.judgement: Judgement | None = None
 
@@ -203,6 +206,7 @@ class Recall:
 
     def _forget(self) -> None:
         self._whole: dict[bytes, Recalled] = {}
+        self._said: dict[bytes, bytes] = {}
         self._known: SelectiveCache[bytes, Known] = SelectiveCache(CERTIFICATES, sightings=self._clients)
         self._questions: BoundedCache[bytes, Outcome] = BoundedCache(QUESTIONS)
         self._requests: BoundedCache[tuple[bytes, bytes, bytes], _AllButPath] = BoundedCache(REQUESTS)
@@ -215,6 +219,7 @@ class Recall:
     def empty(self) -> Iterator[None]:
         """Forget everything for good, little by little: some entries between two yields."""
         yield from emptied(self._whole)
+        yield from emptied(self._said)
         yield from self._known.empty()
         yield from self._questions.empty()
         yield from self._requests.empty()
@@ -227,8 +232,13 @@ class Recall:
         """Forget every answer if the clock or a switch has moved past what it was given under; once for each read."""
         policy = self._policy
         minute = now // _MINUTE if self._is_timed else 0
-        if minute != self._minute or policy.switches != self._switches or policy.clock_usable is not self._clock_usable:
-            self._minute, self._switches, self._clock_usable = minute, policy.switches, policy.clock_usable
+        if minute == self._minute and policy.switches is self._switches and policy.clock_usable is self._clock_usable:
+            return
+        has_moved = (
+            minute != self._minute or policy.switches != self._switches or policy.clock_usable is not self._clock_usable
+        )
+        self._minute, self._switches, self._clock_usable = minute, policy.switches, policy.clock_usable
+        if has_moved:
             self._forget()
 
     def forget(self, der: bytes) -> None:
@@ -240,35 +250,45 @@ class Recall:
         """Have everything judged anew."""
         self._forget()
 
-    # Hot path: the whole of a request that recurs. Benchmark: benchmarks/hotpath.py, the recurring shapes.
-    def ask(self, payload: bytes, now: int) -> Recalled | None:
-        """Return what is known of the certificate, and the answer but for the days left, or None where nothing is."""
-        start = text_start(payload, HEAD)
-        if start < 0:
-            return None
-        end = text_end(payload, HEAD, start)
-        if end - start < _TAIL or end > len(payload):
+    # Hot path: every request. Benchmark: benchmarks/hotpath.py.
+    def ask(self, data: bytes, begin: int, now: int) -> Recalled | None:
+        """Return what is known of the certificate, and the answer, or None where nothing is.
+
+        The payload is *data* from *begin* on, which is not cut out where the whole of it is known.
+        """
+        at = begin + HEAD
+        size = self._id_size
+        cut = len(data) - size
+        if at + 1 < cut and data[at] >= FOLLOWED and data[at + 1] < CONTINUED:  # as `text_start` and `text_end` have it
+            start = at + 2
+            end = start + data[at] + (data[at + 1] << 4)
+        else:
+            start = text_start(data, at)
+            if start < 0:
+                return None
+            end = text_end(data, at, start)
+        if end - start < _TAIL or end > len(data):
             return None
         # A certificate ends with its signature, a few bytes of which find it; that it is the same is seen afterwards.
         # Hashing all of it, as a key, costs 1 us more. Benchmark: benchmarks/hotpath.py.
         # Ids are mostly as long as the last one, and then need not be looked for.
-        size = self._id_size
-        cut = len(payload) - size
-        if size and (cut < end or not is_id(payload, cut)):
-            cut = -1
+        if cut < end or (size and not is_id(data, cut)):
+            size = 0
         else:
-            recalled = self._whole.get(payload[end - _TAIL : cut])
+            recalled = self._whole.get(data[end - _TAIL : cut])
             if recalled is not None:
                 known = recalled.known
                 if (
                     recalled.has_id is (size > 0)
                     and known.since <= now < known.until
-                    and payload[:HEAD] == recalled.head
-                    and payload[start:end] == known.der
+                    and data[begin:at] == recalled.head
+                    and data[start:end] == known.der
                 ):
                     self.hits += 1
                     return recalled
-        return self._ask_in_parts(payload, start, end, cut if size else -1, now)
+        if begin:
+            data = data[begin:]
+        return self._ask_in_parts(data, start - begin, end - begin, cut - begin if size else -1, now)
 
     def _ask_in_parts(self, payload: bytes, start: int, end: int, cut: int, now: int) -> Recalled | None:
         """Return the answer to a question about a certificate, each of which may have come with others before.
@@ -303,23 +323,24 @@ class Recall:
     def _keep_whole(self, message: bytes, recalled: Recalled) -> None:
         """Keep a whole message; where there are more than fit, those that do stay for a while."""
         if len(self._whole) < WHOLE:
+            recalled.said = self._said.setdefault(recalled.said, recalled.said)  # many get the same answer
             self._whole[message] = recalled
             return
         self._unkept += 1
         if self._unkept >= PATIENCE:
             self._unkept = 0
-            self._whole = {}  # what recurs comes again, from the questions
+            self._whole, self._said = {}, {}  # what recurs comes again, from the questions
 
     # Trick: a line of the log needs what recurs with the question, not a payload that is decoded anew.
     # Benchmark: benchmarks/agent.py, the part "logging".
-    def request_of(self, payload: bytes, recalled: Recalled) -> tuple[Request, str]:
+    def request_of(self, data: bytes, begin: int, recalled: Recalled) -> tuple[Request, str]:
         """Return what a payload asked that was *recalled* just now, but certificate and headers, and its id.
 
-        For the log: whoever asks the same again shares the same request.
+        The payload is *data* from *begin* on. For the log: whoever asks the same again shares the same request.
         """
-        cut = len(payload) - self._id_size  # as it was asked
-        identifier = id_after(payload, cut).decode("utf-8", "surrogateescape") if recalled.has_id else ""
-        return recalled.request or self._described_by(payload, cut, recalled), identifier
+        cut = len(data) - self._id_size  # as it was asked
+        identifier = id_after(data, cut).decode("utf-8", "surrogateescape") if recalled.has_id else ""
+        return recalled.request or self._described_by(data[begin:], cut - begin, recalled), identifier
 
     def _described_by(self, payload: bytes, cut: int, recalled: Recalled) -> Request:
         question = payload[:HEAD] + payload[text_end(payload, HEAD, text_start(payload, HEAD)) : cut]

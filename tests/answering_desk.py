@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from spoa.authorizer import Policy
     from spoa.decision_log import DecisionLog
+    from spoa.enquiries import Client
     from spoa.spop import Event
 
 __all__ = ["NOW", "Desk", "raising"]
@@ -34,12 +35,17 @@ class Desk:
         self.agent = Connection(Role.AGENT)
         self.haproxy = Connection(Role.HAPROXY)
         self.writes: list[bytes] = []
+        self.client: Client | None = None
         self.give(self.haproxy.send_hello())
 
     def give(self, data: bytes, ago: float = 0.0) -> tuple[int, bool]:
-        """Feed one read that came some seconds ago; return what `answer` does."""
-        self.events = self.agent.receive_data(data)
-        answered = self.answering.answer(self.agent, self, self.events, 0, perf_counter() - ago)
+        """Feed one read that came some seconds ago, as a peer does; return what `answer` does."""
+        started, start = perf_counter() - ago, self.agent.payload_start(data)
+        if start < 0:
+            self.events = self.agent.receive_data(data)
+            answered = self.answering.answer(self.agent, self, self.events, 0, started, self.client)
+        else:
+            answered = 1, self.answering.answer_one(self.agent, self, data, start, started, self.client)
         self.answering.finish()
         return answered
 

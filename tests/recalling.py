@@ -50,5 +50,5 @@ class Asker:
 
     def from_memory(self, payload: bytes, now: int = NOW) -> bytes | None:
         self.recall.look_around(now)
-        found = self.recall.ask(payload, now)
+        found = self.recall.ask(payload, 0, now)
         return None if found is None else found.outcome.actions + found.known.days_left

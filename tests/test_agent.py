@@ -85,7 +85,7 @@ def test_what_was_remembered_under_the_policy_before_is_let_go_of_piece_by_piece
 def test_a_candidate_is_let_go_of_piece_by_piece(loops: Loops) -> None:
     with serving(policy_of(), loop_factory=loops) as here, here.connect() as haproxy:
         here.call(here.agent.compare_with, policy_of(SHUT))
-        comparison = here.agent._answering._comparison
+        comparison = here.agent._answering._comparisons.now
         assert comparison is not None
         standings: Any = comparison.candidate._standings
         for number in range(3000):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -145,6 +144,32 @@ def test_an_undecodable_notify_ends_the_connection_with_status_4_after_the_answe
     assert desk.count("protocol_errors_total", "4") == 1
 
 
+def test_an_undecodable_notify_in_a_read_of_its_own_ends_the_connection_with_status_4() -> None:
+    desk = Desk()
+    desk.received()
+    assert desk.give(wire.notify(2, 1, b"\xff\xff")) == (1, True)
+    (event,) = desk.received()
+    assert event.disconnect.status == 4  # type: ignore[union-attr] # that is what it must be
+    assert desk.count("protocol_errors_total", "4") == 1
+
+
+def test_whatever_is_raised_for_a_request_in_a_read_of_its_own_denies_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    with structlog.testing.capture_logs() as logs, monkeypatch.context() as patch:
+        patch.setattr(JUDGING, raising(RuntimeError("a defect")))
+        (answer,) = desk.ask(authorize())
+    assert (answer["verdict"], answer["reason"]) == ("deny", "internal_error")
+    assert len(logs) == 1
+
+
+def test_a_late_request_in_a_read_of_its_own_is_denied_unjudged(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    monkeypatch.setattr(JUDGING, raising(AssertionError("must not be asked")))
+    (answer,) = desk.ask(authorize(), ago=0.1)
+    assert answer["reason"] == "internal_error"
+    assert desk.count("internal_errors_total", "deadline") == 1
+
+
 def test_a_frame_out_of_order_ends_the_connection() -> None:
     desk = Desk()
     _, is_last = desk.give(wire.hello())
@@ -233,7 +258,7 @@ class AskingDesk(Desk):
         super().__init__(log=log, deadline=deadline, policy=load_policy(folder, now=NOW))
         self.sent: list[list[dict[str, str]]] = []
         self.answering = Answering(self.policy, Limits(deadline=deadline), lambda: NOW, log, self.sent.append)
-        self.client = Debtor()
+        self.client = self.debtor = Debtor()
         self._last = 0
 
     def notify(self, count: int = 1, cert: bytes = ALICE.der, path: str = "/x") -> None:
@@ -242,14 +267,12 @@ class AskingDesk(Desk):
         for _ in range(count):
             self._last += 1
             data += self.haproxy.send_notify(self._last, 1, payload)
-        events = self.agent.receive_data(data)
-        self.answering.answer(self.agent, self, events, 0, perf_counter(), self.client)
-        self.answering.finish()
+        self.give(data)
 
     def reasons(self) -> list[str]:
         """Return the reasons of what was answered at once or later."""
-        self.writes += self.client.writes
-        self.client.writes.clear()
+        self.writes += self.debtor.writes
+        self.debtor.writes.clear()
         return [variables(event.ack)["reason"] for event in self.received()]  # type: ignore[union-attr] # all are ACKs
 
     def learn(self, status: str = "GOOD", failure: Reason | None = None, again: int = 3600) -> None:
@@ -287,11 +310,11 @@ def test_a_request_waits_for_an_answer_about_its_certificate_and_others_do_not(
         desk.notify(3)
         desk.notify(cert=b"junk")
         assert desk.reasons() == ["certificate_unparsable"]
-        assert (desk.client.owed, len(desk.sent)) == (3, 1)
+        assert (desk.debtor.owed, len(desk.sent)) == (3, 1)
         desk.learn(status, failure)
-        assert len(desk.client.writes) == 1, "the answers for one client go out in one write"
+        assert len(desk.debtor.writes) == 1, "the answers for one client go out in one write"
         assert desk.reasons() == [reason] * 3
-        assert desk.client.owed == 0
+        assert desk.debtor.owed == 0
         desk.notify()
         assert desk.reasons() == [reason], "what is known is not waited for"
         assert desk.count("frames_total", "ack") == 5
@@ -326,7 +349,7 @@ def test_when_nothing_comes_the_deadline_decides_by_the_issuers_mode(tmp_path: P
             desk.received()
             desk.notify()
             async with asyncio.timeout(1):
-                await desk.client.paid.wait()
+                await desk.debtor.paid.wait()
             assert desk.reasons() == [reason]
             desk.notify()
             assert desk.reasons() == [reason], "nobody waits twice for the same"
@@ -360,7 +383,7 @@ def test_an_answer_that_is_due_again_is_asked_for_while_it_still_counts(tmp_path
         desk.learn(again=0)
         desk.notify(3)
         assert desk.reasons() == ["ok"] * 4
-        assert (len(desk.sent), desk.client.owed) == (2, 0)
+        assert (len(desk.sent), desk.debtor.owed) == (2, 0)
 
     conversing(script)
 
@@ -388,7 +411,7 @@ def test_a_defect_while_others_wait_denies_them(tmp_path: Path, monkeypatch: pyt
         with structlog.testing.capture_logs():
             desk.learn()
         assert desk.reasons() == ["internal_error"] * 2
-        assert desk.client.owed == 0
+        assert desk.debtor.owed == 0
 
     conversing(script)
 

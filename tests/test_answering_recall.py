@@ -156,8 +156,8 @@ class TestRecall:
         desk, blocks = Desk(policy=staff), BlockList()
         desk.answering.compare_with(staff)
         desk.answering.swap(staff.with_blocks(blocks))
-        assert desk.answering._comparison is not None
-        assert desk.answering._comparison.candidate.blocks is blocks
+        assert desk.answering._comparisons.now is not None
+        assert desk.answering._comparisons.now.candidate.blocks is blocks
 
 
 def test_what_passes_without_assurance_is_counted_each_time_and_logged_once(

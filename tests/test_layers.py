@@ -118,7 +118,7 @@ ARROWS: Mapping[str, str] = {
     "loading": "crl_builder evidence_store state",
     "ocsp_keeper": "enquiries fetch metrics ocsp_records ocsp_store",
     "ocsp_records": "ocsp_store",
-    "peer": "answering turn",
+    "peer": "answering enquiries turn",
     "turn": "answering",
     "reload": "bundle control histogram history jobs metrics state watcher",
     "supervisor": (

@@ -43,13 +43,13 @@ def asker(tmp_path: Path) -> Asker:
 
 def described(asker: Asker, asked: bytes) -> tuple[Request, str]:
     """Return what the log is told of a request that is remembered."""
-    found = asker.recall.ask(asked, NOW)
+    found = asker.recall.ask(asked, 0, NOW)
     if found is None:
         for _ in range(2):
             asker.fresh(asked)
-        found = asker.recall.ask(asked, NOW)
+        found = asker.recall.ask(asked, 0, NOW)
     assert found is not None
-    return asker.recall.request_of(asked, found)
+    return asker.recall.request_of(asked, 0, found)
 
 
 @pytest.mark.parametrize("path", ["/a/b", "/a/c", "/" + "x" * 2000])

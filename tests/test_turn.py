@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from spoa.decision_log import DecisionLog
 from spoa.logsinks.file import FileSink
 from tests.answering_desk import NOW, raising
-from tests.turning import Loop, Room, Silent
+from tests.turning import Loop, Room
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,33 +85,29 @@ def test_a_connection_that_takes_no_answer_is_dropped_and_the_others_get_theirs(
 
 
 def test_a_connection_whose_work_fails_is_dropped_and_the_others_get_their_answers() -> None:
-    class Broken:
-        is_aborted = False
-
-        def work(self) -> None:
-            raise RuntimeError("a defect")
-
-        def abort(self) -> None:
-            self.is_aborted = True
-
-    room, broken = Room(2), Broken()
-    room.read(0, "/open/a")
-    room.turn.add(broken)
-    room.read(1, "/open/a")
+    room = Room(3)
+    room.meet("/open/a")
+    room.read(1, *["/open/a"] * 150)
     room.end_turn()
-    assert room.verdicts() == [(0, "allow"), (1, "allow")]
-    assert broken.is_aborted
+    assert not room.transports[1].is_read, "more was read than one turn takes"
+    room.answers()
+    room.transports[1].is_read = True  # and its transport fails when it is asked to go on
+    for number in (0, 2):
+        room.read(number, "/open/a")
+    room.end_turn()
+    assert {number: told for number, told in room.verdicts() if number != 1} == {0: "allow", 2: "allow"}
+    assert [transport.is_aborted for transport in room.transports] == [False, True, False]
 
 
 def test_a_turn_begins_with_its_first_read() -> None:
     room, before = Room(1), perf_counter()
     first = room.turn.begin()
-    room.turn.add(Silent())
+    room.turn.add(room.silent())
     assert before <= first == room.turn.begin() <= perf_counter()
-    room.turn.add_again(Silent())
+    room.turn.add_again(room.silent())
     assert room.turn.begin() == first
     room.end_turn()
-    room.turn.add_again(Silent())
+    room.turn.add_again(room.silent())
     assert room.turn.begin() > first
 
 
@@ -152,20 +148,20 @@ def test_after_a_turn_of_many_the_next_read_is_not_taken_to_come_alone() -> None
 
 def test_what_is_left_of_a_burst_never_comes_at_once() -> None:
     room = Room(1, apart=0.0)
-    room.turn.add(Silent())
+    room.turn.add(room.silent())
     room.end_turn()
-    room.turn.add_again(Silent())
+    room.turn.add_again(room.silent())
     assert len(room.later) == 1
 
 
 def test_a_turn_that_ran_before_its_time_gives_nobody_two_of_them() -> None:
     room = Room(1)
-    room.turn.add_again(Silent())
+    room.turn.add_again(room.silent())
     room.turn.run()
-    room.turn.add_again(Silent())
+    room.turn.add_again(room.silent())
     assert len(room.later) == 1
     room.end_turn()
-    room.turn.add_again(Silent())
+    room.turn.add_again(room.silent())
     assert len(room.later) == 1
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from spoa.authorizer import Policy
     from spoa.decision_log import DecisionLog
 
-__all__ = ["Loop", "Room", "Silent"]
+__all__ = ["Loop", "Room"]
 
 STAFF: Final = """\
 apiVersion: authz/v1
@@ -142,12 +142,6 @@ class Room:
         """Return how many requests were counted."""
         return self.answering.samples()["frames_total", ("notify",)]
 
-
-class Silent:
-    """Has read nothing."""
-
-    def work(self) -> None:
-        pass
-
-    def abort(self) -> None:
-        raise AssertionError("nothing is wrong with it")
+    def silent(self) -> Peer:
+        """Return a connection that has read nothing."""
+        return Peer(self.answering, self.turn, 65532, lambda _: None, lambda _: None)
