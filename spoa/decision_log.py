@@ -21,11 +21,11 @@ import structlog
 
 from spoa.assurance import NOT_CHECKED
 from spoa.logline import Entry, LineWriter, row_of
-from spoa.logsinks.sink import RetryError
+from spoa.logsinks.sink import RetryError, Text, rest_of
 from spoa.masking import Mask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from spoa.authorizer import Judgement
     from spoa.facts import Request
@@ -41,7 +41,7 @@ MAX_QUEUED_BYTES: Final = 16 << 20
 _log = structlog.get_logger()
 
 _LOOK_INTERVAL: Final = 0.1
-_LINE_OVERHEAD: Final = 256  # bytes that a queued line takes beside its own
+_TEXT_OVERHEAD: Final = 256  # bytes that what is queued of a turn takes beside its own
 #: Seconds between two tries at most, where a sink takes nothing.
 _MAX_DELAY: Final = 5.0
 _MAX_BATCH: Final = 1024
@@ -126,18 +126,19 @@ class DecisionLog:
         """Queue what one turn answered, while these break-glass switches were open; waits for nothing."""
         opened = tuple(sorted(switches)) if switches else ()
         is_plain = not opened and not self._wants_entries
-        lines: list[bytes] = []
+        pieces: list[bytes] = []
         entries: list[Entry] = []
-        lines_size = entries_size = 0
+        lines = lost = entries_size = 0
         for request, judgement, identifier in judged:
             is_sampled = self.allow_share < 1 and judgement.decision.verdict == "allow" and judgement.difference is None
             if is_sampled and self._choose() >= self.allow_share:
                 continue
-            # Hot path: what was written before is written again. Benchmark: benchmarks/agent.py, the part "logging".
+            # Hot path: what was written before is written again, and all of a turn becomes one text. Benchmark:
+            # benchmarks/agent.py, the part "logging".
             if judgement.line and is_plain:
-                line = self._again(now, latency, judgement, identifier or request.id)
-                lines.append(line)
-                lines_size += _LINE_OVERHEAD + len(line)
+                is_written = self._again(pieces, now, latency, judgement, identifier or request.id)
+                lines += is_written
+                lost += not is_written
                 continue
             detail = request.malformed or _detail(judgement)
             entry = Entry(now, latency, request, judgement, revision, _digest(request, judgement), detail, opened)
@@ -145,16 +146,19 @@ class DecisionLog:
                 entry.id = identifier
             if self._wants_lines:
                 line = self._line(entry, is_plain=is_plain)
-                lines.append(line)
-                lines_size += _LINE_OVERHEAD + len(line)
+                lines += bool(line)
+                lost += not line
+                pieces += (line, b"\n") if line else ()
             if self._wants_entries:
                 entries_size += entry.keep()
                 entries.append(entry)
+        text = b"".join(pieces)
         for outlet in self._outlets:
             if outlet.takes_entries:
-                outlet.put(entries, entries_size)
+                outlet.put(entries, len(entries), entries_size)
             else:
-                outlet.put(lines, lines_size)
+                outlet.put(text, lines, _TEXT_OVERHEAD + len(text))
+                outlet.lose(lost)
 
     def _line(self, entry: Entry, *, is_plain: bool) -> bytes:
         """Return the line of a decision; empty where it can't be written, which must not end the log."""
@@ -164,12 +168,14 @@ class DecisionLog:
             _log.warning("a decision can't be logged", exc_info=error)
             return b""
 
-    def _again(self, now: float, latency: float, judgement: Judgement, identifier: str) -> bytes:
+    def _again(self, pieces: list[bytes], now: float, latency: float, judgement: Judgement, identifier: str) -> bool:
+        """Append the pieces of a line that was written before; tell whether that could be done."""
         try:
-            return self._writer.again(now, latency, judgement, identifier)
+            self._writer.again(pieces, now, latency, judgement, identifier)
         except Exception as error:  # noqa: BLE001 -- the same
             _log.warning("a decision can't be logged", exc_info=error)
-            return b""
+            return False
+        return True
 
     def reopen(self) -> None:
         """Open files by their names again before the next line, as log rotation asks for."""
@@ -202,15 +208,16 @@ class Outlet:
         self._sink = sink
         self._mask = mask
         self.takes_entries = bool(sink.reads_rows or mask.fields)
-        self._queue: deque[tuple[Sequence[Entry | bytes], int]] = deque()
+        self._queue: deque[tuple[list[Entry] | bytes, int, int]] = deque()
         self._queued = 0
         # Two counters with one writer each, so neither thread needs a lock.
         self._queued_bytes = 0
         self._taken_bytes = 0
-        self._full = 0
+        self._lost = 0
         self._failed = 0
         self._written = 0
         self._held: list[Line] = []
+        self._held_lines = 0
         self._delay = _LOOK_INTERVAL
         self._trouble = ""
         self._reopen_wanted = False
@@ -222,27 +229,33 @@ class Outlet:
     @property
     def dropped(self) -> int:
         """How many lines were lost here."""
-        return self._full + self._failed
+        return self._lost + self._failed
 
     @property
     def written(self) -> int:
         """How many lines were written here."""
         return self._written
 
-    def put(self, decisions: Sequence[Entry | bytes], size: int) -> None:
-        """Queue decisions that hold so many bytes, or count them as lost where there is no room."""
-        count = len(decisions)
+    def put(self, decisions: list[Entry] | bytes, count: int, size: int) -> None:
+        """Queue so many decisions, or their lines as they are written, each with its end; or lose them without room.
+
+        They take *size* bytes of memory.
+        """
         if not count:
             return
         if self._queued_bytes - self._taken_bytes + size > MAX_QUEUED_BYTES:
-            self._full += count
+            self._lost += count
             return
         self._queued_bytes += size
-        self._queue.append((decisions, size))
+        self._queue.append((decisions, count, size))
         self._queued += count
         if self._queued >= _MANY and self._delay == _LOOK_INTERVAL:  # who takes nothing is left alone for a while
             self._queued = 0
             self._wake.set()
+
+    def lose(self, count: int) -> None:
+        """Count lines that could not be written at all."""
+        self._lost += count
 
     def reopen(self) -> None:
         """Open by its name again before the next line what has one."""
@@ -265,7 +278,7 @@ class Outlet:
             self._wake.clear()
             self._write_queued()
         self._write_queued()
-        self._failed += len(self._held) + sum(len(decisions) for decisions, _ in self._queue)
+        self._failed += self._held_lines + sum(count for _, count, _ in self._queue)
 
     def _write_queued(self) -> None:
         if self._reopen_wanted:
@@ -274,12 +287,13 @@ class Outlet:
             self._tell(self._sink.problem)
         while self._held or self._queue:
             if not self._held:
-                self._held = self._take()
+                self._take()
             try:
                 written = self._sink.write(self._held)
             except RetryError as error:
                 self._written += error.written
-                del self._held[: error.written]
+                self._held_lines -= error.written
+                self._held = rest_of(self._held, error.written)
                 self._delay = min(2 * self._delay, _MAX_DELAY)
                 self._tell(str(error))
                 return
@@ -287,31 +301,30 @@ class Outlet:
                 written = 0
                 self._tell(f"{type(error).__name__}: {error}")
             else:
-                self._tell(self._sink.problem or ("lines are lost" if written < len(self._held) else ""))
+                self._tell(self._sink.problem or ("lines are lost" if written < self._held_lines else ""))
             self._written += written
-            self._failed += len(self._held) - written
-            self._held = []
+            self._failed += self._held_lines - written
+            self._held, self._held_lines = [], 0
             self._delay = _LOOK_INTERVAL
 
-    def _take(self) -> list[Line]:
-        """Return the next lines of the queue, masked, or written already."""
-        batch: list[Entry | bytes] = []
-        while self._queue and len(batch) < _MAX_BATCH:
-            decisions, size = self._queue.popleft()
+    def _take(self) -> None:
+        """Hold the next lines of the queue, masked, or written already."""
+        taken = 0
+        while self._queue and taken < _MAX_BATCH:
+            decisions, count, size = self._queue.popleft()
             self._taken_bytes += size
-            batch += decisions
-        lines: list[Line] = []
-        for one in batch:
-            try:
-                line = one if isinstance(one, bytes) else self._mask.apply(row_of(one))
-            except Exception as error:  # noqa: BLE001 -- one line that can't be written must not end the log
-                line = b""
-                _log.warning("a decision can't be logged", exc_info=error)
-            if line:
-                lines.append(line)
-            else:
-                self._failed += 1
-        return lines
+            taken += count
+            if isinstance(decisions, bytes):
+                self._held.append(Text(decisions, count))
+                self._held_lines += count
+                continue
+            for entry in decisions:
+                try:
+                    self._held.append(self._mask.apply(row_of(entry)))
+                    self._held_lines += 1
+                except Exception as error:  # noqa: BLE001 -- one line that can't be written must not end the log
+                    self._failed += 1
+                    _log.warning("a decision can't be logged", exc_info=error)
 
     def _tell(self, trouble: str) -> None:
         """Tell of trouble when it begins, changes or ends."""

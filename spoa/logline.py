@@ -207,7 +207,7 @@ class LineWriter:
         self._second = -1
         self._day_and_time = ""
         self._now = self._latency = float("nan")  # which no time is
-        self._time = self._duration = b""
+        self._time = self._nameless = self._duration = self._end = b""
 
     # Trick: whoever is refused once is so again and again, for the same reason; what is new in a line is a fifth of it,
     # and what a turn answered has the same time. Benchmark: benchmarks/logline.py.
@@ -226,19 +226,28 @@ class LineWriter:
             judgement.line = said
         return self._line(entry.now, entry.latency, entry.id, said, self._calm)
 
-    def again(self, now: float, latency: float, judgement: Judgement, identifier: str) -> bytes:
-        """Return the line of a decision whose judgement has one already, at another time and with another id.
+    def again(self, pieces: list[bytes], now: float, latency: float, judgement: Judgement, identifier: str) -> None:
+        """Append the pieces of a line, with its end, whose judgement had one, at another time or with another id.
 
         While no switch is open, that is: lines say so.
         """
-        return self._line(now, latency, identifier, judgement.line, self._calm)
+        self._set_times(now, latency)
+        if identifier:
+            pieces += (self._time, quoted(identifier).encode(), judgement.line, self._end)
+        else:
+            pieces += (self._nameless, judgement.line, self._end)
 
     def _line(self, now: float, latency: float, identifier: str, said: bytes, rest: bytes) -> bytes:
+        self._set_times(now, latency)
+        return b"".join((self._time, quoted(identifier).encode(), said, self._duration, rest))
+
+    def _set_times(self, now: float, latency: float) -> None:
         if now != self._now:
             self._now, self._time = now, f'{{"time":"{self._timestamp(now)}","id":'.encode()
+            self._nameless = self._time + b'""'
         if latency != self._latency:
             self._latency, self._duration = latency, f',"latency_us":{_rounded(latency * 1e6)},'.encode()
-        return b"".join((self._time, quoted(identifier).encode(), said, self._duration, rest))
+            self._end = self._duration + self._calm + b"\n"
 
     def _timestamp(self, seconds: float) -> str:
         """Return what `_timestamp` does, of which all but the microseconds is the same for a second."""

@@ -19,7 +19,7 @@ from spoa.authorizer import Judgement, Standing
 from spoa.decision_log import DecisionLog, Outlet
 from spoa.facts import Request
 from spoa.logsinks.file import FileSink
-from spoa.logsinks.sink import RetryError
+from spoa.logsinks.sink import RetryError, text_of
 from spoa.masking import Mask
 from tests.agents import until
 from tests.policies import HEAD, policy
@@ -101,6 +101,15 @@ class Scripted:
 
     def close(self) -> None:
         self.closed = True
+
+
+class ScriptedText(Scripted):
+    """The same, for lines as they are written."""
+
+    reads_rows = False
+
+    def write(self, rows: Sequence[Line]) -> int:
+        return super().write([json.loads(line) for line in text_of(rows).text.splitlines()])
 
 
 class TestWriting:
@@ -371,12 +380,34 @@ class TestWhatWasLoggedBefore:
 
     @pytest.mark.interpreted
     def test_it_takes_its_room_in_the_queue(self, log: DecisionLog, monkeypatch: pytest.MonkeyPatch) -> None:
-        one, sizes = judgement(), []
-        monkeypatch.setattr(Outlet, "put", lambda _, some, size: sizes.append((len(some), size)))
+        one, puts = judgement(), []
+        monkeypatch.setattr(Outlet, "put", lambda _, text, count, size: puts.append((text, count, size)))
         for _ in range(2):
             record(log, one)
         assert one.line
-        assert sizes[0] == sizes[1] > (1, 256)
+        assert puts[0] == puts[1] == (puts[0][0], 1, 256 + len(puts[0][0]))
+
+    def test_all_of_a_turn_have_their_own_ids_and_what_is_new_stands_among_them(
+        self, log: DecisionLog, path: Path
+    ) -> None:
+        one, other = judgement(), judgement()
+        record(log, one)
+        requests = [(Request(), one, name) for name in ("", "a", "")] + [(Request(id="new"), other, "")]
+        log.record(NOW, 0.002, [*requests, (Request(), one, "b"), (Request(id="own"), one, "")], "0123456789ab")
+        log.close()
+        assert [line["id"] for line in lines(path)] == ["", "", "a", "", "new", "b", "own"]
+        assert [line["latency_us"] for line in lines(path)] == [1000, *[2000] * 6]
+        assert (log.written, log.dropped) == (7, 0)
+
+    def test_what_a_sink_took_of_a_turn_is_not_given_to_it_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(spoa.decision_log, "_MAX_DELAY", 0.01)
+        sink, one = ScriptedText(RetryError("not now", 2), RetryError("nor now", 1)), judgement()
+        with structlog.testing.capture_logs():
+            log = DecisionLog(sink, 1.0)
+            log.record(NOW, 0.001, [(Request(), one, name) for name in "abcde"], "0123456789ab")
+            until(lambda: log.written == 5)
+            log.close()
+        assert (sink.taken, log.dropped) == (list("abcde"), 0)
 
     def test_it_tells_of_a_switch_that_was_opened_since(self, log: DecisionLog, path: Path) -> None:
         asked, one = Request(), judgement()

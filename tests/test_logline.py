@@ -185,9 +185,10 @@ def test_a_line_is_written_again_as_it_would_be_written_anew(
     says_more = bool(one.detail or one.switches or one.judgement.difference)
     assert bool(one.judgement.line) == (not says_more)
     if one.judgement.line:
-        again = WRITER.again(now, latency, one.judgement, identifier)
+        pieces: list[bytes] = []
+        WRITER.again(pieces, now, latency, one.judgement, identifier)
         one.now, one.latency, one.id = now, latency, identifier
-        assert again == encode(row_of(one))
+        assert b"".join(pieces) == encode(row_of(one)) + b"\n"
 
 
 def test_what_a_line_needs_of_a_request_is_all_that_it_keeps() -> None:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from spoa.logchain import Head, KeptHead, read_link
-from spoa.logsinks.sink import encode, new_head
+from spoa.logsinks.sink import Text, new_head, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -137,11 +137,13 @@ class FileSink:
 
     def write(self, rows: Sequence[Line]) -> int:
         """Write lines as far as the disk takes them whole; whoever has the file locked is waited for."""
-        plain = [encode(row) for row in rows]
-        size = sum(map(len, plain)) + len(plain) * (1 if self._chain is None else _LINK_SIZE)
+        plain = text_of(rows)
+        more = len(plain.text) if self._chain is None else len(plain.text) + plain.lines * (_LINK_SIZE - 1)
         with self._locked():
-            if not (self._is_due(size) and self._rotate()):
-                return self._append(*self._linked(plain))
+            if not (self._is_due(more) and self._rotate()):
+                return (
+                    self._append(plain, []) if self._chain is None else self._append(*self._linked(self._chain, plain))
+                )
         # The new file has a lock of its own, and somebody may have filled even that one before it is had.
         return self.write(rows)
 
@@ -254,38 +256,31 @@ class FileSink:
 
     # -- lines ------------------------------------------------------------------------------------------------------
 
-    def _linked(self, plain: list[bytes]) -> tuple[list[bytes], list[Head]]:
-        """Return lines, and with a chain their links and the head behind each."""
-        if self._chain is None:
-            return plain, []
+    def _linked(self, chain: Chain, plain: Text) -> tuple[Text, list[Head]]:
+        """Return lines with their links, and the head behind each."""
         head, lines, heads = self._current_head(), [], []
-        for one in plain:
-            line, head = self._chain.extend(one, head)
+        for one in plain.text.splitlines():
+            line, head = chain.extend(one, head)
             lines.append(line)
             heads.append(head)
-        return lines, heads
+        return Text(b"\n".join((*lines, b"")), plain.lines), heads
 
-    def _append(self, lines: list[bytes], heads: list[Head]) -> int:
+    def _append(self, plain: Text, heads: list[Head]) -> int:
         """Write lines; what a full disk cut off is taken back, so that no line stands half."""
         size = os.fstat(self._descriptor).st_size
-        begin = size
-        data = b"\n".join((*lines, b""))
-        if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
-            data = b"\n" + data  # what a crash cut off must not swallow this line too
-            begin += 1
+        # What a crash cut off must not swallow this line too.
+        begin = int(bool(size) and os.pread(self._descriptor, 1, size - 1) != b"\n")
+        data = b"\n" + plain.text if begin else plain.text
         done = 0
         with contextlib.suppress(OSError):
             while done < len(data):
-                done += os.write(self._descriptor, data[done:])
-        written, end = len(lines), size + len(data)
+                done += os.write(self._descriptor, data[done:] if done else data)
+        written = plain.lines
         if done < len(data):
-            written, end = 0, begin
-            for line in lines:
-                if end + len(line) + 1 > size + done:
-                    break
-                written, end = written + 1, end + len(line) + 1
+            end = data.rfind(b"\n", begin, done) + 1
+            written = data.count(b"\n", begin, end)
             with contextlib.suppress(OSError):
-                os.ftruncate(self._descriptor, end if written else size)
+                os.ftruncate(self._descriptor, size + end)
         if written and heads:
             self._keep(heads[written - 1])
         return written

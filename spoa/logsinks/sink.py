@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import json
 import secrets
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
 from spoa.exceptions import SpoaError
 from spoa.logchain import Chain, Head
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["SEPARATORS", "Encoder", "Line", "RetryError", "Sink", "encode", "new_head", "shortened"]
+__all__ = [
+    "SEPARATORS",
+    "Encoder",
+    "Line",
+    "RetryError",
+    "Sink",
+    "Text",
+    "encode",
+    "new_head",
+    "rest_of",
+    "shortened",
+    "text_of",
+]
 
 #: Characters that are left of a text that made a line too long for a datagram.
 _MOST: Final = 512
@@ -23,8 +35,16 @@ _LONG: Final = ("path", "host", "id", "detail")
 #: What stands between the members of a line, and between a name and its value.
 SEPARATORS: Final = (",", ":")
 
-#: A line, as what it holds, or as it is written, without its end.
-Line: TypeAlias = "dict[str, Any] | bytes"
+
+class Text(NamedTuple):
+    """So many lines as they are written, each with its end."""
+
+    text: bytes
+    lines: int
+
+
+#: A line, as what it holds; or lines that are written already.
+Line: TypeAlias = "dict[str, Any] | Text"
 
 
 class RetryError(SpoaError):
@@ -49,7 +69,7 @@ class Sink(Protocol):
 
     Attributes:
         problem: what is wrong though lines are written, in a sentence; empty when nothing is.
-        reads_rows: it has to know what lines hold; else it also takes them as they are written.
+        reads_rows: it has to know what lines hold; else it also takes them as they are written, several in one text.
     """
 
     problem: str
@@ -69,9 +89,30 @@ class Sink(Protocol):
         """Let go."""
 
 
-def encode(line: Line) -> bytes:
+def encode(row: dict[str, Any]) -> bytes:
     """Write a line, without its end: JSON escapes every control and non-ASCII character, so it stays one."""
-    return line if isinstance(line, bytes) else json.dumps(line, separators=SEPARATORS).encode()
+    return json.dumps(row, separators=SEPARATORS).encode()
+
+
+def text_of(rows: Iterable[Line]) -> Text:
+    """Return lines as they are written."""
+    pieces: list[bytes] = []
+    lines = 0
+    for row in rows:
+        if isinstance(row, Text):
+            pieces.append(row.text)
+            lines += row.lines
+        else:
+            pieces += (encode(row), b"\n")
+            lines += 1
+    return Text(b"".join(pieces), lines)
+
+
+def rest_of(rows: list[Line], written: int) -> list[Line]:
+    """Return all lines but the first so many."""
+    if any(isinstance(row, Text) for row in rows):
+        rows = [Text(line + b"\n", 1) for line in text_of(rows).text.splitlines()]
+    return rows[written:]
 
 
 def shortened(row: dict[str, Any]) -> dict[str, Any]:
@@ -93,9 +134,12 @@ class Encoder:
         self._head = new_head("process")
         self._next = self._head
 
-    def encode(self, row: Line) -> bytes:
+    def encode(self, row: dict[str, Any]) -> bytes:
         """Return a line without its end; it becomes part of the chain by `keep`."""
-        line = encode(row)
+        return self.extend(encode(row))
+
+    def extend(self, line: bytes) -> bytes:
+        """Return a line that is written, both without their ends, as `encode` would."""
         if self._chain is not None:
             line, self._next = self._chain.extend(line, self._head)
         return line

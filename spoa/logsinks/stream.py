@@ -8,7 +8,7 @@ import stat
 import sys
 from typing import TYPE_CHECKING, Final
 
-from spoa.logsinks.sink import Encoder
+from spoa.logsinks.sink import Encoder, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,16 +60,18 @@ class StreamSink:
     def _portions(self, rows: Sequence[Line]) -> Iterator[tuple[int, bytes]]:
         """Yield portions with how many lines each has: pipes mix what is longer than PIPE_BUF."""
         limit = select.PIPE_BUF if stat.S_ISFIFO(os.fstat(self._descriptor).st_mode) else sys.maxsize
-        count, portion = 0, b""
-        for row in rows:
-            line = self._encoder.encode(row) + b"\n"
-            if count and len(portion) + len(line) > limit:
-                yield count, portion
-                count, portion = 0, b""
-            count, portion = count + 1, portion + line
+        portion: list[bytes] = []
+        size = 0
+        for written in text_of(rows).text.splitlines():
+            line = self._encoder.extend(written)
+            if portion and size + len(line) + 1 > limit:
+                yield len(portion), b"\n".join((*portion, b""))
+                portion, size = [], 0
+            portion.append(line)
+            size += len(line) + 1
             self._encoder.keep()
-        if count:
-            yield count, portion
+        if portion:
+            yield len(portion), b"\n".join((*portion, b""))
 
     def _append(self, data: bytes) -> int:
         """Return how many bytes were written."""

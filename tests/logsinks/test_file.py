@@ -18,6 +18,7 @@ from spoa.chainaudit import Audit
 from spoa.exceptions import StateError
 from spoa.logchain import Chain, read_link
 from spoa.logsinks.file import FileSink, Rotation, head_path, rotated_files
+from spoa.logsinks.sink import text_of
 from tests.agents import ROOT
 from tests.decisions import row
 
@@ -71,6 +72,16 @@ class TestFile:
         sink.write(rows(1, 1))
         assert [line["id"] for line in lines(path)] == ["id-1"]
         assert [line["id"] for line in lines(path.with_suffix(".1"))] == ["id-0"]
+
+    @pytest.mark.parametrize("chain", [None, Chain()])
+    def test_lines_that_are_one_text_are_lines(self, path: Path, chain: Chain | None) -> None:
+        sink = FileSink(path, chain=chain)
+        assert sink.write([text_of(rows(3)), text_of(rows(2, 3))]) == 5
+        sink.close()
+        assert [line["id"] for line in lines(path)] == [f"id-{number}" for number in range(5)]
+        assert [line["chain"]["seq"] for line in lines(path) if "chain" in line] == (
+            [] if chain is None else [1, 2, 3, 4, 5]
+        )
 
     def test_it_is_opened_anew_when_told_so(self, sink: FileSink, path: Path) -> None:
         path.unlink()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from spoa.chainaudit import Audit
 from spoa.logchain import Chain
+from spoa.logsinks.sink import text_of
 from spoa.logsinks.stream import StreamSink
 from tests.decisions import row
 
@@ -47,6 +48,17 @@ def test_a_pipe_gets_portions_that_it_takes_whole(tmp_path: Path, monkeypatch: p
         assert len([json.loads(line) for line in file]) == 60
     assert len(sizes) > 1
     assert max(sizes) <= 4096
+
+
+def test_lines_that_are_one_text_are_told_apart_for_a_pipe_and_for_a_chain(capfd: pytest.CaptureFixture[str]) -> None:
+    reading, writing = os.pipe()
+    sink = StreamSink(writing, is_owner=True)
+    assert sink.write([text_of([row(id="a"), row(id="b")]), text_of([row(id="c")] * 20)]) == 22
+    sink.close()
+    with os.fdopen(reading, "rb") as file:
+        assert [json.loads(line)["id"] for line in file] == ["a", "b", *["c"] * 20]
+    assert StreamSink(1, Chain()).write([text_of([row()] * 3)]) == 3
+    assert [json.loads(line)["chain"]["seq"] for line in capfd.readouterr().out.splitlines()] == [1, 2, 3]
 
 
 def test_a_full_device_loses_lines_and_says_how_many() -> None:
