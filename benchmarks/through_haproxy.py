@@ -32,6 +32,8 @@ _REQUESTS: Final = 2000
 _OPENING: Final = 0.5  # seconds in which connections to agents are opened, at least
 _AGENT: Final = "spoa-authz"
 _FLOOR: Final = "floor agent"
+#: Judges as little, and says as much as ours: what is more than the floor there, HAProxy pays for the answer itself.
+_TALKATIVE: Final = "floor, all variables"
 _PLAIN: Final = "no authorization"
 _CPU: Final = 1.05
 _LATENCY: Final = 1.1
@@ -98,6 +100,7 @@ def measure_proxies(bench: Bench) -> None:
     load = https_load(bench.build, bench.scratch, bench.certificates, plan.rules)
     with ExitStack() as stack:
         agents: dict[str, Program] = {_FLOOR: stack.enter_context(Floor(bench.build))}
+        agents[_TALKATIVE] = stack.enter_context(Floor(bench.build, all_variables=True))
         agents[_AGENT] = stack.enter_context(bench.agent(plan.rules, plan.listed, "--deadline", "1000"))
         for name in PEERS if plan.peers else ():
             try:

@@ -78,8 +78,10 @@ class Watcher:
         notifications = asyncio.create_task(self._listen())
         try:
             while True:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._noticed.wait(), self._interval)
+                # No timeout, which in Python 3.11 takes a task that is cancelled each time: a watcher is idle mostly.
+                look = asyncio.get_running_loop().call_later(self._interval, self._noticed.set)
+                await self._noticed.wait()
+                look.cancel()
                 self._noticed.clear()
                 state = await asyncio.to_thread(tree_state, self._paths)
                 if state != self._known:
@@ -110,4 +112,5 @@ class Watcher:
                     async for _ in watchfiles.awatch(*present, watch_filter=None, step=20, stop_event=self._moved):
                         self._noticed.set()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._moved.wait(), self._interval)
+                async with asyncio.timeout(self._interval):
+                    await self._moved.wait()
