@@ -53,8 +53,8 @@ __all__ = ["Judged", "Known", "Outcome", "Recall", "Recalled"]
 #: A request, how it was judged, and its id where that is not the request's own: who asks again shares the request.
 Judged: TypeAlias = "tuple[Request, Judgement, str]"
 
-#: Whole messages; some 0.4 kB each, but for certificates, and, where all is logged, a line of 2 kB at most. So
-#: many others have to come before all are dropped.
+#: Whole messages; some 0.4 kB each, but for certificates, paths that were put right, and, where all is logged, a line
+#: of 2 kB at most. So many others have to come before all are dropped.
 WHOLE: Final = 16384
 PATIENCE: Final = 65536
 #: Certificates, questions, and requests but for their path, in half of a cache; some 1.5, 0.5 and 0.6 kB each.
@@ -244,7 +244,7 @@ class Recall:
     def forget(self, der: bytes) -> None:
         """Have a certificate judged anew when it comes again."""
         self._known.pop(der[-_TAIL:])
-        self._whole = {}  # an answer there may rest on what is known here no longer
+        self._whole, self._said = {}, {}  # an answer there may rest on what is known here no longer
 
     def forget_all(self) -> None:
         """Have everything judged anew."""

@@ -98,3 +98,20 @@ def test_what_is_asked_once_or_is_long_is_described_and_not_kept(asker: Asker, p
     assert not len(asker.recall._described)
     described(asker, once[7])
     assert len(asker.recall._described) == 1
+
+
+@pytest.mark.parametrize("identifier", ["", "7"])
+def test_where_a_message_lies_in_a_read_changes_nothing_of_what_the_log_is_told(
+    asker: Asker, people: Sequence[Issued], identifier: str
+) -> None:
+    asked = http(people[0].der, "/a/b", identifier)
+    before = bytes(11)
+    first, own = described(asker, asked)
+    again, _ = described(asker, asked)
+    assert again is not first, "it was asked once, and is described anew"
+    for read, begin in ((before + asked, len(before)), (asked, 0)):
+        found = asker.recall.ask(read, begin, NOW)
+        assert found is not None
+        found.request = None
+        told, by = asker.recall.request_of(read, begin, found)
+        assert (told is again, by) == (True, own)

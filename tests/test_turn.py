@@ -11,6 +11,7 @@ import structlog.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import spoa.answering
 from spoa.decision_log import DecisionLog
 from spoa.logsinks.file import FileSink
 from tests.answering_desk import NOW, raising
@@ -109,6 +110,28 @@ def test_a_turn_begins_with_its_first_read() -> None:
     room.end_turn()
     room.turn.add_again(room.silent())
     assert room.turn.begin() > first
+
+
+@pytest.mark.interpreted
+def test_a_read_behind_what_is_left_of_a_burst_is_answered_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    room = Room(1)
+    monkeypatch.setattr(spoa.answering, "_TURN", 0.0)
+    room.read(0, *["/open/a"] * 40)
+    room.end_turn()
+    assert len(room.answers()) < 40
+    room.read(0, "/shut")
+    while room.later:
+        room.end_turn()
+    assert [told for _, told in room.verdicts()][-2:] == ["allow", "deny"]
+
+
+def test_a_connection_is_heard_of_by_one_request_as_by_many() -> None:
+    room = Room(1)
+    for paths in (["/open/a"], ["/open/a"] * 2):
+        before = room.peers[0].heard
+        room.read(0, *paths)
+        room.end_turn()
+        assert room.peers[0].heard > before
 
 
 def test_a_read_that_comes_alone_is_answered_at_once() -> None:

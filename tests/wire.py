@@ -27,6 +27,7 @@ __all__ = [
     "message",
     "notify",
     "recorded",
+    "served",
     "string",
     "varint",
     "whole",
@@ -120,14 +121,19 @@ def with_junk_behind(connection: Connection, stream: bytes) -> list[Event]:
     return connection.receive_data(stream + JUNK)
 
 
+def served(connection: Connection, read: bytes) -> list[Event]:
+    """Feed a read by the short way where there is one, as a peer does."""
+    start = connection.payload_start(read)
+    return connection.receive_data(read) if start < 0 else [(connection.ids_of(read, start), read[start:])]
+
+
 def frame_by_frame(connection: Connection, stream: bytes) -> list[Event]:
-    """Feed each frame as a read of its own, by the short way where there is one, as a peer does."""
+    """Feed each frame as a read of its own."""
     events: list[Event] = []
     while stream:
         size = 4 + int.from_bytes(stream[:4], "big")
         read, stream = stream[:size], stream[size:]
-        start = connection.payload_start(read)
-        events += connection.receive_data(read) if start < 0 else [(connection.ids_of(read, start), read[start:])]
+        events += served(connection, read)
     return events
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import pairwise, product
 
 import pytest
 from hypothesis import given
@@ -101,12 +101,12 @@ STREAMS = st.builds(
 )
 
 
-def fed(role: Role, pieces: list[bytes]) -> tuple[Connection, list[object]]:
+def fed(role: Role, pieces: list[bytes], feed: Feed = Connection.receive_data) -> tuple[Connection, list[object]]:
     """Feed pieces to a new connection, and return it and what came of them."""
     connection = Connection(role, max_frame_size=16380)
     if role is Role.HAPROXY:
         connection.send_hello()
-    events = [event for piece in pieces for event in connection.receive_data(piece)]
+    events = [event for piece in pieces for event in feed(connection, piece)]
     return connection, wire.comparable(events)
 
 
@@ -116,10 +116,24 @@ def test_any_cut_of_any_stream_gives_the_same(stream: bytes, cuts: list[int]) ->
     pieces = [stream[start:end] for start, end in pairwise(places)]
     whole, expected = fed(Role.AGENT, [stream])
 
-    for others in (pieces, [bytes([byte]) for byte in stream]):
-        connection, events = fed(Role.AGENT, others)
+    for others, feed in product((pieces, [bytes([byte]) for byte in stream]), (Connection.receive_data, wire.served)):
+        connection, events = fed(Role.AGENT, others, feed)
         assert events == expected
         assert (connection.state, connection.held_size) == (whole.state, whole.held_size)
+
+
+def test_what_looks_like_a_frame_behind_half_a_frame_is_the_rest_of_it() -> None:
+    inner = wire.notify(2, 1, b"not to be judged")
+    outer = wire.notify(1, 1, b"before" + inner)
+    connection = agent()
+    assert wire.served(connection, outer[: -len(inner)]) == []
+    assert wire.served(connection, inner) == [(b"\x01\x01", b"before" + inner)]
+
+
+@pytest.mark.parametrize("feed", wire.FEEDERS)
+def test_a_notify_above_the_size_that_haproxy_announced_is_a_breach_however_it_comes(feed: Feed) -> None:
+    assert feed(agent(), wire.notify(1, 1, bytes(16380 - 7))) == [(b"\x01\x01", bytes(16380 - 7))]
+    assert status_of(feed(agent(), wire.notify(1, 1, bytes(16380 - 6)))) == 3
 
 
 AGENT_FRAMES = [
