@@ -51,6 +51,10 @@ class Asker:
         self.recall.remember(payload, request, judgement, now)
         return self.answers.actions_for(judgement)
 
+    def asked_once(self, payload: bytes) -> bytes | None:
+        found = self.recall.ask(payload, 0, NOW)
+        return None if found is None else found.said
+
     def from_memory(self, payload: bytes, now: int = NOW) -> bytes | None:
         self.recall.look_around(now)
         hits, size = self.recall.hits, self.recall._id_size
