@@ -232,8 +232,10 @@ class FileSink:
 
     def _rotate(self) -> bool:
         """Give the file another name, so that whoever follows makes a new one; False where that can't be done."""
-        if self._chain is not None:
-            self._keep(self._current_head())
+        if self._chain is not None and not self._keep(self._current_head()):
+            # The next file would go on behind what was kept last, and not behind what was written last.
+            self.problem = f"{self._path} can't be rotated: {head_path(self._path)} can't be written; it grows on"
+            return False
         try:
             self._path.rename(self._path.with_name(self._next_name()))
         except OSError as error:
@@ -290,11 +292,13 @@ class FileSink:
     def _kept(self) -> KeptHead | None:
         return KeptHead.from_bytes(os.pread(self._head, _HEAD_SIZE, 0), str(head_path(self._path)))
 
-    def _keep(self, head: Head) -> None:
+    def _keep(self, head: Head) -> bool:
+        """Keep the head; tell whether that could be done. Where it couldn't, the end of the file tells as well."""
         status = os.fstat(self._descriptor)
         content = KeptHead(head, status.st_size, status.st_ino).to_bytes().rstrip(b"\n").ljust(_HEAD_SIZE - 1) + b"\n"
-        with contextlib.suppress(OSError):  # the end of the file tells as well
-            os.pwrite(self._head, content, 0)
+        with contextlib.suppress(OSError):
+            return os.pwrite(self._head, content, 0) == len(content)
+        return False
 
     def _current_head(self) -> Head:
         """Return where the chain goes on: behind what was written last, whatever has become of the file since.

@@ -293,6 +293,27 @@ class TestChain:
         assert codes(path) == []
         assert len(lines(path)) == 4
 
+    @pytest.mark.parametrize("taken", [0, 1, 100])
+    def test_a_file_whose_head_can_not_be_kept_is_not_rotated(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch, taken: int
+    ) -> None:
+        self.write(path, 1)
+        write = os.pwrite
+
+        def full(descriptor: int, data: bytes, offset: int) -> int:
+            if not taken:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return write(descriptor, data[:taken], offset)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pwrite", full)
+            self.write(path, 1)
+            assert "can't be written; it grows on" in self.write(path, 1, rotation=Rotation(max_size=1))
+        assert rotated_files(path) == []
+        assert self.write(path, 1, rotation=Rotation(max_size=1)) == ""
+        assert codes(*rotated_files(path), path) == []
+        assert sum(len(lines(one)) for one in (*rotated_files(path), path)) == 4
+
     @pytest.mark.parametrize("content", [b"", b"torn", b'{"version":1,"writer":"x"}', b"[]"])
     def test_a_head_that_is_gone_or_torn_is_found_at_the_end_of_the_file(self, path: Path, content: bytes) -> None:
         self.write(path, 2)
