@@ -7,7 +7,7 @@
  *
  * It is a yardstick and trusts its peer: lengths inside a frame are not checked.
  *
- * With `all` it sets every variable that our agent sets, so that one can see what HAProxy pays for them.
+ * With `all` it sets nine variables, as many as our agent at most, so that one can see what HAProxy pays for them.
  *
  * Build: cc -O2 -Wall -Wextra -o floor floor.c      Run: floor PORT [all]
  */

@@ -32,7 +32,7 @@ _REQUESTS: Final = 2000
 _OPENING: Final = 0.5  # seconds in which connections to agents are opened, at least
 _AGENT: Final = "spoa-authz"
 _FLOOR: Final = "floor agent"
-#: Judges as little, and says as much as ours: what is more than the floor there, HAProxy pays for the answer itself.
+#: Judges as little, and says as much as ours at most: what is above the floor there, HAProxy pays for the answer.
 _TALKATIVE: Final = "floor, all variables"
 _PLAIN: Final = "no authorization"
 _CPU: Final = 1.05
