@@ -133,6 +133,10 @@ class Agent:
         self._openings = openings
         self._set_circumstances()
 
+    def pace_by(self, look: Callable[[int], int]) -> None:
+        """Tell somebody now and then how many requests were answered; see `Turn.pace_by`."""
+        self._turn.pace_by(look)
+
     def serve(self, listeners: Sequence[socket.socket]) -> None:
         """Accept connections on listening, non-blocking sockets, which stay their owner's to close."""
         self._listeners = listeners

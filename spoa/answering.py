@@ -93,7 +93,8 @@ class Answering:
         self._checked: float | None = None
         self._unlogged = 0
         self._logs_allows = decision_log is not None and decision_log.allow_share > 0
-        self._counts = Counts()
+        #: How many were answered, among others.
+        self.counts = Counts()
         self._decided = Decisions()
         self._comparisons = Comparisons()
         self._written: list[tuple[Writer, bytes]] = []
@@ -102,9 +103,8 @@ class Answering:
         self._begun = 0.0
         self._now = 0.0
         self._seconds = 0
-        self._enquiries: Enquiries | None = None
-        if send is not None:
-            self._enquiries = Enquiries(policy.assurance.memory, send, clock, self._forget, self._resume)
+        memory = policy.assurance.memory
+        self._enquiries = None if send is None else Enquiries(memory, send, clock, self._forget, self._resume)
 
     @property
     def policy(self) -> Policy:
@@ -113,7 +113,7 @@ class Answering:
 
     def report(self, event: str, error: Exception) -> None:
         """Log what was raised where no request can be denied for it."""
-        self._counts.report(event, exc_info=error)
+        self.counts.report(event, exc_info=error)
 
     @property
     def since_check(self) -> float | None:
@@ -257,10 +257,10 @@ class Answering:
             return
         policy = self._policy
         if policy.switches:
-            self._counts.break_glass(judged, self._unlogged)
+            self.counts.break_glass(judged, self._unlogged)
         self._unlogged = 0
         latency = perf_counter() - self._started
-        self._counts.answered(latency, count)
+        self.counts.answered(latency, count)
         if judged:
             self._judged = []
             if self._decision_log is not None:
@@ -305,7 +305,7 @@ class Answering:
 
     def samples(self) -> Samples:
         """Return all other counts."""
-        found = self._counts.samples()
+        found = self.counts.samples()
         found.update({("candidate_decisions_total", key): n for key, n in self._comparisons.counts().items()})
         for cache, (entries, _, _) in self._policy.cache_sizes().items():
             found["cache_entries", (cache,)] = entries
@@ -368,7 +368,7 @@ class Answering:
         except Exception as error:  # fail closed: whatever it is, the answer is deny
             if isinstance(error, ProtocolError) and error.status == Status.INVALID_FRAME:
                 raise
-            self._counts.report("a request was denied as internal_error", exc_info=error)
+            self.counts.report("a request was denied as internal_error", exc_info=error)
             return self._refuse(connection, ids, request or read_for_log(data[begin:]), self._judged, "exception")
         return answer
 
@@ -390,15 +390,15 @@ class Answering:
     ) -> None:
         """Count, remember and log a judgement that was not remembered, once its ACK can be written."""
         if request is None or judgement is None:
-            self._counts.notifies += 1
+            self.counts.notifies += 1
             return
         self._recall.remember(payload, request, judgement, int(now))
         judgement.decision.tally.count += 1
         judged.append((request, judgement, ""))
         if judgement.revocation not in _SETTLED:
-            self._counts.failure(judgement)
+            self.counts.failure(judgement)
         if judgement.soft_fails:
-            self._counts.soft_fails(judgement)
+            self.counts.soft_fails(judgement)
         if self._comparisons.now is not None:
             self._compare(self._comparisons.now, request, judgement, now)
 
@@ -406,7 +406,7 @@ class Answering:
         try:
             judgement.difference = comparison.compare(request, now, judgement, self._policy)
         except Exception as error:  # noqa: BLE001 -- a defect in judging the candidate is no reason to deny
-            self._counts.report("a request could not be judged under the candidate", exc_info=error)
+            self.counts.report("a request could not be judged under the candidate", exc_info=error)
             comparison.fail()
 
     def _waits(self, waiting: Waiting, judgement: Judgement) -> bool:
@@ -439,13 +439,13 @@ class Answering:
                 answer = one.connection.ack(one.ids, self._actions(judgement))
                 self._take_note(one.payload, one.request, judgement, now, judged)
             except Exception as error:  # noqa: BLE001 -- fail closed: whatever it is, the answer is deny
-                self._counts.report("a request was denied as internal_error", exc_info=error)
+                self.counts.report("a request was denied as internal_error", exc_info=error)
                 answer = self._refuse(one.connection, one.ids, one.request, judged, "exception")
             owed.setdefault(one.client, []).append(answer)
             if self._policy.switches:
-                self._counts.break_glass(judged, 0)
+                self.counts.break_glass(judged, 0)
             latency = perf_counter() - one.started
-            self._counts.answered(latency, 1)
+            self.counts.answered(latency, 1)
             self._tracing.waited(one.request.id, latency, judged[0][1] if judged else None)
             if self._decision_log is not None:
                 self._decision_log.record(now, latency, judged, self._policy.revision, self._policy.switches)
@@ -471,22 +471,22 @@ class Answering:
     def _other(self, connection: Connection, event: Event) -> bytes:
         """Take note of what is no NOTIFY, and return what is to be said to it."""
         if isinstance(event, HelloReceived | HealthCheckReceived):
-            self._counts.hellos += 1
+            self.counts.hellos += 1
             if isinstance(event, HealthCheckReceived):
                 self._checked = perf_counter()
                 if self._is_leaving:
                     return connection.send_disconnect()
         elif isinstance(event, ConnectionBroken):
-            self._counts.broken(event.error)
+            self.counts.broken(event.error)
         return event.reply if not isinstance(event, tuple) else b""
 
     def _break(self, connection: Connection, error: ProtocolError) -> bytes:
-        self._counts.broken(error)
+        self.counts.broken(error)
         return connection.send_disconnect(error.status)
 
     def _refuse(self, connection: Connection, ids: bytes, request: Request, judged: list[Judged], cause: str) -> bytes:
         """Deny one request as `internal_error`."""
-        self._counts.internal_error(cause)
+        self.counts.internal_error(cause)
         judgement = self._policy.deny(Reason.INTERNAL_ERROR)
         answer = connection.ack(ids, self._answers.actions_for(judgement))
         judgement.decision.tally.count += 1

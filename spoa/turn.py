@@ -22,10 +22,16 @@ __all__ = ["Reader", "Turn"]
 #: Seconds from the end of a turn with one read to another that is taken to come alone, too: less than a HAProxy needs
 #: to take an answer and ask again, more than a loop needs from one read to the next.
 _APART: Final = 0.00002
+#: More requests than any worker ever answers.
+_NEVER: Final = 1 << 62
 
 
 def _soon(run: Callable[[], None]) -> None:
     asyncio.get_running_loop().call_soon(run)
+
+
+def _never(_: int) -> int:
+    return _NEVER
 
 
 class Reader:
@@ -55,17 +61,28 @@ class Turn:
         apart: seconds after the last turn that make a read one that comes alone.
     """
 
-    __slots__ = ("_answering", "_apart", "_due", "_ended", "_is_asked_for", "_later", "_started", "_was_alone")
+    __slots__ = (
+        "_answering", "_apart", "_counts", "_due", "_ended", "_is_asked_for", "_later", "_look", "_look_at", "_started",
+        "_was_alone",
+    )  # fmt: skip
 
     def __init__(
         self, answering: Answering, later: Callable[[Callable[[], None]], object] = _soon, apart: float = _APART
     ) -> None:
         self._answering = answering
+        self._counts = answering.counts
+        self._look: Callable[[int], int] = _never
+        self._look_at = _NEVER
         self._later = later
         self._apart = apart
         self._due: list[Reader] = []
         self._started = self._ended = 0.0
         self._was_alone = self._is_asked_for = False
+
+    def pace_by(self, look: Callable[[int], int]) -> None:
+        """Tell somebody how many requests were answered, ever: now, and whenever there are as many as it said last."""
+        self._look = look
+        self._look_at = look(self._counts.notifies)
 
     def begin(self) -> float:
         """Return when the first read of this turn came, by `perf_counter`; who asks has read, and will be added."""
@@ -109,6 +126,8 @@ class Turn:
             peer.abort()
         for _, raised in broken:
             self._answering.report("a connection could not be served and is dropped", raised)
+        if self._counts.notifies >= self._look_at:
+            self._look_at = self._look(self._counts.notifies)
         self._was_alone = len(due) == 1
         if self._was_alone:
             self._ended = perf_counter()

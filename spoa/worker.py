@@ -38,11 +38,12 @@ from spoa.gate import Gate
 from spoa.logsinks.opening import LogSettings, mask_of, open_sink
 from spoa.metrics import samples_to_json
 from spoa.openings import Openings
+from spoa.precedence import Precedence
 from spoa.revocation.ocsp_memory import OcspMemory
 from spoa.tracing import Tracing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from spoa.authorizer import Policy
     from spoa.metrics import Samples
@@ -92,9 +93,22 @@ class Orders:
 
 
 class Worker:
-    """Does what comes over the control channel until that ends."""
+    """Does what comes over the control channel until that ends.
 
-    def __init__(self, orders: Orders, channel: Channel, decision_log: DecisionLog | None) -> None:
+    Args:
+        orders: what it was told when it started.
+        channel: to the supervisor.
+        decision_log: where decisions go; None for nowhere.
+        look: is told now and then how many requests were answered; see `Turn.pace_by`.
+    """
+
+    def __init__(
+        self,
+        orders: Orders,
+        channel: Channel,
+        decision_log: DecisionLog | None,
+        look: Callable[[int], int] | None = None,
+    ) -> None:
         self._orders = orders
         self._channel = channel
         self._decision_log = decision_log
@@ -108,6 +122,7 @@ class Worker:
         self._opening = self._active = ""
         self._crls: dict[str, dict[str, Crl]] = {}
         self._memory = OcspMemory()
+        self._look = look
         self.tracing = Tracing(orders.otlp_endpoint)
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining: asyncio.Task[None] | None = None
@@ -221,6 +236,8 @@ class Worker:
                 gate=self._gate,
             )
             self._agent.set_openings(self._openings)
+            if self._look is not None:
+                self._agent.pace_by(self._look)
             if self._draining is None:
                 self._agent.serve(self._listeners)
         else:
@@ -337,10 +354,10 @@ def _open_log(orders: Orders) -> DecisionLog | None:
     return DecisionLog(open_sink(first), orders.log_allows, mask=mask_of(first), name=first.place or "", beside=beside)
 
 
-async def _run(orders: Orders) -> None:
+async def _run(orders: Orders, precedence: Precedence) -> None:
     channel = await Channel.open(socket.socket(fileno=orders.control))
     decision_log = _open_log(orders)
-    worker = Worker(orders, channel, decision_log)
+    worker = Worker(orders, channel, decision_log, precedence.look)
     loop = asyncio.get_running_loop()
     # A terminal or an init system may signal the whole group: when to leave and to reload is the supervisor's to say,
     # who gives HAProxy notice before; when it is gone, we leave.
@@ -362,13 +379,14 @@ def main(arguments: list[str] | None = None) -> int:
     diagnostics.configure(orders.log_format, orders.log_level)
     structlog.contextvars.bind_contextvars(worker=os.getpid())
     sys.setswitchinterval(SWITCH_INTERVAL)
+    precedence = Precedence()  # before any thread starts: it is for them, too
     factory = loop_factory()
     # Connections of asyncio's own loop end as cycles, which only a collection frees; and from 3.14 on, one of an older
     # generation looks at a part of it at a time, and says nothing of the rest.
     if factory is not None and sys.version_info < (3, 14):
         gc.callbacks.append(exempt_survivors)
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(_run(orders))
+        runner.run(_run(orders, precedence))
     return 0
 
 

@@ -81,7 +81,7 @@ def test_the_tracebacks_left_out_are_counted_in_the_next_line(monkeypatch: pytes
     monkeypatch.setattr(JUDGING, raising(RuntimeError("a defect")))
     with structlog.testing.capture_logs() as logs:
         desk.ask(*[authorize()] * 5)
-        monkeypatch.setattr(desk.answering._counts, "_next_report", 0.0)
+        monkeypatch.setattr(desk.answering.counts, "_next_report", 0.0)
         desk.ask(authorize())
     assert [line["unreported_before"] for line in logs] == [0, 4]
 

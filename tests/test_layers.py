@@ -38,8 +38,8 @@ LAYERS: Mapping[int, str] = {
         "console. control counts credentials credentials_keeper crew crl_builder crl_fetcher decision_log departure "
         "diagnostics disposal download enquiries evidence_keeper evidence_store expiries fetch followed gate glass "
         "histogram history jobs listeners liststore loading logline logsinks. lookup metrics monitoring. ocsp_keeper "
-        "ocsp_records ocsp_store peer pki_directory promotion reenactment reload revisions selfprobe starvation state "
-        "statefile supervisor tracing turn watcher worker"
+        "ocsp_records ocsp_store peer pki_directory precedence promotion reenactment reload revisions selfprobe "
+        "starvation state statefile supervisor tracing turn watcher worker"
     ),
     5: "settings optiontexts cli. explainer __main__",
 }
@@ -128,7 +128,7 @@ ARROWS: Mapping[str, str] = {
     ),
     "worker": (
         "agent answering bundle control credentials decision_log diagnostics disposal evidence_store expiries gate "
-        "logsinks. metrics tracing"
+        "logsinks. metrics precedence tracing"
     ),
     "cli.": "settings",
     "settings": "optiontexts",
@@ -153,7 +153,7 @@ HOMES: Mapping[str, str] = {
     "prometheus_client": "metrics admin",
     "structlog": (
         "admin agent announcer blocker candidate console. counts credentials_keeper crew crl_fetcher decision_log "
-        "departure diagnostics evidence_keeper followed gate glass ocsp_keeper reload supervisor worker"
+        "departure diagnostics evidence_keeper followed gate glass ocsp_keeper precedence reload supervisor worker"
     ),
     "click": "cli. explainer",
     "opentelemetry": "tracing",

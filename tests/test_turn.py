@@ -376,6 +376,24 @@ def test_each_line_of_the_log_is_of_the_request_that_it_tells_of(tmp_path: Path)
     ] * 4
 
 
+def test_who_paces_the_turns_is_told_of_the_answers_when_there_are_as_many_as_it_said() -> None:
+    room, told = Room(2), []
+
+    def look(answered: int) -> int:
+        told.append(answered)
+        return answered + 3
+
+    room.read(0, "/open/a")
+    room.end_turn()
+    room.turn.pace_by(look)
+    for paths in (["/open/a", "/open/b"], ["/shut"], ["/open/a"] * 7, ["/open/a"], ["/open/a"], ["/open/a"]):
+        room.read(0, *paths[:1])
+        if paths[1:]:
+            room.read(1, *paths[1:])
+        room.end_turn()
+    assert told == [1, 4, 11, 14]
+
+
 @pytest.mark.parametrize("people", [("alice",), ("alice", "bob")])
 @settings(deadline=None)
 @given(reads=st.data())

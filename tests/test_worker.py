@@ -14,6 +14,7 @@ import sys
 import time
 import weakref
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,13 +31,13 @@ from spoa.decision_log import DecisionLog
 from spoa.enquiries import answer_row
 from spoa.logsinks.file import FileSink
 from spoa.logsinks.opening import LogSettings
+from spoa.precedence import Precedence
 from spoa.worker import Orders, Worker, exempt_survivors, main
-from tests.agents import OPEN, PATIENCE, ROOT, SHUT, Haproxy, until
+from tests.agents import OPEN, PATIENCE, ROOT, SHUT, Haproxy, authorize, until
 from tests.secrecy import NAME, Secrecy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
-    from pathlib import Path
 
 ASKED: list[list[dict[str, str]]] = []
 ORDERS = Orders(-1, (), Limits(), 0.0, (), 1.0, "text", "error")
@@ -369,6 +370,32 @@ class TestProcess:
         process.communicate(timeout=5)
         assert process.returncode == 0
 
+    def test_it_lets_others_on_its_core_finish_while_it_is_busy_and_what_runs_beside_its_loop_always_does(
+        self, listener: socket.socket, bundles: tuple[Path, Path], tmp_path: Path
+    ) -> None:
+        process, end = self.start(listener, str(tmp_path / "log"))
+        self.ask(end, "prepare", bundle=str(bundles[0]), imposed={}, evidence="{}")
+        self.ask(end, "activate")
+
+        def ways() -> list[int]:
+            threads = sorted(int(thread.name) for thread in Path(f"/proc/{process.pid}/task").iterdir())
+            return [os.sched_getscheduler(thread) for thread in threads]
+
+        with Haproxy(Address(*listener.getsockname())) as haproxy:
+            loop, *others = ways()
+            assert loop == os.SCHED_OTHER
+            assert others
+            assert set(others) == {os.SCHED_BATCH}
+
+            def ask_much() -> bool:
+                haproxy.socket.sendall(b"".join(haproxy.notify(authorize()) for _ in range(400)))
+                return all(haproxy.answer()["verdict"] == "allow" for _ in range(400))
+
+            until(lambda: ask_much() and ways()[0] == os.SCHED_BATCH)
+            until(lambda: haproxy.ask()["verdict"] == "allow" and ways()[0] == os.SCHED_OTHER)
+            end.close()
+        process.communicate(timeout=5)
+
 
 @pytest.mark.parametrize("has_uvloop", [True, False])
 def test_the_process_runs_without_uvloop_too_whose_connections_no_collection_must_miss(
@@ -378,6 +405,7 @@ def test_the_process_runs_without_uvloop_too_whose_connections_no_collection_mus
         monkeypatch.setitem(sys.modules, "uvloop", None)
     monkeypatch.setattr(sys, "setswitchinterval", lambda _: None)
     monkeypatch.setattr(gc, "callbacks", [])
+    monkeypatch.setattr(spoa.worker, "Precedence", lambda: Precedence(is_free=lambda: False))
     ours, theirs = socket.socketpair()
     ours.close()
     orders = replace(ORDERS, control=theirs.detach(), listeners=(os.dup(listener.fileno()),))

@@ -1,0 +1,144 @@
+"""A busy worker lets whoever has its core finish, a calm one doesn't wait; and nobody's own choice is undone."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+import structlog.testing
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spoa.precedence import Precedence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+T = TypeVar("T")
+BUSY, CALM = 4000, 2000
+
+
+class Thread:
+    """How a thread is scheduled, by a clock that the test moves."""
+
+    def __init__(self, *, is_free: bool = True, refuses: bool = False) -> None:
+        self.now = 1000.0
+        self.answered = 0
+        self.chosen: list[bool] = []
+        self.refuses = refuses
+        self.precedence = Precedence(self.schedule, lambda: is_free, lambda: self.now)
+        self.now += 1
+        self.look_at = self.precedence.look(0)
+
+    def schedule(self, *, interrupts: bool) -> None:
+        if self.refuses:
+            raise PermissionError(1, "Operation not permitted")
+        self.chosen.append(interrupts)
+
+    def answer(self, rate: float, seconds: float) -> None:
+        """Answer at a rate, and have it looked at whenever that was asked for."""
+        until = self.now + seconds
+        while self.now < until:
+            count = self.look_at - self.answered
+            self.now += count / rate
+            self.answered += count
+            self.look_at = self.precedence.look(self.answered)
+
+
+def test_it_begins_by_letting_others_finish_as_its_threads_will_and_interrupts_while_little_comes() -> None:
+    assert Thread().chosen == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("rates", "interrupts"),
+    [
+        ([BUSY - 100], True),
+        ([BUSY + 100], False),
+        ([BUSY + 100, CALM + 100], False),
+        ([BUSY + 100, CALM - 100], True),
+        ([BUSY + 100, CALM - 100, BUSY - 100], True),
+        ([100, 100_000], False),
+        ([100_000, 1000], True),
+    ],
+)
+def test_it_interrupts_others_unless_much_comes_and_changes_its_mind_only_for_a_reason(
+    rates: Sequence[float], interrupts: bool
+) -> None:
+    thread = Thread()
+    for rate in rates:
+        thread.answer(rate, 2)
+    assert thread.chosen[-1] is interrupts
+
+
+def test_it_changes_within_a_few_hundred_answers() -> None:
+    thread = Thread()
+    assert thread.chosen[-1]
+    thread.answer(50_000, 0.01)
+    assert not thread.chosen[-1]
+    thread.answer(100, 5.2)
+    assert thread.chosen[-1]
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.floats(0, 1e3)), max_size=20))
+def test_nothing_is_chosen_twice_whatever_comes_and_the_next_look_is_always_ahead(
+    steps: list[tuple[int, float]],
+) -> None:
+    thread = Thread()
+    for count, seconds in steps:
+        thread.now += seconds
+        thread.answered += count
+        assert thread.precedence.look(thread.answered) > thread.answered
+    assert thread.chosen == [bool(index % 2) for index in range(len(thread.chosen))]
+
+
+def test_what_somebody_else_chose_is_kept() -> None:
+    thread = Thread(is_free=False)
+    thread.answer(100_000, 1)
+    thread.answer(100, 1)
+    assert not thread.chosen
+
+
+def test_a_system_that_refuses_is_asked_once_and_the_log_told() -> None:
+    with structlog.testing.capture_logs() as logs:
+        thread = Thread(refuses=True)
+        thread.refuses = False
+        thread.answer(100_000, 1)
+        thread.answer(100, 1)
+    assert not thread.chosen
+    assert [line["error"] for line in logs] == ["Operation not permitted"]
+
+
+def in_a_thread(work: Callable[[], T]) -> T:
+    """Do something in a thread of its own, so that what is chosen for it ends with it."""
+    found: list[T] = []
+    thread = threading.Thread(target=lambda: found.append(work()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def test_a_thread_is_scheduled_in_batches_while_it_is_busy_and_as_any_other_while_it_is_not() -> None:
+    def work() -> list[int]:
+        seen = []
+        precedence = Precedence()
+        seen.append(os.sched_getscheduler(0))
+        seen.append(in_a_thread(lambda: os.sched_getscheduler(0)))
+        precedence.look(0)
+        seen.append(os.sched_getscheduler(0))
+        precedence.look(10**9)
+        seen.append(os.sched_getscheduler(0))
+        return seen
+
+    assert in_a_thread(work) == [os.SCHED_BATCH, os.SCHED_BATCH, os.SCHED_OTHER, os.SCHED_BATCH]
+
+
+def test_a_thread_that_was_made_idle_stays_so() -> None:
+    def work() -> int:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        precedence = Precedence()
+        precedence.look(10**9)
+        return os.sched_getscheduler(0)
+
+    assert in_a_thread(work) == os.SCHED_IDLE
