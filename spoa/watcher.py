@@ -19,6 +19,7 @@ __all__ = ["Watcher", "tree_state"]
 _UNKNOWN: Final = -2  # no `tree_state` is: Python's hashes never are
 _MAX_UNREST: Final = 2.0  # seconds that an edit may go on before it is taken as it is
 _MAX_FILES: Final = 100_000
+_STEP: Final = 50  # milliseconds between two times that the thread behind a notification wakes up to see if one came
 
 
 def tree_state(paths: Iterable[Path]) -> int:
@@ -64,6 +65,7 @@ class Watcher:
         self._known = tree_state(self._paths)
         self._noticed = asyncio.Event()
         self._moved = asyncio.Event()
+        self._listens = False
 
     def watch(self, paths: Iterable[Path]) -> None:
         """Watch other paths from now on; if they are other ones, that counts as a change."""
@@ -79,18 +81,24 @@ class Watcher:
         try:
             while True:
                 # No timeout, which in Python 3.11 takes a task that is cancelled each time: a watcher is idle mostly.
-                look = asyncio.get_running_loop().call_later(self._interval, self._noticed.set)
+                look = asyncio.get_running_loop().call_at(self._next_look(), self._noticed.set)
                 await self._noticed.wait()
                 look.cancel()
                 self._noticed.clear()
                 state = await asyncio.to_thread(tree_state, self._paths)
                 if state != self._known:
+                    if not self._listens:
+                        self._moved.set()
                     self._known = await self._settled(state)
                     yield
         finally:
             notifications.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await notifications
+
+    def _next_look(self) -> float:
+        """Return when to look again, by the loop's clock: all who watch look at once, and it is woken once for them."""
+        return (asyncio.get_running_loop().time() // self._interval + 1) * self._interval
 
     async def _settled(self, state: int) -> int:
         """Wait until two looks agree; an editor that never stops is not waited for longer than two seconds."""
@@ -109,8 +117,8 @@ class Watcher:
             present = [path for path in self._paths if path.exists()]
             with contextlib.suppress(OSError, RuntimeError):  # a path vanished meanwhile: the looks see it
                 if present:
-                    async for _ in watchfiles.awatch(*present, watch_filter=None, step=20, stop_event=self._moved):
+                    self._listens = True
+                    async for _ in watchfiles.awatch(*present, watch_filter=None, step=_STEP, stop_event=self._moved):
                         self._noticed.set()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._interval):
-                    await self._moved.wait()
+            self._listens = False
+            await self._moved.wait()  # by a look, if there is nothing to listen to now

@@ -188,3 +188,33 @@ class TestWatcher:
             return same, other, await noticed(watcher, lambda: str(outside.write_text("new")))
 
         assert asyncio.run(run()) == (0, 1, 1)
+
+    def test_what_appears_later_is_listened_to_from_then_on(self, tmp_path: Path) -> None:
+        """By notifications: the looks are two seconds apart here."""
+        later = tmp_path / "later"
+
+        async def run() -> None:
+            watcher = Watcher([later], quiet=0.02, interval=2)
+            changes = watcher.changes()
+            waiting = asyncio.ensure_future(anext(changes))
+            await asyncio.sleep(0)
+            later.write_text("")
+            await asyncio.wait_for(waiting, 5)
+            waiting = asyncio.ensure_future(anext(changes))
+            while not waiting.done():  # who listens begins to, sooner or later, and long before the next look
+                assert watcher._next_look() - asyncio.get_running_loop().time() > 0.1
+                later.write_text(later.read_text() + "x")
+                await asyncio.wait([waiting], timeout=0.2)
+            await waiting
+            await changes.aclose()
+
+        asyncio.run(run())
+
+    def test_all_who_watch_look_at_once(self, tmp_path: Path) -> None:
+        async def run() -> None:
+            often, seldom = Watcher([tmp_path], interval=0.25), Watcher([tmp_path], interval=0.5)
+            now = asyncio.get_running_loop().time()
+            assert now < often._next_look() <= now + 0.3
+            assert seldom._next_look() - often._next_look() in {0, 0.25}
+
+        asyncio.run(run())
