@@ -3,8 +3,9 @@
 Theory: a HAProxy that shares the worker's core has more to send when the first of it wakes the worker. Interrupting it
 costs two switches of processes for each request, and cold caches after each; who waits until it sleeps finds all that
 it had to say. Where requests are few there is nothing to gather, and whoever has the core may keep it for milliseconds,
-for which none of them should wait. Linux calls the two ways SCHED_BATCH and SCHED_OTHER (sched(7)); on a core of its
-own, a worker is the same under both.
+for which none of them should wait; nor is it HAProxy that a worker waits for much longer than HAProxy needs for what is
+answered. Linux calls the two ways SCHED_BATCH and SCHED_OTHER (sched(7)); on a core of its own, a worker is the same
+under both.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ __all__ = ["Precedence"]
 _LOOK: Final = 256  # answers between two looks at the clock
 _BUSY: Final = 4000.0  # answers a second from which on a worker lets others finish
 _CALM: Final = 2000.0  # and below which it interrupts them again
+_WORTH: Final = 1e-4  # seconds that it waits for each answer at most: more than a HAProxy needs for a request
+_RESPITE: Final = 2.0  # seconds in which it then interrupts whoever made it wait
 
 _log = structlog.get_logger()
 
@@ -53,6 +56,20 @@ def _schedule(*, interrupts: bool) -> None:
     os.sched_setscheduler(0, os.SCHED_OTHER if interrupts else os.SCHED_BATCH, os.sched_param(0))
 
 
+class _Waited:
+    """How long the thread that makes this was ready to run and didn't, as the kernel counts it."""
+
+    def __init__(self) -> None:
+        try:
+            self._file: int | None = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:  # not every kernel counts
+            self._file = None
+
+    def __call__(self) -> float:
+        """Return the seconds since the thread began; 0 where nobody counts."""
+        return 0.0 if self._file is None else int(os.pread(self._file, 64, 0).split()[1]) * 1e-9
+
+
 # Trick: behind HAProxy 3.2 on one core, HAProxy and worker take a quarter less CPU, and a request a third less time on
 # top. Benchmark: benchmarks/agent.py, through HAProxy.
 class Precedence:
@@ -64,6 +81,7 @@ class Precedence:
         schedule: lets the thread interrupt others, or not.
         is_free: tells whether nobody else has chosen.
         clock: seconds that never go back.
+        waited: for how many of them the thread was kept from running, ever.
     """
 
     def __init__(
@@ -71,11 +89,15 @@ class Precedence:
         schedule: Schedule = _schedule,
         is_free: Callable[[], bool] = _is_free,
         clock: Callable[[], float] = perf_counter,
+        waited: Callable[[], float] | None = None,
     ) -> None:
         self._schedule = schedule
         self._clock = clock
+        self._ever_waited = waited or _Waited()
         self._answered = 0
         self._since = clock()
+        self._waited = self._ever_waited()
+        self._respite = 0.0
         self._is_free = is_free()
         self._interrupts = True
         self._choose(interrupts=False)
@@ -86,10 +108,13 @@ class Precedence:
         Args:
             answered: how many there were, ever.
         """
-        now = self._clock()
-        limit = (_BUSY if self._interrupts else _CALM) * (now - self._since)
-        self._choose(interrupts=answered - self._answered <= limit)
-        self._answered, self._since = answered, now
+        now, waited = self._clock(), self._ever_waited()
+        count = answered - self._answered
+        is_busy = count > (_BUSY if self._interrupts else _CALM) * (now - self._since)
+        if is_busy and not self._interrupts and waited - self._waited > _WORTH * count:
+            self._respite = now + _RESPITE
+        self._choose(interrupts=not is_busy or now < self._respite)
+        self._answered, self._since, self._waited = answered, now, waited
         return answered + _LOOK
 
     def _choose(self, *, interrupts: bool) -> None:

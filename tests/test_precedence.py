@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
+import time
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
@@ -11,7 +14,8 @@ import structlog.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoa.precedence import Precedence
+from spoa.precedence import Precedence, _Waited
+from tests.answering_desk import raising
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,7 +32,8 @@ class Thread:
         self.answered = 0
         self.chosen: list[bool] = []
         self.refuses = refuses
-        self.precedence = Precedence(self.schedule, lambda: is_free, lambda: self.now)
+        self.waited = 0.0
+        self.precedence = Precedence(self.schedule, lambda: is_free, lambda: self.now, lambda: self.waited)
         self.now += 1
         self.look_at = self.precedence.look(0)
 
@@ -37,12 +42,13 @@ class Thread:
             raise PermissionError(1, "Operation not permitted")
         self.chosen.append(interrupts)
 
-    def answer(self, rate: float, seconds: float) -> None:
-        """Answer at a rate, and have it looked at whenever that was asked for."""
+    def answer(self, rate: float, seconds: float, waits: float = 0.0) -> None:
+        """Answer at a rate, waiting for each answer while others are let finish, and have that looked at when asked."""
         until = self.now + seconds
         while self.now < until:
             count = self.look_at - self.answered
             self.now += count / rate
+            self.waited += 0.0 if self.chosen[-1:] == [True] else waits * count
             self.answered += count
             self.look_at = self.precedence.look(self.answered)
 
@@ -81,6 +87,31 @@ def test_it_changes_within_a_few_hundred_answers() -> None:
     assert thread.chosen[-1]
 
 
+@pytest.mark.parametrize(("waits", "interrupts"), [(0.00009, False), (0.00011, True)])
+def test_it_waits_no_longer_than_haproxy_needs_for_what_is_answered(waits: float, interrupts: bool) -> None:
+    thread = Thread()
+    thread.answer(50_000, 0.02, waits)
+    assert thread.chosen[-1] is interrupts
+
+
+def test_who_made_it_wait_is_interrupted_for_two_seconds_then_it_is_tried_again() -> None:
+    thread = Thread()
+    thread.answer(50_000, 1.9, waits=0.001)
+    assert thread.chosen == [False, True, False, True]
+    thread.answer(50_000, 0.2)
+    assert thread.chosen == [False, True, False, True, False]
+    thread.answer(50_000, 60)
+    assert thread.chosen == [False, True, False, True, False]
+
+
+def test_what_it_waited_while_it_interrupted_others_is_not_held_against_them() -> None:
+    thread = Thread()
+    thread.answer(1000, 1)
+    thread.waited += 100
+    thread.answer(50_000, 0.02)
+    assert not thread.chosen[-1]
+
+
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.floats(0, 1e3)), max_size=20))
 def test_nothing_is_chosen_twice_whatever_comes_and_the_next_look_is_always_ahead(
     steps: list[tuple[int, float]],
@@ -108,6 +139,33 @@ def test_a_system_that_refuses_is_asked_once_and_the_log_told() -> None:
         thread.answer(100, 1)
     assert not thread.chosen
     assert [line["error"] for line in logs] == ["Operation not permitted"]
+
+
+def test_a_thread_that_others_keep_from_running_waits_and_one_that_sleeps_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def work() -> tuple[float, float]:
+        os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+        waited = _Waited()
+        began = waited()
+        threading.Event().wait(0.2)
+        slept = waited() - began
+        program = "import os\nos.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\nprint(flush=True)\nwhile 1: pass"
+        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as hog:
+            assert hog.stdout is not None
+            hog.stdout.readline()
+            until = time.monotonic() + 0.3
+            began = waited()
+            while time.monotonic() < until:
+                pass
+            hog.kill()
+        return slept, waited() - began
+
+    slept, kept = in_a_thread(work)
+    assert slept < 0.1
+    assert kept > 0.05
+    monkeypatch.setattr(os, "open", raising(OSError()))
+    assert _Waited()() == 0.0
 
 
 def in_a_thread(work: Callable[[], T]) -> T:
