@@ -25,7 +25,7 @@ __all__ = ["Job", "child_environment", "do_job"]
 
 _MAX_REPORT: Final = 64 << 20
 #: By how much a child is nicer than whoever started it.
-_NICER: Final = 4
+_NICER: Final = 3
 
 
 def child_environment() -> dict[str, str]:

@@ -95,7 +95,7 @@ def write_index(sections: Mapping[Kind, Mapping[bytes, int]]) -> bytes:
 def _records(digests: list[bytes], records: Mapping[bytes, int], soonest: int) -> bytes:
     if soonest == NEVER and digests and {*map(len, digests)} == {_KEY_SIZE}:  # as in a long list, mostly
         never = _EXPIRY.pack(NEVER)
-        return never.join(digests) + never
+        return never.join([*digests, b""])
     pack = _EXPIRY.pack
     return b"".join([digest.ljust(_KEY_SIZE, b"\0") + pack(records[digest]) for digest in digests])
 
