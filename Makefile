@@ -45,7 +45,7 @@ coverage: venv  ## Lines and branches that the last `make unit` left out; agents
 
 # What is compiled can't be told from what isn't by any test of what it does.
 COMPILED := build/compiled
-COMPILED_TESTS := tests/spop tests/policy/test_evaluator.py tests/policy/test_gates.py tests/policy/test_path.py \
+COMPILED_TESTS := tests/spop tests/policy/test_evaluator.py tests/policy/test_gates.py tests/policy/test_holding.py tests/policy/test_path.py \
 	tests/policy/test_pivots.py tests/policy/test_properties.py tests/policy/test_table.py tests/policy/test_text.py \
 	tests/revocation/test_crl.py tests/revocation/test_crl_index.py \
 	tests/test_adapter.py tests/test_agent.py tests/test_answering.py tests/test_answering_recall.py \

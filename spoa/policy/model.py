@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
-from spoa.facts import ABSENT, UNAVAILABLE, Missing
+from spoa.policy.holding import identity_holds, matcher_holds, who_holds
+
+if TYPE_CHECKING:
+    from spoa.facts import Missing
 
 __all__ = [
     "RULE_REASONS",
@@ -114,25 +117,7 @@ class Matcher:
 
     def holds(self, values: Values, *, generous: bool) -> bool:
         """Tell whether the attribute's values meet the patterns; the unavailable meets them only generously."""
-        if values is UNAVAILABLE:
-            return generous
-        if values is ABSENT:
-            return False
-        for value in values:
-            if self._meets(value, generous=generous) is not self.is_universal:
-                return not self.is_universal
-        return self.is_universal and bool(values)
-
-    # Hot path: a new certificate is compared with whatever `Pivots` finds. Benchmark: benchmarks/hotpath.py.
-    def _meets(self, value: object, *, generous: bool) -> bool:
-        """Tell whether *value* meets one of the patterns; whatever does strictly also does generously.
-
-        Folding alone can lose a match: it trims the blank that a star stands for, or composes it with its neighbour.
-        """
-        for pattern in self.patterns:
-            if pattern.matches(value, generous=False) or (generous and pattern.matches(value, generous=True)):
-                return True
-        return False
+        return matcher_holds(self, values, generous=generous)
 
 
 #: Matchers that must all hold.
@@ -148,16 +133,7 @@ class IdentityPattern:
 
     def holds(self, bearer: Bearer, *, generous: bool) -> bool:
         """Tell whether the bearer of a certificate is meant."""
-        if bearer.is_anonymous:
-            return False
-        values = bearer.values
-        for conjunction in self.alternatives:
-            for one in conjunction:
-                if not one.holds(values.get(one.attribute, UNAVAILABLE), generous=generous):
-                    break
-            else:
-                return True
-        return False
+        return identity_holds(self, bearer, generous=generous)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +146,7 @@ class Who:
 
     def holds(self, bearer: Bearer, *, generous: bool) -> bool:
         """Tell whether the bearer is among them."""
-        if bearer.is_anonymous:
-            return self.anonymous
-        return self.any_certificate or any(one.holds(bearer, generous=generous) for one in self.identities)
+        return who_holds(self, bearer, generous=generous)
 
 
 @dataclass(slots=True)

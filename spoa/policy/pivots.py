@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
 
 from spoa.facts import ABSENT, UNAVAILABLE
 from spoa.policy.conditions import Exact
+from spoa.policy.holding import matcher_holds
 from spoa.policy.hosts import HostPattern
 from spoa.policy.sans import AddressPattern, packed_address
 from spoa.policy.text import TextPattern, fold_text, glob_matches, strict_text
@@ -154,6 +155,6 @@ def meetings(matchers: Sequence[tuple[Matcher, bool]], values: Sequence[object])
             numbers.update(pivots.candidates(attribute, (value,)))
         for number in numbers:
             matcher, generous = matchers[number]
-            if matcher.holds((value,), generous=generous):
+            if matcher_holds(matcher, (value,), generous=generous):
                 found[number].append(place)
     return found

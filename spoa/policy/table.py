@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 from spoa.cache import LONGEST, BoundedCache
 from spoa.facts import UNAVAILABLE
 from spoa.policy.conditions import COLUMNS, HeaderPattern
+from spoa.policy.holding import matcher_holds, who_holds
 from spoa.policy.model import Effect
 from spoa.policy.path import ASTERISK, PathPattern
 from spoa.policy.pivots import Pivots, is_globs, is_pivot, pattern_key, value_keys
@@ -238,7 +239,7 @@ class Whos:
             numbers.update(self._pivots.candidates(attribute, bearer.values.get(attribute, UNAVAILABLE)))
         for number in numbers:
             who, generous = self._whos[number]
-            if who.holds(bearer, generous=generous):
+            if who_holds(who, bearer, generous=generous):
                 found |= self._bits[number]
         return found
 
@@ -265,7 +266,7 @@ class Whos:
 def _could_be(who: Who, bearer: Bearer, *, generous: bool) -> bool:
     """Tell what the client would like to hear: that it may be meant by what grants, and not by what takes away."""
     if bearer.is_anonymous or who.any_certificate:
-        return who.holds(bearer, generous=generous)
+        return who_holds(who, bearer, generous=generous)
     return any(
         all(_could_hold(one, bearer.values.get(one.attribute, UNAVAILABLE), generous=generous) for one in conjunction)
         for identity in who.identities
@@ -278,7 +279,7 @@ def _could_hold(matcher: Matcher, values: Values, *, generous: bool) -> bool:
         return not generous
     if matcher.attribute == "lists" and isinstance(values, tuple) and isinstance(values[0], dict):
         values = ({name: not generous if found is UNAVAILABLE else found for name, found in values[0].items()},)
-    return matcher.holds(values, generous=generous)
+    return matcher_holds(matcher, values, generous=generous)
 
 
 def _pivot(conjunction: Conjunction) -> Matcher | None:
@@ -343,7 +344,7 @@ class _Column:
             numbers.update(self._pivots.candidates(attribute, values))
         for number in numbers:
             matcher, generous = self._matchers[number]
-            if found & self._bits[number] != self._bits[number] and matcher.holds(values, generous=generous):
+            if found & self._bits[number] != self._bits[number] and matcher_holds(matcher, values, generous=generous):
                 found |= self._bits[number]
         return found
 
