@@ -294,6 +294,7 @@ class Agent:
         if self._sweeping is not None:
             self._sweeping.cancel()
         self._set_circumstances()
+        self._turn.look()
         now = perf_counter()
         look = self._dismiss if self._drain_started else self._watch
         for peer in tuple(self._peers):

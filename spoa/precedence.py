@@ -25,8 +25,10 @@ __all__ = ["Precedence"]
 _LOOK: Final = 256  # answers between two looks at the clock
 _BUSY: Final = 4000.0  # answers a second from which on a worker lets others finish
 _CALM: Final = 2000.0  # and below which it interrupts them again
+_SHORTEST: Final = 0.1  # seconds over which fewer answers tell a rate
 _WORTH: Final = 1e-4  # seconds that it waits for each answer at most: more than a HAProxy needs for a request
 _RESPITE: Final = 2.0  # seconds in which it then interrupts whoever made it wait
+_COUNTS_SIZE: Final = 64  # bytes, which hold three numbers of 64 bits
 
 _log = structlog.get_logger()
 
@@ -67,13 +69,19 @@ class _Waited:
 
     def __call__(self) -> float:
         """Return the seconds since the thread began; 0 where nobody counts."""
-        return 0.0 if self._file is None else int(os.pread(self._file, 64, 0).split()[1]) * 1e-9
+        if self._file is None:
+            return 0.0
+        try:
+            return int(os.pread(self._file, _COUNTS_SIZE, 0).split()[1]) * 1e-9
+        except (OSError, ValueError, IndexError):  # what stands for Linux here has something else there
+            self._file = None
+            return 0.0
 
 
 # Trick: behind HAProxy 3.2 on one core, HAProxy and worker take a quarter less CPU, and a request a third less time on
 # top. Benchmark: benchmarks/agent.py, through HAProxy.
 class Precedence:
-    """Chooses how the thread that makes it is scheduled, unless somebody has: that is kept.
+    """Chooses how the thread that makes it is scheduled, unless somebody has before: that is kept.
 
     Threads that start before the first look interrupt nobody, ever.
 
@@ -105,14 +113,19 @@ class Precedence:
     def look(self, answered: int) -> int:
         """Choose by how many requests were answered since the last look; return at how many to look again.
 
+        Raises nothing.
+
         Args:
             answered: how many there were, ever.
         """
-        now, waited = self._clock(), self._ever_waited()
-        count = answered - self._answered
-        is_busy = count > (_BUSY if self._interrupts else _CALM) * (now - self._since)
-        if is_busy and not self._interrupts and waited - self._waited > _WORTH * count:
+        now = self._clock()
+        count, seconds = answered - self._answered, now - self._since
+        if answered and count < _LOOK and seconds < _SHORTEST:
+            return self._answered + _LOOK
+        waited = self._ever_waited()
+        if count and not self._interrupts and waited - self._waited > _WORTH * count:
             self._respite = now + _RESPITE
+        is_busy = count > (_BUSY if self._interrupts else _CALM) * seconds
         self._choose(interrupts=not is_busy or now < self._respite)
         self._answered, self._since, self._waited = answered, now, waited
         return answered + _LOOK

@@ -23,7 +23,7 @@ __all__ = ["Reader", "Turn"]
 #: to take an answer and ask again, more than a loop needs from one read to the next.
 _APART: Final = 0.00002
 #: More requests than any worker ever answers.
-_NEVER: Final = 1 << 62
+_NEVER: Final = 1 << 60  # compiled, a larger one is an object
 
 
 def _soon(run: Callable[[], None]) -> None:
@@ -82,7 +82,11 @@ class Turn:
     def pace_by(self, look: Callable[[int], int]) -> None:
         """Tell somebody how many requests were answered, ever: now, and whenever there are as many as it said last."""
         self._look = look
-        self._look_at = look(self._counts.notifies)
+        self.look()
+
+    def look(self) -> None:
+        """Tell whoever paces the turns sooner than it said."""
+        self._look_at = self._look(self._counts.notifies)
 
     def begin(self) -> float:
         """Return when the first read of this turn came, by `perf_counter`; who asks has read, and will be added."""
@@ -127,7 +131,7 @@ class Turn:
         for _, raised in broken:
             self._answering.report("a connection could not be served and is dropped", raised)
         if self._counts.notifies >= self._look_at:
-            self._look_at = self._look(self._counts.notifies)
+            self.look()
         self._was_alone = len(due) == 1
         if self._was_alone:
             self._ended = perf_counter()

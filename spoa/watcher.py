@@ -19,6 +19,7 @@ __all__ = ["Watcher", "tree_state"]
 _UNKNOWN: Final = -2  # no `tree_state` is: Python's hashes never are
 _MAX_UNREST: Final = 2.0  # seconds that an edit may go on before it is taken as it is
 _MAX_FILES: Final = 100_000
+_RETRY: Final = 5.0  # seconds between two times that one tries to listen, unless there is a reason to before
 _STEP: Final = 50  # milliseconds between two times that the thread behind a notification wakes up to see if one came
 
 
@@ -46,6 +47,15 @@ def tree_state(paths: Iterable[Path]) -> int:
     return hash(tuple(sorted(seen)))
 
 
+def _present(paths: Iterable[Path]) -> dict[Path, int]:
+    """Return the paths that are there, each with what it is: another one may have come to its place."""
+    found = {}
+    for path in paths:
+        with contextlib.suppress(OSError):
+            found[path] = path.stat().st_ino
+    return found
+
+
 class Watcher:
     """Tells about changes below some paths, once they have been quiet for a moment.
 
@@ -65,7 +75,7 @@ class Watcher:
         self._known = tree_state(self._paths)
         self._noticed = asyncio.Event()
         self._moved = asyncio.Event()
-        self._listens = False
+        self._heard: dict[Path, int] = {}
 
     def watch(self, paths: Iterable[Path]) -> None:
         """Watch other paths from now on; if they are other ones, that counts as a change."""
@@ -87,7 +97,7 @@ class Watcher:
                 self._noticed.clear()
                 state = await asyncio.to_thread(tree_state, self._paths)
                 if state != self._known:
-                    if not self._listens:
+                    if _present(self._paths) != self._heard:
                         self._moved.set()
                     self._known = await self._settled(state)
                     yield
@@ -114,11 +124,15 @@ class Watcher:
     async def _listen(self) -> None:
         while True:
             self._moved.clear()
-            present = [path for path in self._paths if path.exists()]
-            with contextlib.suppress(OSError, RuntimeError):  # a path vanished meanwhile: the looks see it
-                if present:
-                    self._listens = True
-                    async for _ in watchfiles.awatch(*present, watch_filter=None, step=_STEP, stop_event=self._moved):
+            try:
+                self._heard = _present(self._paths)
+                if self._heard:
+                    async for _ in watchfiles.awatch(
+                        *self._heard, watch_filter=None, step=_STEP, stop_event=self._moved
+                    ):
                         self._noticed.set()
-            self._listens = False
-            await self._moved.wait()  # by a look, if there is nothing to listen to now
+            except* (OSError, RuntimeError):  # a path vanished, or the kernel watches no more: the looks see changes
+                self._heard = {}
+            with contextlib.suppress(TimeoutError):  # until a look sees that there is something else to listen to
+                async with asyncio.timeout(_RETRY):
+                    await self._moved.wait()

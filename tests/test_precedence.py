@@ -45,6 +45,7 @@ class Thread:
     def answer(self, rate: float, seconds: float, waits: float = 0.0) -> None:
         """Answer at a rate, waiting for each answer while others are let finish, and have that looked at when asked."""
         until = self.now + seconds
+        assert waits * rate <= 1, "nobody waits longer than it takes"
         while self.now < until:
             count = self.look_at - self.answered
             self.now += count / rate
@@ -90,18 +91,39 @@ def test_it_changes_within_a_few_hundred_answers() -> None:
 @pytest.mark.parametrize(("waits", "interrupts"), [(0.00009, False), (0.00011, True)])
 def test_it_waits_no_longer_than_haproxy_needs_for_what_is_answered(waits: float, interrupts: bool) -> None:
     thread = Thread()
-    thread.answer(50_000, 0.02, waits)
+    thread.answer(50_000, 0.02)
+    thread.answer(8000, 0.1, waits)
     assert thread.chosen[-1] is interrupts
 
 
 def test_who_made_it_wait_is_interrupted_for_two_seconds_then_it_is_tried_again() -> None:
     thread = Thread()
-    thread.answer(50_000, 1.9, waits=0.001)
+    thread.answer(50_000, 0.02)
+    thread.answer(5000, 1.9, waits=0.00019)
     assert thread.chosen == [False, True, False, True]
     thread.answer(50_000, 0.2)
     assert thread.chosen == [False, True, False, True, False]
     thread.answer(50_000, 60)
     assert thread.chosen == [False, True, False, True, False]
+
+
+def test_who_makes_it_so_slow_that_it_looks_calm_is_interrupted_as_long() -> None:
+    """Else it would let them finish again 256 answers later, and be slow again."""
+    thread = Thread()
+    for _ in range(20):
+        thread.answer(10_000, 0.05)
+        if not thread.chosen[-1]:
+            thread.answer(1600, 0.16, waits=0.0006)
+    assert thread.chosen == [False, True, False, True]
+
+
+def test_a_look_that_comes_too_soon_to_tell_a_rate_changes_nothing() -> None:
+    thread = Thread()
+    thread.answer(1000, 1)
+    thread.now += 0.0001
+    thread.answered += 5
+    assert thread.precedence.look(thread.answered) == thread.look_at
+    assert thread.chosen == [False, True]
 
 
 def test_what_it_waited_while_it_interrupted_others_is_not_held_against_them() -> None:
@@ -144,12 +166,16 @@ def test_a_system_that_refuses_is_asked_once_and_the_log_told() -> None:
 def test_a_thread_that_others_keep_from_running_waits_and_one_that_sleeps_does_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def work() -> tuple[float, float]:
+    def work() -> tuple[float, float, float]:
         os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
         waited = _Waited()
         began = waited()
         threading.Event().wait(0.2)
         slept = waited() - began
+        began, wall, spent = waited(), time.monotonic(), time.thread_time()
+        while time.thread_time() - spent < 0.2:
+            pass
+        ran = waited() - began - (time.monotonic() - wall - (time.thread_time() - spent))
         program = "import os\nos.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\nprint(flush=True)\nwhile 1: pass"
         with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as hog:
             assert hog.stdout is not None
@@ -159,13 +185,30 @@ def test_a_thread_that_others_keep_from_running_waits_and_one_that_sleeps_does_n
             while time.monotonic() < until:
                 pass
             hog.kill()
-        return slept, waited() - began
+        return slept, ran, waited() - began
 
-    slept, kept = in_a_thread(work)
+    slept, ran, kept = in_a_thread(work)
     assert slept < 0.1
+    assert ran < 0.1, "more than what wasn't its own"
     assert kept > 0.05
     monkeypatch.setattr(os, "open", raising(OSError()))
     assert _Waited()() == 0.0
+
+
+@pytest.mark.parametrize("found", [b"", b"1", b"a b c"])
+def test_a_kernel_that_counts_otherwise_counts_nothing(found: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited = _Waited()
+    monkeypatch.setattr(os, "pread", lambda *_: found)
+    assert waited() == 0.0
+    monkeypatch.setattr(os, "pread", lambda *_: b"0 1000000000 0")
+    assert waited() == 0.0, "it is not asked again"
+
+
+def test_a_system_whose_library_has_no_answer_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getscheduler", raising(OSError(38, "Function not implemented")))
+    chosen: list[bool] = []
+    Precedence(lambda *, interrupts: chosen.append(interrupts))
+    assert not chosen
 
 
 def in_a_thread(work: Callable[[], T]) -> T:

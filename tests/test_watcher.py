@@ -8,10 +8,11 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import watchfiles
 
 import spoa.watcher
 from spoa.watcher import Watcher, tree_state
-from tests.agents import OPEN, SHUT
+from tests.agents import OPEN, SHUT, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -197,18 +198,77 @@ class TestWatcher:
             watcher = Watcher([later], quiet=0.02, interval=2)
             changes = watcher.changes()
             waiting = asyncio.ensure_future(anext(changes))
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.05)  # it has found nothing to listen to
+            assert not watcher._heard
             later.write_text("")
             await asyncio.wait_for(waiting, 5)
             waiting = asyncio.ensure_future(anext(changes))
             while not waiting.done():  # who listens begins to, sooner or later, and long before the next look
                 assert watcher._next_look() - asyncio.get_running_loop().time() > 0.1
                 later.write_text(later.read_text() + "x")
-                await asyncio.wait([waiting], timeout=0.2)
+                await asyncio.wait([waiting], timeout=0.05)
             await waiting
             await changes.aclose()
 
         asyncio.run(run())
+
+    @pytest.mark.parametrize("first", ["there", "beside"])
+    def test_it_listens_to_whatever_of_its_paths_is_there(self, first: str, tmp_path: Path) -> None:
+        """One came later, or another one came to its place."""
+        paths = [tmp_path / "there", tmp_path / "beside"]
+        paths[0].mkdir()
+
+        async def run() -> None:
+            watcher = Watcher(paths, quiet=0.02, interval=0.2)
+            changes = watcher.changes()
+            waiting = asyncio.ensure_future(anext(changes))
+            await asyncio.sleep(0.05)
+            before = dict(watcher._heard)
+            if first == "there":
+                paths[0].rename(tmp_path / "old")
+            (tmp_path / first).mkdir()
+            await asyncio.wait_for(waiting, 5)
+            await asyncio.to_thread(until, lambda: watcher._heard != before)
+            assert watcher._heard == {path: path.stat().st_ino for path in paths if path.exists()}
+            await changes.aclose()
+
+        asyncio.run(run())
+
+    def test_a_change_of_what_it_listens_to_is_no_reason_to_listen_anew(
+        self, policies: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        awatch, calls = watchfiles.awatch, [0]
+
+        def counted(*paths: Any, **options: Any) -> Any:
+            calls[0] += 1
+            return awatch(*paths, **options)
+
+        monkeypatch.setattr("watchfiles.awatch", counted)
+
+        async def run() -> int:
+            return await noticed(Watcher([policies]), lambda: save(policies))
+
+        assert asyncio.run(run()) == 1
+        assert calls == [1]
+
+    @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ExceptionGroup("", [RuntimeError("x")])])
+    def test_where_the_kernel_watches_no_more_looks_go_on_and_it_is_tried_again(
+        self, error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tries: list[object] = []
+
+        def refuse(*paths: object, **_: object) -> object:
+            tries.append(paths)
+            raise error
+
+        monkeypatch.setattr("watchfiles.awatch", refuse)
+        monkeypatch.setattr(spoa.watcher, "_RETRY", 0.05)
+
+        async def run() -> int:
+            return await noticed(Watcher([tmp_path], interval=0.1), (tmp_path / "new").mkdir)
+
+        assert asyncio.run(run()) == 1
+        assert len(tries) > 2
 
     def test_all_who_watch_look_at_once(self, tmp_path: Path) -> None:
         async def run() -> None:
