@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 import spoa
 from benchmarks.certificates import make_certificates, unit_of
-from benchmarks.loads import Load
+from benchmarks.loads import Load, stolen
 from benchmarks.policies import SERIAL, write_policy, write_requests
 from benchmarks.programs import Agent, BenchmarkError, Floor, compile_programs
 from benchmarks.shapes import SHAPES
@@ -123,6 +124,18 @@ def test_the_whole_run_ends_well(build: Path, tmp_path: Path) -> None:
     assert all(shape["ratios"]["cpu"] > 0 for shape in found["shapes"])
     assert all(shape["name"] in done.stdout for shape in found["shapes"])
     assert [len(reload["seconds"]) for reload in found["reloads"]] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("cpu  9 9 9 9 9 9 9 {ticks} 0 0\ncpu0 1\n", 3.0), ("cpu  9\n", 0), ("", 0)]
+)
+def test_what_the_host_gave_to_others_is_known_where_the_kernel_tells(
+    text: str, expected: float, tmp_path: Path
+) -> None:
+    ticks = 3 * os.sysconf("SC_CLK_TCK") * (os.cpu_count() or 1)
+    (tmp_path / "stat").write_text(text.format(ticks=ticks))
+    assert stolen(tmp_path / "stat") == expected
+    assert stolen(tmp_path / "none") == 0
 
 
 def test_an_unknown_part_is_a_usage_error() -> None:
