@@ -26,7 +26,7 @@ _LOOK: Final = 256  # answers between two looks at the clock
 _BUSY: Final = 4000.0  # answers a second from which on a worker lets others finish
 _CALM: Final = 2000.0  # and below which it interrupts them again
 _SHORTEST: Final = 0.1  # seconds over which fewer answers tell a rate
-_WORTH: Final = 1e-4  # seconds that it waits for each answer at most: more than a HAProxy needs for a request
+_WORTH: Final = 1e-4  # seconds that it waits for each answer at most: more than a busy HAProxy mostly needs for one
 _RESPITE: Final = 2.0  # seconds in which it then interrupts whoever made it wait
 _COUNTS_SIZE: Final = 64  # bytes, which hold three numbers of 64 bits
 
