@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that a clo
 
 from benchmarks.certificates import make_certificates
 from benchmarks.policies import SERIAL, write_policy, write_requests
-from spoa.answering import Answering, Limits
+from spoa.answering import Answering
 from spoa.loading import load_policy
 from spoa.peer import Peer
 from spoa.revocation.crl import read_crl
@@ -40,7 +40,7 @@ _REVOKED: Final = 100
 _NEWCOMERS: Final = 10
 _PEERS: Final = 10
 _ID: Final = "7f000001-01bb-4f7b-0a69-"
-_PATIENT: Final = Limits(deadline=60.0)
+_DEADLINE: Final = 60.0  # seconds
 
 
 class Shape(NamedTuple):
@@ -107,7 +107,7 @@ class Desk:
         self._proxy = Connection(Role.HAPROXY, max_frame_size=16380)
         crl = read_crl((scratch / "policies" / "crl" / "bench.crl").read_bytes())
         policy = load_policy(scratch / "policies").with_crls({"bench": (crl,)})
-        answering = Answering(policy, _PATIENT, time.time, None)
+        answering = Answering(policy, _DEADLINE, time.time, None)
         self._turn = Turn(answering, lambda _: None)
         self._peers = [Peer(answering, self._turn, 65532, lambda _: None, lambda _: None) for _ in range(_PEERS)]
         hello = self._proxy.send_hello()

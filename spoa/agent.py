@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -24,13 +25,12 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from spoa.answering import Limits
     from spoa.authorizer import Policy
     from spoa.decision_log import DecisionLog
     from spoa.metrics import Sample, Samples
     from spoa.tracing import Tracing
 
-__all__ = ["Agent"]
+__all__ = ["Agent", "Limits"]
 
 _MAX_STALL: Final = 10.0  # seconds that a peer may leave our answers untaken
 _DRAIN_QUIET: Final = 0.1  # seconds without a frame after which a draining agent dismisses a connection
@@ -41,6 +41,17 @@ _TLS_GOODBYE: Final = 1.0  # seconds that a peer has to confirm the end of TLS
 _ACCEPT_PAUSE: Final = 0.5  # seconds without accepting after the system refused to
 
 _log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a connection may ask for; times in seconds, sizes in bytes, `max_connections` per worker."""
+
+    max_frame_size: int = 65532
+    deadline: float = 0.08
+    max_connections: int = 4096
+    hello_timeout: float = 10.0
+    idle_timeout: float = 300.0
 
 
 class Agent:
@@ -72,7 +83,7 @@ class Agent:
         self._gate = gate or Gate()
         self._clock = clock
         self._floor = clock_floor
-        self._answering = Answering(policy, limits, clock, decision_log, send, tracing)
+        self._answering = Answering(policy, limits.deadline, clock, decision_log, send, tracing)
         self._turn = Turn(self._answering)
         self._peers: set[Peer] = set()
         self._listeners: Sequence[socket.socket] = ()

@@ -6,7 +6,6 @@ Failure is an answer. A request that can't be judged, whatever is raised, or who
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import chain
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
@@ -27,14 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from spoa.authorizer import Judgement, Policy
-    from spoa.comparison import Comparison
     from spoa.decision_log import DecisionLog
     from spoa.enquiries import Client, Writer
     from spoa.metrics import Sample, Samples
     from spoa.recall import Recalled
     from spoa.spop import Connection, Event
 
-__all__ = ["Answering", "Limits"]
+__all__ = ["Answering"]
 
 _TURN: Final = 0.004  # seconds of judging before other connections get their turn
 _LOOK: Final = 16  # requests judged between two looks at the clock
@@ -46,23 +44,12 @@ _RESERVE: Final = 0.01  # seconds before the deadline at which a request waits n
 _UNREAD: Final = Request()
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much a connection may ask for; times in seconds, sizes in bytes, `max_connections` per worker."""
-
-    max_frame_size: int = 65532
-    deadline: float = 0.08
-    max_connections: int = 4096
-    hello_timeout: float = 10.0
-    idle_timeout: float = 300.0
-
-
 class Answering:
     """Judges for all connections of a worker, and counts.
 
     Args:
         policy: the policy in use; `swap` replaces it between two reads.
-        limits: only the deadline matters here.
+        deadline: seconds within which a request must be answered.
         clock: seconds since the epoch.
         decision_log: where decisions go after their answer is out; None for nowhere.
         send: passes questions about certificates on, whose answers come to `take`; None where there is nobody to ask,
@@ -73,7 +60,7 @@ class Answering:
     def __init__(
         self,
         policy: Policy,
-        limits: Limits,
+        deadline: float,
         clock: Callable[[], float],
         decision_log: DecisionLog | None,
         send: Callable[[list[dict[str, str]]], None] | None = None,
@@ -82,8 +69,8 @@ class Answering:
         self._policy = policy
         self._answers = Answers(policy.revision)
         self._recall = Recall(policy, self._answers)
-        self._deadline = limits.deadline
-        self._patience = limits.deadline - min(_RESERVE, limits.deadline / 4)
+        self._deadline = deadline
+        self._patience = deadline - min(_RESERVE, deadline / 4)
         self._clock = clock
         self._floor = 0.0
         self._turned: Callable[[], object] | None = None
@@ -188,10 +175,7 @@ class Answering:
         total = len(events)
         while True:
             portion = events if total <= _LOOK else events[at : at + _LOOK]
-            if passed - started > self._deadline:
-                is_last = self._refuse_all(connection, portion, answers, self._judged)
-            else:
-                is_last = self._judge(connection, portion, answers, client)
+            is_last = self._answer_all(connection, portion, answers, client, is_late=passed - started > self._deadline)
             at += len(portion)
             if is_last or at >= total:
                 break
@@ -205,12 +189,26 @@ class Answering:
 
     # Trick: a read that is one NOTIFY, as most are, needs no events, no portions and no list of answers.
     # Benchmark: benchmarks/hotpath.py.
+    def answer_known(self, connection: Connection, writer: Writer, data: bytes, start: int, started: float) -> bool:
+        """Do what `answer` does for a read that is one NOTIFY, whose payload is from `start` on, if it is remembered.
+
+        Returns whether it was; otherwise `answer_one` is there for it.
+        """
+        self._begin(started)
+        if self._begun - started > self._deadline:
+            return False
+        answer = self._recalled(connection, connection.ids_of(data, start), data, start)
+        if answer:
+            self._written.append((writer, answer))
+        return bool(answer)
+
     def answer_one(
         self, connection: Connection, writer: Writer, data: bytes, start: int, started: float, client: Client | None
     ) -> bool:
-        """Do what `answer` does for a read that is one NOTIFY, whose payload is from `start` on.
+        """Do what `answer` does for a read that is one NOTIFY, whose payload is from `start` on and isn't remembered.
 
-        Returns whether the connection's last word is said.
+        It is judged together with others of its kind, and nothing is written before `finish`. Returns whether the
+        connection's last word is said.
         """
         self._begin(started)
         ids, is_last = connection.ids_of(data, start), False
@@ -218,7 +216,7 @@ class Answering:
             answer = self._refuse(connection, ids, _UNREAD, self._judged, "deadline")
         else:
             try:
-                answer = self._judge_one(connection, ids, data, start, client, is_first=True)
+                answer = self._judge_afresh(connection, ids, data[start:], client)
             except ProtocolError as error:
                 answer, is_last = self._break(connection, error), True
         if answer:
@@ -247,10 +245,16 @@ class Answering:
         return not self._begun or len(self._written) >= _TOGETHER
 
     def finish(self) -> None:
-        """Write all that is answered, each to its writer, then count and log it."""
+        """Write all that is answered, each to its writer, then count and log it; raises nothing."""
         self._begun = 0.0
         if self._written:
             self._write()
+        try:
+            self._account()
+        except Exception as error:  # noqa: BLE001 -- what can't be counted or logged is answered nevertheless
+            self.report("what was answered could not be counted or logged", error)
+
+    def _account(self) -> None:
         judged = self._judged
         count = len(judged) + self._unlogged
         if not count:
@@ -296,7 +300,7 @@ class Answering:
         self.finish()
         self._started, self._now = started, self._clock()
         answers: list[bytes] = []
-        is_last = self._refuse_all(connection, events, answers, self._judged)
+        is_last = self._answer_all(connection, events, answers, None, is_late=True)
         return b"".join(answers), is_last
 
     def decisions(self) -> Iterator[list[Sample]]:
@@ -322,7 +326,13 @@ class Answering:
             self._turned()
         return now
 
-    def _judge(self, connection: Connection, events: list[Event], answers: list[bytes], client: Client | None) -> bool:
+    def _answer_all(
+        self, connection: Connection, events: list[Event], answers: list[bytes], client: Client | None, *, is_late: bool
+    ) -> bool:
+        """Answer events; deny requests without a look at them where it is too late, which works off a backlog.
+
+        Returns whether the connection's last word is said.
+        """
         for event in events:
             if type(event) is not tuple:
                 answers.append(self._other(connection, event))
@@ -330,32 +340,45 @@ class Answering:
                     return True
                 continue
             ids, payload = event
-            try:
-                answer = self._judge_one(connection, ids, payload, 0, client, is_first=not answers)
-            except ProtocolError as error:
-                answers.append(self._break(connection, error))
-                return True
+            if is_late:
+                answers.append(self._refuse(connection, ids, _UNREAD, self._judged, "deadline"))
+                continue
+            answer = self._recalled(connection, ids, payload, 0)
+            if not answer:
+                # Nobody waits for what takes long; answers of this read are counted with the others' when they are out.
+                self._write() if answers else self.finish()
+                self._begun = 0.0
+                try:
+                    answer = self._judge_afresh(connection, ids, payload, client)
+                except ProtocolError as error:
+                    answers.append(self._break(connection, error))
+                    return True
             if answer:
                 answers.append(answer)
         return False
 
     # Hot path: this runs for each request. Counting, logging and looking at the clock are done for many at a time.
-    def _judge_one(
-        self, connection: Connection, ids: bytes, data: bytes, begin: int, client: Client | None, *, is_first: bool
-    ) -> bytes:
-        """Return the ACK to one NOTIFY, the first answer to a read or not; empty where it has to wait.
+    def _recalled(self, connection: Connection, ids: bytes, data: bytes, begin: int) -> bytes:
+        """Return the ACK to one NOTIFY that is remembered, and empty bytes if it isn't; its payload is from `begin`."""
+        if self._comparisons.now is not None:
+            return b""
+        try:
+            recalled = self._recall.ask(data, begin, self._seconds)
+            if recalled is None:
+                return b""
+            answer = connection.ack(ids, recalled.said)
+            self._note_recalled(recalled, data, begin)
+        except Exception as error:  # noqa: BLE001 -- fail closed: whatever it is, the answer is deny
+            return self._fail(connection, ids, read_for_log(data[begin:]), error)
+        return answer
 
-        The payload is `data` from `begin` on. Raises ProtocolError where it can't be decoded.
+    def _judge_afresh(self, connection: Connection, ids: bytes, payload: bytes, client: Client | None) -> bytes:
+        """Return the ACK to one NOTIFY that isn't remembered; empty where it has to wait.
+
+        Raises ProtocolError where it can't be decoded.
         """
         request: Request | None = None
         try:
-            recalled = self._recall.ask(data, begin, self._seconds) if self._comparisons.now is None else None
-            if recalled is not None:
-                answer = connection.ack(ids, recalled.said)
-                self._note_recalled(recalled, data, begin)
-                return answer
-            self._begin_long(is_first=is_first)
-            payload = data[begin:]
             request = read_request(payload)
             judgement = None if request is None else self._policy.judge(request, self._now)
             if judgement is not None and client is not None and _asks(judgement):
@@ -368,17 +391,8 @@ class Answering:
         except Exception as error:  # fail closed: whatever it is, the answer is deny
             if isinstance(error, ProtocolError) and error.status == Status.INVALID_FRAME:
                 raise
-            self.counts.report("a request was denied as internal_error", exc_info=error)
-            return self._refuse(connection, ids, request or read_for_log(data[begin:]), self._judged, "exception")
+            return self._fail(connection, ids, request or read_for_log(payload), error)
         return answer
-
-    def _begin_long(self, *, is_first: bool) -> None:
-        """Let nobody wait for what takes long: a request that is judged afresh."""
-        if is_first:
-            self.finish()
-        else:
-            self._write()  # others' answers; those of this read are counted with them when they are out
-        self._begun = 0.0
 
     def _actions(self, judgement: Judgement | None) -> bytes:
         """Return what the ACK says."""
@@ -400,14 +414,7 @@ class Answering:
         if judgement.soft_fails:
             self.counts.soft_fails(judgement)
         if self._comparisons.now is not None:
-            self._compare(self._comparisons.now, request, judgement, now)
-
-    def _compare(self, comparison: Comparison, request: Request, judgement: Judgement, now: float) -> None:
-        try:
-            judgement.difference = comparison.compare(request, now, judgement, self._policy)
-        except Exception as error:  # noqa: BLE001 -- a defect in judging the candidate is no reason to deny
-            self.counts.report("a request could not be judged under the candidate", exc_info=error)
-            comparison.fail()
+            self._comparisons.now.take_note(request, now, judgement, self._policy, self.counts.report)
 
     def _waits(self, waiting: Waiting, judgement: Judgement) -> bool:
         """Have asked what is to be asked; tell whether the request waits for it, and is not to be answered yet."""
@@ -455,19 +462,6 @@ class Answering:
             except Exception as error:  # noqa: BLE001 -- whatever is wrong with one client, others get their answers
                 self.report("a connection took no answer that it had waited for", error)
 
-    def _refuse_all(
-        self, connection: Connection, events: list[Event], answers: list[bytes], judged: list[Judged]
-    ) -> bool:
-        """Deny requests whose time is up without a look at them, which is how a backlog is worked off."""
-        for event in events:
-            if type(event) is tuple:
-                answers.append(self._refuse(connection, event[0], _UNREAD, judged, "deadline"))
-            else:
-                answers.append(self._other(connection, event))
-                if not isinstance(event, HelloReceived):
-                    return True
-        return False
-
     def _other(self, connection: Connection, event: Event) -> bytes:
         """Take note of what is no NOTIFY, and return what is to be said to it."""
         if isinstance(event, HelloReceived | HealthCheckReceived):
@@ -483,6 +477,11 @@ class Answering:
     def _break(self, connection: Connection, error: ProtocolError) -> bytes:
         self.counts.broken(error)
         return connection.send_disconnect(error.status)
+
+    def _fail(self, connection: Connection, ids: bytes, request: Request, error: Exception) -> bytes:
+        """Deny one request about which something unforeseen was raised."""
+        self.counts.report("a request was denied as internal_error", exc_info=error)
+        return self._refuse(connection, ids, request, self._judged, "exception")
 
     def _refuse(self, connection: Connection, ids: bytes, request: Request, judged: list[Judged], cause: str) -> bytes:
         """Deny one request as `internal_error`."""

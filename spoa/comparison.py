@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from spoa.assurance import NOT_CHECKED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from spoa.authorizer import Judgement, Policy
     from spoa.facts import Request
 
@@ -70,9 +72,15 @@ class Comparison:
             return None
         return Difference(change, theirs.verdict, theirs.reason, theirs.rule, theirs.route)
 
-    def fail(self) -> None:
-        """Count a request that the candidate could not judge."""
-        self.counts[_FAILED] = self.counts.get(_FAILED, 0) + 1
+    def take_note(
+        self, request: Request, now: float, judgement: Judgement, active: Policy, report: Callable[..., object]
+    ) -> None:
+        """Have a judgement tell how the candidate's differs; one that can't be had is counted and reported."""
+        try:
+            judgement.difference = self.compare(request, now, judgement, active)
+        except Exception as error:  # noqa: BLE001 -- a defect in judging the candidate is no reason to deny
+            self.counts[_FAILED] = self.counts.get(_FAILED, 0) + 1
+            report("a request could not be judged under the candidate", exc_info=error)
 
 
 class Comparisons:

@@ -49,8 +49,8 @@ class Peer(Reader):
     """
 
     __slots__ = (
-        "_answering", "_at", "_connection", "_data", "_events", "_is_due", "_is_paused", "_on_lost", "_on_made",
-        "_owed", "_parting", "_started", "_transport", "_turn", "heard", "is_leaving", "opened", "stalled",
+        "_answering", "_at", "_connection", "_data", "_events", "_is_due", "_is_paused", "_is_put_off", "_on_lost",
+        "_on_made", "_owed", "_parting", "_started", "_transport", "_turn", "heard", "is_leaving", "opened", "stalled",
     )  # fmt: skip
 
     def __init__(
@@ -72,7 +72,7 @@ class Peer(Reader):
         self._events: list[Event] = []
         self._at = 0
         self._owed = 0
-        self._is_due = False
+        self._is_due = self._is_put_off = False
         self._is_paused = False
         self._parting: int | None = None
         self.is_leaving = False
@@ -129,12 +129,19 @@ class Peer(Reader):
 
     def work(self) -> None:
         """Judge a portion of what came, and be there in the next turn for the rest."""
-        self._is_due = False
+        is_put_off = self._is_put_off
+        self._is_due = self._is_put_off = False
         if self._transport is None or self.is_leaving or self.stalled:
             return
         writer = self if self._parting is not None else self._transport
         start = -1 if self._events else self._connection.payload_start(self._data)
-        if self._answer_read(writer) if start < 0 else self._answer_one(writer, start):
+        if start >= 0 and not is_put_off:
+            if not self._answering.answer_known(self._connection, writer, self._data, start, self._started):
+                self._is_due = self._is_put_off = True
+                self._turn.put_off(self)
+                return
+            self._data, self.heard = b"", self._started
+        elif self._answer_read(writer) if start < 0 else self._answer_one(writer, start):
             self._linger()
             return
         if self._events or self._data:
@@ -259,6 +266,8 @@ class Peer(Reader):
     def _catch_up(self) -> None:
         """Answer what was read and not yet looked at, as much of it as one turn allows."""
         if self._data and not self._events:
+            self._turn.run()
+        while self._is_put_off:  # it was one request, behind others that take long
             self._turn.run()
 
     def _come_again(self) -> None:

@@ -20,8 +20,8 @@ from spoa._version import __version__
 from spoa.accounts import checked, first_soft_fails, policy_samples, soft_fails
 from spoa.addresses import Address
 from spoa.admin import Admin, Sources, try_token_file
+from spoa.agent import Limits
 from spoa.announcer import Announcer
-from spoa.answering import Limits
 from spoa.authorizer import joint_revision
 from spoa.blocker import Blocker
 from spoa.bundle import read_switches

@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from spoa import diagnostics
-from spoa.agent import Agent
-from spoa.answering import Limits
+from spoa.agent import Agent, Limits
 from spoa.blocks import BlockList
 from spoa.bundle import open_bundle
 from spoa.control import Channel

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import spoa.agent
 from spoa.addresses import read_address
-from spoa.answering import Limits
+from spoa.agent import Limits
 from spoa.loading import load_policy
 from spoa.metrics import summed
 from spoa.spop import (

@@ -6,7 +6,7 @@ from itertools import chain
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
-from spoa.answering import Answering, Limits
+from spoa.answering import Answering
 from spoa.metrics import summed
 from spoa.spop import Connection, Role
 from tests.agents import OPEN, policy_of, variables
@@ -31,7 +31,7 @@ class Desk:
         self, text: str = OPEN, log: DecisionLog | None = None, deadline: float = 0.08, policy: Policy | None = None
     ) -> None:
         self.policy = policy or policy_of(text)
-        self.answering = Answering(self.policy, Limits(deadline=deadline), lambda: NOW, log)
+        self.answering = Answering(self.policy, deadline, lambda: NOW, log)
         self.agent = Connection(Role.AGENT)
         self.haproxy = Connection(Role.HAPROXY)
         self.writes: list[bytes] = []
@@ -45,7 +45,9 @@ class Desk:
             self.events = self.agent.receive_data(data)
             answered = self.answering.answer(self.agent, self, self.events, 0, started, self.client)
         else:
-            answered = 1, self.answering.answer_one(self.agent, self, data, start, started, self.client)
+            answering, answered = self.answering, (1, False)
+            if not answering.answer_known(self.agent, self, data, start, started):
+                answered = 1, answering.answer_one(self.agent, self, data, start, started, self.client)
         self.answering.finish()
         return answered
 

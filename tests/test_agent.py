@@ -16,7 +16,7 @@ import structlog
 import uvloop
 
 import spoa.agent
-from spoa.answering import Limits
+from spoa.agent import Limits
 from spoa.credentials import Credentials
 from spoa.exceptions import ProtocolError
 from spoa.gate import Gate

@@ -11,7 +11,7 @@ import pytest
 import structlog.testing
 
 import spoa.answering
-from spoa.answering import Answering, Limits
+from spoa.answering import Answering
 from spoa.decision_log import DecisionLog
 from spoa.enquiries import answer_row
 from spoa.loading import load_policy
@@ -257,7 +257,7 @@ class AskingDesk(Desk):
         (folder / "policy.yaml").write_text(text % more)
         super().__init__(log=log, deadline=deadline, policy=load_policy(folder, now=NOW))
         self.sent: list[list[dict[str, str]]] = []
-        self.answering = Answering(self.policy, Limits(deadline=deadline), lambda: NOW, log, self.sent.append)
+        self.answering = Answering(self.policy, deadline, lambda: NOW, log, self.sent.append)
         self.client = self.debtor = Debtor()
         self._last = 0
 
@@ -436,7 +436,7 @@ def test_what_waited_is_logged_with_the_time_that_it_took(tmp_path: Path) -> Non
 def test_where_nobody_can_be_asked_what_is_known_decides(tmp_path: Path) -> None:
     desk = AskingDesk(tmp_path)
     desk.received()
-    desk.answering = Answering(desk.policy, Limits(), lambda: NOW, None)
+    desk.answering = Answering(desk.policy, 0.08, lambda: NOW, None)
     desk.answering.take([])
     desk.notify()
     assert desk.reasons() == ["revocation_not_loaded"]

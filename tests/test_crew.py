@@ -15,7 +15,7 @@ import structlog.testing
 
 import spoa.crew
 from spoa.addresses import Address
-from spoa.answering import Limits
+from spoa.agent import Limits
 from spoa.bundle import build_bundle
 from spoa.control import WorkerError
 from spoa.crew import Crew

@@ -122,12 +122,12 @@ ARROWS: Mapping[str, str] = {
     "turn": "answering",
     "reload": "bundle control histogram history jobs metrics state watcher",
     "supervisor": (
-        "accounts admin announcer answering blocker bundle candidate console. control credentials_keeper crew "
+        "accounts admin agent announcer blocker bundle candidate console. control credentials_keeper crew "
         "departure evidence_keeper fetch glass history listeners logsinks. metrics ocsp_keeper ocsp_store reload "
         "state tracing watcher worker"
     ),
     "worker": (
-        "agent answering bundle control credentials decision_log diagnostics disposal evidence_store expiries gate "
+        "agent bundle control credentials decision_log diagnostics disposal evidence_store expiries gate "
         "logsinks. metrics precedence tracing"
     ),
     "cli.": "settings",

@@ -36,6 +36,7 @@ PARTS: Mapping[str, Mapping[str, str]] = {
         "test_evidence_keeper_files.py": "lists in files, through a whole agent",
         "test_evidence_keeper_urls.py": "lists at URLs, through a whole agent",
     },
+    "turn.py": {"test_turn_afresh.py": "what isn't remembered"},
     "fetch.py": {"test_fetch_hosts.py": "which hosts are asked, how many at once, and when one is left alone"},
 }
 MODULES = sorted(str(path.relative_to(ROOT / "spoa")) for path in (ROOT / "spoa").rglob("*.py"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from spoa.answering import Answering, Limits
+from spoa.answering import Answering
 from spoa.peer import Peer
 from spoa.spop import Connection, Event, Role
 from spoa.turn import Turn
@@ -56,8 +56,8 @@ class Transport(asyncio.Transport):
 class Line:
     """A peer on a transport in memory, and the HAProxy at its other end."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.answering = Answering(policy_of(), limits or Limits(), lambda: 1_800_000_000.0, None)
+    def __init__(self, deadline: float = 0.08) -> None:
+        self.answering = Answering(policy_of(), deadline, lambda: 1_800_000_000.0, None)
         self.lost: list[Peer] = []
         self.turn = Turn(self.answering)
         self.peer = Peer(self.answering, self.turn, 65532, lambda _: None, self.lost.append)

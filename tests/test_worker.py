@@ -23,7 +23,7 @@ import structlog.testing
 
 import spoa.worker
 from spoa.addresses import Address
-from spoa.answering import Limits
+from spoa.agent import Limits
 from spoa.bundle import build_bundle
 from spoa.control import Channel, Link, WorkerError
 from spoa.credentials import Credentials

@@ -7,7 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
-from spoa.answering import Answering, Limits
+from hypothesis import strategies as st
+
+from spoa.answering import Answering
 from spoa.loading import load_policy
 from spoa.peer import Peer
 from spoa.spop import Connection, DataType, Role
@@ -17,12 +19,12 @@ from tests.answering_desk import NOW
 from tests.pki import CA
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from spoa.authorizer import Policy
     from spoa.decision_log import DecisionLog
 
-__all__ = ["Loop", "Room"]
+__all__ = ["Loop", "Room", "answer_alike"]
 
 STAFF: Final = """\
 apiVersion: authz/v1
@@ -92,7 +94,7 @@ class Room:
 
     def __init__(self, connections: int, log: DecisionLog | None = None, apart: float = float("inf")) -> None:
         self.now = NOW
-        self.answering = Answering(policy(), Limits(deadline=60.0), lambda: self.now, log)
+        self.answering = Answering(policy(), 60.0, lambda: self.now, log)
         self.later: list[Callable[[], None]] = []
         self.turn = Turn(self.answering, self.later.append, apart)
         self.writes: list[tuple[int, bytes]] = []
@@ -110,6 +112,11 @@ class Room:
         later, self.later[:] = self.later[:], []
         for run in later:
             run()
+
+    def end_turns(self) -> None:
+        """Do all that was put off, and what is put off by that."""
+        while self.later:
+            self.end_turn()
 
     def read(self, number: int, *paths: str, who: str = "alice", leaves: bool = False) -> None:
         """Let a connection read some requests at once, and perhaps HAProxy's goodbye."""
@@ -145,3 +152,21 @@ class Room:
     def silent(self) -> Peer:
         """Return a connection that has read nothing."""
         return Peer(self.answering, self.turn, 65532, lambda _: None, lambda _: None)
+
+
+def answer_alike(people: Sequence[str], drawn: st.DataObject) -> None:
+    """See that reads of some connections are answered as they are where nobody else reads in their turn."""
+    path = st.sampled_from(["/open/a", "/open/b", "/shut", "/open/%", "/open/../shut"])
+    read = st.tuples(st.integers(0, 3), st.lists(path, min_size=1, max_size=4), st.sampled_from(people), st.booleans())
+    room, alone = Room(4), Room(4)
+    for number, paths, who, is_end in drawn.draw(st.lists(read, max_size=20)):
+        room.read(number, *paths, who=who)
+        alone.read(number, *paths, who=who)
+        alone.end_turns()
+        if is_end:
+            room.end_turn()
+    room.end_turns()
+    together, apart = room.answers(), alone.answers()
+    for number in range(4):
+        assert [told for at, told in together if at == number] == [told for at, told in apart if at == number]
+    assert room.count() == alone.count()

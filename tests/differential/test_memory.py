@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from spoa.adapter import Answers, read_request
-from spoa.answering import Answering, Limits
+from spoa.answering import Answering
 from spoa.authorizer import Policy
 from spoa.blocks import Block, BlockList, read_target
 from spoa.enquiries import answer_row
@@ -131,7 +131,7 @@ class History:
         self.blocks = BlockList()
         self.policies = [self.policy(folder / name) for name in ("one", "two")]
         first = self.policies[0].with_crls(self.lists(), {}, self.memory)
-        self.answering = Answering(first, Limits(deadline=60), lambda: self.now, None, self.asked.extend)
+        self.answering = Answering(first, 60.0, lambda: self.now, None, self.asked.extend)
         self.agent, self.haproxy = Connection(Role.AGENT), Connection(Role.HAPROXY)
         (hello,) = self.agent.receive_data(self.haproxy.send_hello())
         assert isinstance(hello, HelloReceived)
