@@ -48,7 +48,7 @@ COMPILED := build/compiled
 COMPILED_TESTS := tests/spop tests/policy/test_evaluator.py tests/policy/test_gates.py tests/policy/test_holding.py tests/policy/test_path.py \
 	tests/policy/test_pivots.py tests/policy/test_properties.py tests/policy/test_table.py tests/policy/test_text.py \
 	tests/revocation/test_crl.py tests/revocation/test_crl_index.py \
-	tests/test_adapter.py tests/test_agent.py tests/test_answering.py tests/test_answering_recall.py \
+	tests/test_acceptor.py tests/test_adapter.py tests/test_agent.py tests/test_answering.py tests/test_answering_recall.py \
 	tests/test_assurance.py tests/test_authorizer.py tests/test_blocks.py tests/test_bundle.py tests/test_cache.py tests/test_counts.py tests/test_cutting.py \
 	tests/test_decision_log.py tests/test_histogram.py tests/test_identity.py tests/test_issuers.py \
 	tests/test_listindex.py tests/test_logline.py tests/test_peer.py tests/test_plaincertificate.py tests/test_plainparts.py \

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 
+from spoa.acceptor import Acceptor
 from spoa.answering import Answering
 from spoa.gate import Gate
 from spoa.listindex import NEVER
@@ -37,8 +38,6 @@ _DRAIN_QUIET: Final = 0.1  # seconds without a frame after which a draining agen
 _DRAIN_HOPE: Final = 1.0  # seconds after which it says goodbye along with the next answer, where none is owed then
 _DRAIN_PATIENCE: Final = 5.0  # seconds after which it dismisses busy ones too
 _DRAIN_SWEEP: Final = 0.02  # seconds between two sweeps while draining
-_TLS_GOODBYE: Final = 1.0  # seconds that a peer has to confirm the end of TLS
-_ACCEPT_PAUSE: Final = 0.5  # seconds without accepting after the system refused to
 
 _log = structlog.get_logger()
 
@@ -86,10 +85,7 @@ class Agent:
         self._answering = Answering(policy, limits.deadline, clock, decision_log, send, tracing)
         self._turn = Turn(self._answering)
         self._peers: set[Peer] = set()
-        self._listeners: Sequence[socket.socket] = ()
-        self._accepting: set[socket.socket] = set()
-        self._tasks: set[asyncio.Task[object]] = set()
-        self._arriving = 0
+        self._acceptor = Acceptor(self._gate, self._make_peer, limits.hello_timeout, self._room)
         self._accepted = 0
         self._ended: dict[str, int] = {}
         self._sweeping: asyncio.TimerHandle | None = None
@@ -148,10 +144,14 @@ class Agent:
         """Tell somebody now and then how many requests were answered; see `Turn.pace_by`."""
         self._turn.pace_by(look)
 
-    def serve(self, listeners: Sequence[socket.socket]) -> None:
-        """Accept connections on listening, non-blocking sockets, which stay their owner's to close."""
-        self._listeners = listeners
-        self._accept_more()
+    def serve(self, listeners: Sequence[socket.socket], stands_by: Callable[[], bool] | None = None) -> None:
+        """Accept connections on listening, non-blocking sockets, which stay their owner's to close.
+
+        Args:
+            listeners: the sockets.
+            stands_by: tells whether other workers are to take connections first.
+        """
+        self._acceptor.serve(listeners, stands_by)
         self._sweep()
 
     @property
@@ -165,9 +165,7 @@ class Agent:
 
     def stop_accepting(self) -> None:
         """Let go of the listening sockets, for good; they can then be closed."""
-        for listener in tuple(self._accepting):
-            self._ignore(listener)
-        self._listeners = ()
+        self._acceptor.stop()
 
     async def drain(self) -> None:
         """Stop accepting, answer what is in flight, dismiss each connection when it is quiet; return when all are gone.
@@ -228,66 +226,15 @@ class Agent:
                 "the clock can't be right, so certificates are denied", newest_time_less_an_hour=int(self._floor)
             )
 
-    def _accept_more(self) -> None:
-        loop = asyncio.get_running_loop()
-        for listener in self._listeners:
-            if listener not in self._accepting:
-                self._accepting.add(listener)
-                loop.add_reader(listener, self._accept, listener)
-
-    def _ignore(self, listener: socket.socket) -> None:
-        asyncio.get_running_loop().remove_reader(listener)
-        self._accepting.discard(listener)
-
-    def _accept(self, listener: socket.socket) -> None:
-        # One connection for each time the loop comes round: workers that share the socket then share its connections.
-        if len(self._peers) + self._arriving >= self._limits.max_connections:
-            for each in tuple(self._accepting):
-                self._ignore(each)
-            return
-        try:
-            accepted, name = listener.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return  # another worker was faster, or the peer is gone already
-        except OSError as error:
-            # Mostly no descriptor is left. Asking again at once would keep the loop busy with failing.
-            _log.error("no connection can be accepted for a while", error=error.strerror)
-            self._ignore(listener)
-            asyncio.get_running_loop().call_later(_ACCEPT_PAUSE, self._accept_more)
-            return
-        if not self._gate.admits(accepted.family, name):
-            accepted.close()
-            return
-        accepted.settimeout(0)
-        self._arriving += 1
-        task: asyncio.Task[object] = asyncio.get_running_loop().create_task(self._adopt(accepted, name))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _adopt(self, accepted: socket.socket, name: object) -> None:
-        context = self._gate.context_for(accepted.family)
-        patience, goodbye = (None, None) if context is None else (self._limits.hello_timeout, _TLS_GOODBYE)
-        try:
-            await asyncio.get_running_loop().connect_accepted_socket(
-                self._make_peer,
-                accepted,
-                ssl=context,
-                ssl_handshake_timeout=patience,
-                ssl_shutdown_timeout=goodbye,
-            )
-        except OSError as error:
-            accepted.close()  # the peer left before the transport was there, or TLS failed
-            if context is not None:
-                self._gate.refuse("tls", name[0] if isinstance(name, tuple) else "", str(error) or "it took too long")
-            self._arriving -= 1
-            self._accept_more()
+    def _room(self) -> int:
+        return self._limits.max_connections - len(self._peers) - self._acceptor.arriving
 
     def _make_peer(self) -> asyncio.Protocol:
         peer = Peer(self._answering, self._turn, self._limits.max_frame_size, self._made, self._lost)
         return cast("asyncio.Protocol", peer)
 
     def _made(self, peer: Peer) -> None:
-        self._arriving -= 1
+        self._acceptor.arriving -= 1
         self._accepted += 1
         self._peers.add(peer)
         if self._drain_started:
@@ -298,7 +245,7 @@ class Agent:
         if self._drain_started and not self._peers:
             self._is_empty.set()
         else:
-            self._accept_more()
+            self._acceptor.go_on()
 
     def _sweep(self) -> None:
         """Look at every connection and at the clock, and come back in time."""

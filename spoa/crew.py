@@ -166,7 +166,7 @@ class Crew:
         Raises:
             WorkerError: one can't open the bundle, or they do not serve within `patience` seconds.
         """
-        self._keepers = [asyncio.create_task(self._keep()) for _ in range(self._size)]
+        self._keepers = [asyncio.create_task(self._keep(number)) for number in range(self._size)]
         self._rounds = asyncio.create_task(self._ask_around())
         try:
             async with asyncio.timeout(patience):
@@ -292,11 +292,11 @@ class Crew:
                 worker.kill()
             await asyncio.gather(*self._keepers)
 
-    async def _keep(self) -> None:
+    async def _keep(self, number: int) -> None:
         """Keep one worker running until the crew ends."""
         delay = 0.0
         while not self._ending.is_set():
-            worker = await _Worker.start(self._orders, self._asked)
+            worker = await _Worker.start(replace(self._orders, number=number), self._asked)
             self._workers.append(worker)
             await self._begin(worker)
             status = await worker.process.wait()

@@ -133,7 +133,7 @@ OPTIONS: Final = (
     Option("socket-mode", read_mode, "660", "octal digits", "The permissions of unix sockets for HAProxy."),
     Option("socket-user", read_owner, "", "user", "Whom they belong to; the agent's own user unless given."),
     Option("socket-group", read_owner, "", "group", "The group they belong to; the agent's own unless given."),
-    Option("workers", whole(1, 256), "1", "processes", "How many processes answer."),
+    Option("workers", whole(1, 256), "1", "processes", "How many processes answer; more than cores stand by."),
     Option("state-dir", read_path, "", "directory", "Where blocks, built policies and the process id are kept."),
     Option(
         "decision-log",

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from spoa import diagnostics
+from spoa.acceptor import is_spare
 from spoa.agent import Agent, Limits
 from spoa.blocks import BlockList
 from spoa.bundle import open_bundle
@@ -60,7 +61,7 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What a worker is told when it starts; descriptors are open in it under these numbers."""
+    """What a worker is told when it starts; descriptors are open in it under these numbers, and it has one, too."""
 
     control: int
     listeners: tuple[int, ...]
@@ -74,6 +75,7 @@ class Orders:
     otlp_endpoint: str = ""
     allow_from: tuple[str, ...] = ()
     is_secret: bool = False
+    number: int = 0
 
     def to_json(self) -> str:
         """Write the orders as one argument of a command line."""
@@ -238,7 +240,7 @@ class Worker:
             if self._look is not None:
                 self._agent.pace_by(self._look)
             if self._draining is None:
-                self._agent.serve(self._listeners)
+                self._agent.serve(self._listeners, lambda: is_spare(self._orders.number))
         else:
             self._agent.swap(policy)
         return {"revision": policy.revision}

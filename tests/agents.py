@@ -339,6 +339,7 @@ def serving(
     *,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
     listener: socket.socket | None = None,
+    stands_by: Callable[[], bool] | None = None,
     **options: Any,
 ) -> Iterator[Serving]:
     """Run an agent in this process until the block ends; it takes its time unless limits are given."""
@@ -350,7 +351,7 @@ def serving(
     holder = Serving(None, loop, read_address("{}:{}".format(*bound.getsockname())))  # type: ignore[arg-type] # set next
     try:
         holder.agent = holder.call(lambda: spoa.agent.Agent(policy, limits or Limits(deadline=10.0), **options))
-        holder.call(holder.agent.serve, [bound])
+        holder.call(holder.agent.serve, [bound], stands_by)
         yield holder
     finally:
         holder.call(holder.agent.close)

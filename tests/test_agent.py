@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import gc
 import socket
 import ssl
@@ -183,19 +182,6 @@ def test_half_a_frame_now_and_then_does_not_keep_a_connection(loops: Loops) -> N
         assert sent < len(frame)
 
 
-def test_no_more_connections_than_allowed_are_accepted(loops: Loops) -> None:
-    with serving(policy_of(), Limits(max_connections=2), loop_factory=loops) as here:
-        one, other = here.connect(), here.connect()
-        waiting = here.connect(greet=False)
-        waiting.socket.sendall(waiting.connection.send_hello())
-        assert one.ask()["verdict"] == "allow"
-        assert here.call(lambda: here.agent.connections) == 2
-        one.socket.close()
-        assert waiting.receive(object) is not None
-        for haproxy in (other, waiting):
-            haproxy.socket.close()
-
-
 @pytest.mark.parametrize("is_secret", [False, True], ids=["plain", "TLS"])
 def test_a_peer_that_takes_no_answers_is_not_read_any_more_and_then_dropped(
     loops: Loops, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, is_secret: bool
@@ -336,55 +322,6 @@ def test_a_clock_that_is_set_back_is_noticed_before_the_next_request_is_judged_a
         "the clock can't be right, so certificates are denied",
         "the clock can be right again",
     ]
-
-
-class _Exhausted(socket.socket):
-    """A listening socket on which the system has no descriptor left, for a while."""
-
-    failures: list[int]
-
-    def accept(self) -> Any:
-        if self.failures:
-            raise OSError(self.failures.pop(), "none left")
-        return super().accept()
-
-
-def test_accepting_goes_on_when_the_system_has_descriptors_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spoa.agent, "_ACCEPT_PAUSE", 0.05)
-    listener = _Exhausted(socket.AF_INET, socket.SOCK_STREAM)
-    listener.bind(("127.0.0.1", 0))
-    listener.listen()
-    listener.failures = [errno.EMFILE, errno.ECONNABORTED, errno.EAGAIN]
-    with serving(policy_of(), listener=listener) as here, here.connect() as haproxy:
-        assert haproxy.ask()["verdict"] == "allow"
-        assert not listener.failures
-
-
-def test_a_connection_that_breaks_while_it_is_taken_over_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fail(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOTCONN, "gone")
-
-    with serving(policy_of(), Limits(max_connections=1)) as here:
-        broken, other = socket.socketpair()
-        with other:
-            here.call(setattr, here.agent, "_arriving", 1)
-            with monkeypatch.context() as patch:
-                patch.setattr(here.loop, "connect_accepted_socket", fail)
-                asyncio.run_coroutine_threadsafe(here.agent._adopt(broken, ()), here.loop).result(5)
-            assert broken.fileno() == -1
-        with here.connect() as haproxy:
-            assert haproxy.ask()["verdict"] == "allow"
-
-
-def test_a_connection_that_arrives_during_the_drain_is_cut() -> None:
-    with serving(policy_of()) as here:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            here.drain().result(5)
-            here.call(here.agent._accept_more)
-            asyncio.run_coroutine_threadsafe(here.agent._adopt(ours, ()), here.loop).result(5)
-            theirs.settimeout(5)
-            assert theirs.recv(1) == b""
 
 
 def test_a_connection_that_outlasts_all_patience_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,12 +34,12 @@ LAYERS: Mapping[int, str] = {
         "reach readings rehearsal replay"
     ),
     4: (
-        "accounts admin agent agentprobe announcer answering blocker blockstore builder bundle candidate connector "
-        "console. control counts credentials credentials_keeper crew crl_builder crl_fetcher decision_log departure "
-        "diagnostics disposal download enquiries evidence_keeper evidence_store expiries fetch followed gate glass "
-        "histogram history jobs listeners liststore loading logline logsinks. lookup metrics monitoring. ocsp_keeper "
-        "ocsp_records ocsp_store peer pki_directory precedence promotion reenactment reload revisions selfprobe "
-        "starvation state statefile supervisor tracing turn watcher worker"
+        "acceptor accounts admin agent agentprobe announcer answering blocker blockstore builder bundle candidate "
+        "connector console. control counts credentials credentials_keeper crew crl_builder crl_fetcher decision_log "
+        "departure diagnostics disposal download enquiries evidence_keeper evidence_store expiries fetch followed gate "
+        "glass histogram history jobs listeners liststore loading logline logsinks. lookup metrics monitoring. "
+        "ocsp_keeper ocsp_records ocsp_store peer pki_directory precedence promotion reenactment reload revisions "
+        "selfprobe starvation state statefile supervisor tracing turn watcher worker"
     ),
     5: "settings optiontexts cli. explainer __main__",
 }
@@ -86,7 +86,8 @@ ARROWS: Mapping[str, str] = {
     "replay": "authorizer readings",
     "rehearsal": "authorizer coverage invariants",
     "migration.": "authorizer",
-    "agent": "answering decision_log gate metrics peer tracing turn",
+    "acceptor": "gate",
+    "agent": "acceptor answering decision_log gate metrics peer tracing turn",
     "answering": "counts decision_log disposal enquiries metrics tracing",
     "counts": "histogram metrics",
     "admin": "console. reload",
@@ -127,7 +128,7 @@ ARROWS: Mapping[str, str] = {
         "state tracing watcher worker"
     ),
     "worker": (
-        "agent bundle control credentials decision_log diagnostics disposal evidence_store expiries gate "
+        "acceptor agent bundle control credentials decision_log diagnostics disposal evidence_store expiries gate "
         "logsinks. metrics precedence tracing"
     ),
     "cli.": "settings",
@@ -152,8 +153,9 @@ HOMES: Mapping[str, str] = {
     "watchfiles": "watcher",
     "prometheus_client": "metrics admin",
     "structlog": (
-        "admin agent announcer blocker candidate console. counts credentials_keeper crew crl_fetcher decision_log "
-        "departure diagnostics evidence_keeper followed gate glass ocsp_keeper precedence reload supervisor worker"
+        "acceptor admin agent announcer blocker candidate console. counts credentials_keeper crew crl_fetcher "
+        "decision_log departure diagnostics evidence_keeper followed gate glass ocsp_keeper precedence reload "
+        "supervisor worker"
     ),
     "click": "cli. explainer",
     "opentelemetry": "tracing",

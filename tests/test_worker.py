@@ -274,7 +274,7 @@ def test_one_that_is_told_to_leave_before_it_serves_never_serves(
         await link.ask("prepare", 5, bundle=str(bundles[0]), imposed={}, evidence="{}")
         await link.ask("activate", 5)
         assert worker._agent is not None
-        assert not worker._agent._accepting
+        assert not worker._agent._acceptor.is_accepting
 
     supervise(listener, script)
 

@@ -1,0 +1,224 @@
+"""Who takes a connection, and what becomes of one that can't be taken."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import uvloop
+
+import spoa.acceptor
+from spoa.acceptor import is_spare
+from spoa.agent import Limits
+from tests.agents import policy_of, running_agent, serving, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Loops = Callable[[], asyncio.AbstractEventLoop]
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def loops(request: pytest.FixtureRequest) -> Loops:
+    factory: Loops = request.param
+    return factory
+
+
+def test_no_more_connections_than_allowed_are_accepted(loops: Loops) -> None:
+    with serving(policy_of(), Limits(max_connections=2), loop_factory=loops) as here:
+        one, other = here.connect(), here.connect()
+        waiting = here.connect(greet=False)
+        waiting.socket.sendall(waiting.connection.send_hello())
+        assert one.ask()["verdict"] == "allow"
+        assert here.call(lambda: here.agent.connections) == 2
+        one.socket.close()
+        assert waiting.receive(object) is not None
+        for haproxy in (other, waiting):
+            haproxy.socket.close()
+
+
+class _Exhausted(socket.socket):
+    """A listening socket on which the system has no descriptor left, for a while."""
+
+    failures: list[int]
+
+    def accept(self) -> Any:
+        if self.failures:
+            raise OSError(self.failures.pop(), "none left")
+        return super().accept()
+
+
+def test_accepting_goes_on_when_the_system_has_descriptors_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spoa.acceptor, "_PAUSE", 0.05)
+    listener = _Exhausted(socket.AF_INET, socket.SOCK_STREAM)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    listener.failures = [errno.EMFILE, errno.ECONNABORTED, errno.EAGAIN]
+    with serving(policy_of(), listener=listener) as here, here.connect() as haproxy:
+        assert haproxy.ask()["verdict"] == "allow"
+        assert not listener.failures
+
+
+def test_a_connection_that_breaks_while_it_is_taken_over_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOTCONN, "gone")
+
+    with serving(policy_of(), Limits(max_connections=1)) as here:
+        broken, other = socket.socketpair()
+        with other:
+            here.call(setattr, here.agent._acceptor, "arriving", 1)
+            with monkeypatch.context() as patch:
+                patch.setattr(here.loop, "connect_accepted_socket", fail)
+                asyncio.run_coroutine_threadsafe(here.agent._acceptor._adopt(broken, ()), here.loop).result(5)
+            assert broken.fileno() == -1
+        with here.connect() as haproxy:
+            assert haproxy.ask()["verdict"] == "allow"
+
+
+def test_a_connection_that_arrives_during_the_drain_is_cut() -> None:
+    with serving(policy_of()) as here:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            here.drain().result(5)
+            here.call(here.agent._acceptor.go_on)
+            asyncio.run_coroutine_threadsafe(here.agent._acceptor._adopt(ours, ()), here.loop).result(5)
+            theirs.settimeout(5)
+            assert theirs.recv(1) == b""
+
+
+@pytest.mark.parametrize(("cores", "spare"), [(1, [1, 2, 3]), (2, [2, 3]), (4, [])])
+def test_workers_that_outnumber_the_cores_are_spare(
+    monkeypatch: pytest.MonkeyPatch, cores: int, spare: list[int]
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(3, 3 + cores)))
+    assert [number for number in range(4) if is_spare(number)] == spare
+
+
+def test_where_the_system_says_nothing_of_cores_that_a_process_may_use_all_of_them_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    assert [number for number in range(4) if is_spare(number)] == [2, 3]
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert [number for number in range(3) if is_spare(number)] == [1, 2]
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as made:
+        yield made
+
+
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return what sets for how long, in seconds, who stands by leaves connections to the others."""
+
+    def set_(deference: float, beginning: float = 0.0, relief: float = 0.0) -> None:
+        monkeypatch.setattr(spoa.acceptor, "_DEFERENCE", deference)
+        monkeypatch.setattr(spoa.acceptor, "_BEGINNING", beginning)
+        monkeypatch.setattr(spoa.acceptor, "_RELIEF", relief)
+
+    return set_
+
+
+def test_who_stands_by_leaves_all_connections_to_who_serves(
+    loops: Loops, listener: socket.socket, patience: Callable[..., None]
+) -> None:
+    patience(60.0)
+    with (
+        serving(policy_of(), listener=listener.dup(), loop_factory=loops) as main,
+        serving(policy_of(), listener=listener.dup(), loop_factory=loops, stands_by=lambda: True) as spare,
+        contextlib.ExitStack() as connections,
+    ):
+        for _ in range(10):
+            assert connections.enter_context(main.connect()).ask()["verdict"] == "allow"
+        assert main.call(lambda: main.agent.connections) == 10
+        assert spare.call(lambda: spare.agent.connections) == 0
+
+
+def test_who_stands_by_takes_what_is_more_than_the_others_may_have(
+    loops: Loops, listener: socket.socket, patience: Callable[..., None]
+) -> None:
+    patience(0.01)
+    with (
+        serving(policy_of(), Limits(max_connections=1), listener=listener.dup(), loop_factory=loops) as main,
+        main.connect() as first,
+        serving(policy_of(), listener=listener.dup(), loop_factory=loops, stands_by=lambda: True) as spare,
+        main.connect() as second,
+    ):
+        assert first.ask()["verdict"] == second.ask()["verdict"] == "allow"
+        assert spare.call(lambda: spare.agent.connections) == 1
+
+
+@pytest.mark.parametrize(("relief", "waits"), [(60.0, 1), (0.0, 3)])
+def test_who_stands_by_takes_what_nobody_took_and_then_more_at_once_for_a_while(
+    loops: Loops, patience: Callable[..., None], relief: float, waits: int
+) -> None:
+    patience(0.4, relief=relief)
+    with (
+        serving(policy_of(), loop_factory=loops, stands_by=lambda: True) as here,
+        contextlib.ExitStack() as connections,
+    ):
+        began = time.monotonic()
+        for _ in range(3):
+            assert connections.enter_context(here.connect()).ask()["verdict"] == "allow"
+        assert 0.4 * waits <= time.monotonic() - began < 0.4 * (waits + 1.5)
+
+
+def test_who_stands_by_lets_the_others_begin(loops: Loops, patience: Callable[..., None]) -> None:
+    patience(0.0, beginning=0.4)
+    with serving(policy_of(), loop_factory=loops, stands_by=lambda: True) as here:
+        began = here.agent._acceptor._begun
+        with here.connect() as haproxy:
+            assert haproxy.ask()["verdict"] == "allow"
+            assert here.loop.time() - began >= 0.4
+
+
+def test_who_stands_by_no_more_takes_connections_as_everybody(loops: Loops, patience: Callable[..., None]) -> None:
+    patience(60.0)
+    spare = [True]
+    with serving(policy_of(), loop_factory=loops, stands_by=lambda: spare[0]) as here:
+        spare.clear()
+        spare.append(False)
+        with here.connect() as haproxy:
+            assert haproxy.ask()["verdict"] == "allow"
+
+
+def test_what_was_left_to_others_is_not_taken_by_who_has_stopped(
+    loops: Loops, listener: socket.socket, patience: Callable[..., None]
+) -> None:
+    patience(60.0)
+    with (
+        serving(policy_of(), listener=listener, loop_factory=loops, stands_by=lambda: True) as here,
+        socket.create_connection(listener.getsockname()),
+    ):
+        until(lambda: here.call(lambda: not here.agent._acceptor.is_accepting))
+        here.call(here.agent.stop_accepting)
+        here.call(here.agent._acceptor._accept_left, listener)
+        assert here.call(lambda: here.agent._acceptor.arriving) == 0
+
+
+def test_of_workers_that_share_a_core_one_serves_and_another_does_when_it_dies(tmp_path: Path) -> None:
+    core = str(min(os.sched_getaffinity(0)))
+    with running_agent(tmp_path, "--workers", "3", within=["taskset", "--cpu-list", core]) as agent:
+
+        def connections() -> dict[int, int]:
+            return {worker["pid"]: worker["connections"] for worker in agent.status()["workers"]}
+
+        with contextlib.ExitStack() as stack:
+            for _ in range(8):
+                assert stack.enter_context(agent.connect()).ask()["verdict"] == "allow"
+            until(lambda: sum(connections().values()) == 8)
+            (serving_one,) = [pid for pid, count in connections().items() if count]
+            os.kill(serving_one, signal.SIGKILL)
+        with agent.connect() as haproxy:
+            assert haproxy.ask()["verdict"] == "allow"
