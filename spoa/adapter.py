@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from spoa.policy.decision import Decision
     from spoa.spop import Value
 
-__all__ = ["ARGUMENTS", "MESSAGE", "VARIABLES", "Answers", "no_verdict_actions", "read_for_log", "read_request"]
+__all__ = ["ARGUMENTS", "MESSAGE", "VARIABLES", "Answers", "read_for_log", "read_request"]
 
 MESSAGE: Final = b"authorize"
 
@@ -189,11 +189,6 @@ _SELDOM: Final = frozenset({"route", "shadow"})
 REMEMBERED: Final = 65536
 
 
-def no_verdict_actions(revision: str) -> bytes:
-    """Return the answer to a NOTIFY that asked for no judgement."""
-    return _set_text(b"revision", revision)
-
-
 class Answers:
     """Judgements as LIST-OF-ACTIONS; what is the decision's own is written once for each decision.
 
@@ -205,8 +200,10 @@ class Answers:
         self._written: dict[Decision, bytes] = {}
         self._days: dict[int, bytes] = {}
 
-    def actions_for(self, judgement: Judgement) -> bytes:
-        """Return the actions that tell HAProxy of *judgement*."""
+    def actions_for(self, judgement: Judgement | None) -> bytes:
+        """Return the actions that tell HAProxy of *judgement*, which a NOTIFY may not have asked for."""
+        if judgement is None:
+            return self._revision
         actions = self.without_days(judgement)
         return actions if judgement.days_left is None else actions + self.days_left(judgement.days_left)
 

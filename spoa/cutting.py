@@ -65,9 +65,9 @@ def text_end(payload: bytes, position: int, start: int) -> int:
     return start + read_varint(payload, position)[0]
 
 
-def is_id(payload: bytes, at: int) -> bool:
-    """Tell whether from *at* on there is nothing but an `id` of less than 240 bytes."""
-    size = len(payload) - at - len(_ID) - 1
+def is_id(payload: bytes, at: int, end: int) -> bool:
+    """Tell whether from *at* to *end* there is nothing but an `id` of less than 240 bytes."""
+    size = end - at - len(_ID) - 1
     return 0 <= size < FOLLOWED and payload[at + 4] == size and payload[at : at + len(_ID)] == _ID
 
 
@@ -77,9 +77,9 @@ def without_id(arguments: bytes) -> bytes:
     return before if mark and text and text[0] < FOLLOWED and len(text) == 1 + text[0] else arguments
 
 
-def id_after(payload: bytes, cut: int) -> bytes:
-    """Return the text of the `id` that begins at *cut*."""
-    return payload[cut + len(_ID) + 1 :]
+def id_after(payload: bytes, cut: int, end: int) -> bytes:
+    """Return the text of the `id` from *cut* to *end*."""
+    return payload[cut + len(_ID) + 1 : end]
 
 
 def around_path(arguments: bytes) -> tuple[bytes, bytes, bytes] | None:

@@ -10,7 +10,7 @@ import asyncio
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, cast
 
-from spoa.spop import Connection, Role
+from spoa.spop import Connection, Role, payload_start
 from spoa.turn import Reader
 
 if TYPE_CHECKING:
@@ -129,45 +129,46 @@ class Peer(Reader):
 
     def work(self) -> None:
         """Judge a portion of what came, and be there in the next turn for the rest."""
-        is_put_off = self._is_put_off
+        is_put_off, data = self._is_put_off, self._data
         self._is_due = self._is_put_off = False
         if self._transport is None or self.is_leaving or self.stalled:
             return
         writer = self if self._parting is not None else self._transport
-        start = -1 if self._events else self._connection.payload_start(self._data)
-        if start >= 0 and not is_put_off:
-            if not self._answering.answer_known(self._connection, writer, self._data, start, self._started):
-                self._is_due = self._is_put_off = True
-                self._turn.put_off(self)
-                return
-            self._data, self.heard = b"", self._started
-        elif self._answer_read(writer) if start < 0 else self._answer_one(writer, start):
+        if not is_put_off and not self._events and len(data) <= _SLICE:
+            position = self._answering.answer_known(self._connection, writer, data, self._started)
+            if position == len(data):
+                self._data, self.heard = b"", self._started
+            else:
+                self._data = data[position:]
+                if self._connection.notify_end(self._data, 0) > 0:
+                    self._is_due = self._is_put_off = True
+                    self._turn.put_off(self)
+                    return
+        if (self._data or self._events) and self._answer_rest(writer):
             self._linger()
-            return
-        if self._events or self._data:
+        elif self._events or self._data:
             self._pause()
             self._come_again()
         elif self._is_paused and not self.stalled:
             self._resume()
 
-    def _answer_one(self, writer: Writer, start: int) -> bool:
-        """Answer what was read, one NOTIFY whose payload begins at *start*; tell whether our last word is said."""
-        data, self._data = self._data, b""
-        self.heard = self._started
-        return self._answering.answer_one(self._connection, writer, data, start, self._started, self)
-
-    def _answer_read(self, writer: Writer) -> bool:
-        """Answer a portion of what was read, whatever it is; tell whether our last word is said."""
-        events = self._events
+    def _answer_rest(self, writer: Writer) -> bool:
+        """Answer a portion of what was read and isn't known, whatever it is; tell whether our last word is said."""
+        connection, events = self._connection, self._events
         if not events:
             data, self._data = self._data, b""
+            stop = connection.notify_end(data, 0)
+            start = payload_start(data, 0, stop) if stop == len(data) else -1
+            if start > 0:
+                self.heard = self._started
+                return self._answering.answer_one(connection, writer, data, start, self._started, self)
             if len(data) > _SLICE:  # compiled, a slice is a copy even of the whole
                 data, self._data = data[:_SLICE], data[_SLICE:]
-            events = self._connection.receive_data(data)
+            events = connection.receive_data(data)
         if not events:
             return False
         self.heard = self._started
-        at, is_last = self._answering.answer(self._connection, writer, events, self._at, self._started, self)
+        at, is_last = self._answering.answer(connection, writer, events, self._at, self._started, self)
         if at < len(events):
             self._events, self._at = events, at
         elif self._events:

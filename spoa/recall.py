@@ -251,14 +251,14 @@ class Recall:
         self._forget()
 
     # Hot path: every request. Benchmark: benchmarks/hotpath.py.
-    def ask(self, data: bytes, begin: int, now: int) -> Recalled | None:
+    def ask(self, data: bytes, begin: int, stop: int, now: int) -> Recalled | None:
         """Return what is known of the certificate, and the answer, or None where nothing is.
 
-        The payload is *data* from *begin* on, which is not cut out where the whole of it is known.
+        The payload is *data* from *begin* to *stop*, which is not cut out where the whole of it is known.
         """
         at = begin + HEAD
         size = self._id_size
-        cut = len(data) - size
+        cut = stop - size
         if at + 1 < cut and data[at] >= FOLLOWED and data[at + 1] < CONTINUED:  # as `text_start` and `text_end` have it
             start = at + 2
             end = start + data[at] + (data[at + 1] << 4)
@@ -267,12 +267,12 @@ class Recall:
             if start < 0:
                 return None
             end = text_end(data, at, start)
-        if end - start < _TAIL or end > len(data):
+        if end - start < _TAIL or end > stop:
             return None
         # A certificate ends with its signature, a few bytes of which find it; that it is the same is seen afterwards.
         # Hashing all of it, as a key, costs 1 us more. Benchmark: benchmarks/hotpath.py.
         # Ids are mostly as long as the last one, and then need not be looked for.
-        if cut < end or (size and not is_id(data, cut)):
+        if cut < end or (size and not is_id(data, cut, stop)):
             size = 0
         else:
             recalled = self._whole.get(data[end - _TAIL : cut])
@@ -286,8 +286,8 @@ class Recall:
                 ):
                     self.hits += 1
                     return recalled
-        if begin:
-            data = data[begin:]
+        if begin or stop != len(data):
+            data = data[begin:stop]
         return self._ask_in_parts(data, start - begin, end - begin, cut - begin if size else -1, now)
 
     def _ask_in_parts(self, payload: bytes, start: int, end: int, cut: int, now: int) -> Recalled | None:
@@ -333,14 +333,14 @@ class Recall:
 
     # Trick: a line of the log needs what recurs with the question, not a payload that is decoded anew.
     # Benchmark: benchmarks/agent.py, the part "logging".
-    def request_of(self, data: bytes, begin: int, recalled: Recalled) -> tuple[Request, str]:
+    def request_of(self, data: bytes, begin: int, stop: int, recalled: Recalled) -> tuple[Request, str]:
         """Return what a payload asked that was *recalled* just now, but certificate and headers, and its id.
 
-        The payload is *data* from *begin* on. For the log: whoever asks the same again shares the same request.
+        The payload is *data* from *begin* to *stop*. For the log: whoever asks the same again shares the same request.
         """
-        cut = len(data) - self._id_size  # as it was asked
-        identifier = id_after(data, cut).decode("utf-8", "surrogateescape") if recalled.has_id else ""
-        return recalled.request or self._described_by(data[begin:], cut - begin, recalled), identifier
+        cut = stop - self._id_size  # as it was asked
+        identifier = id_after(data, cut, stop).decode("utf-8", "surrogateescape") if recalled.has_id else ""
+        return recalled.request or self._described_by(data[begin:stop], cut - begin, recalled), identifier
 
     def _described_by(self, payload: bytes, cut: int, recalled: Recalled) -> Request:
         question = payload[:HEAD] + payload[text_end(payload, HEAD, text_start(payload, HEAD)) : cut]

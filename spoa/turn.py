@@ -141,7 +141,7 @@ class Turn:
         for peer, _ in broken:
             peer.abort()
         for _, raised in broken:
-            self._answering.report("a connection could not be served and is dropped", raised)
+            self._counts.report("a connection could not be served and is dropped", exc_info=raised)
         if self._counts.notifies >= self._look_at:
             self.look()
         self._was_alone = len(due) == 1

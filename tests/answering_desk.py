@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spoa.answering import Answering
 from spoa.metrics import summed
-from spoa.spop import Connection, Role
+from spoa.spop import Connection, Role, payload_start
 from tests.agents import OPEN, policy_of, variables
 
 if TYPE_CHECKING:
@@ -40,14 +40,16 @@ class Desk:
 
     def give(self, data: bytes, ago: float = 0.0) -> tuple[int, bool]:
         """Feed one read that came some seconds ago, as a peer does; return what `answer` does."""
-        started, start = perf_counter() - ago, self.agent.payload_start(data)
-        if start < 0:
-            self.events = self.agent.receive_data(data)
-            answered = self.answering.answer(self.agent, self, self.events, 0, started, self.client)
-        else:
-            answering, answered = self.answering, (1, False)
-            if not answering.answer_known(self.agent, self, data, start, started):
-                answered = 1, answering.answer_one(self.agent, self, data, start, started, self.client)
+        started, answering, agent = perf_counter() - ago, self.answering, self.agent
+        rest = data[answering.answer_known(agent, self, data, started) :]
+        stop = agent.notify_end(rest, 0) if rest else -1
+        start = payload_start(rest, 0, stop) if stop == len(rest) else -1
+        answered = 1, False
+        if start > 0:
+            answered = 1, answering.answer_one(agent, self, rest, start, started, self.client)
+        elif rest:
+            self.events = agent.receive_data(rest)
+            answered = answering.answer(agent, self, self.events, 0, started, self.client)
         self.answering.finish()
         return answered
 

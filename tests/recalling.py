@@ -33,6 +33,7 @@ def http(der: bytes, path: str, identifier: str, method: str = "GET") -> bytes:
 
 
 _BEFORE = b"\0\0\x04\x8e\x03\0\0\0\x01\x05\x01"
+_BEHIND = b"\x02id\x08\x01z"  # would be an argument more
 
 
 class Asker:
@@ -52,18 +53,20 @@ class Asker:
         return self.answers.actions_for(judgement)
 
     def asked_once(self, payload: bytes) -> bytes | None:
-        found = self.recall.ask(payload, 0, NOW)
+        found = self.recall.ask(payload, 0, len(payload), NOW)
         return None if found is None else found.said
 
     def from_memory(self, payload: bytes, now: int = NOW) -> bytes | None:
         self.recall.look_around(now)
         hits, size = self.recall.hits, self.recall._id_size
-        found = self.recall.ask(payload, 0, now)
+        found = self.recall.ask(payload, 0, len(payload), now)
         self.recall.hits, self.recall._id_size = hits, size
-        # In a read, something stands before it.
-        again = self.recall.ask(_BEFORE + payload, len(_BEFORE), now)
-        assert (found is None) == (again is None)
-        if found is None or again is None:
+        # In a read, something stands before it, and behind.
+        for before, behind in ((_BEFORE, b""), (_BEFORE, _BEHIND), (b"", payload)):
+            begin = len(before)
+            again = self.recall.ask(before + payload + behind, begin, begin + len(payload), now)
+            assert (None if again is None else again.said) == (None if found is None else found.said)
+        if found is None:
             return None
-        assert found.said == again.said == found.outcome.actions + found.known.days_left
-        return again.said
+        assert found.said == found.outcome.actions + found.known.days_left
+        return found.said

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spoa import adapter
-from spoa.adapter import ARGUMENTS, VARIABLES, Answers, no_verdict_actions, read_request
+from spoa.adapter import ARGUMENTS, VARIABLES, Answers, read_request
 from spoa.authorizer import Judgement
 from spoa.exceptions import ProtocolError
 from spoa.facts import ABSENT, UNAVAILABLE, Request
@@ -375,7 +375,7 @@ def test_a_real_judgement_normalises_the_path_it_returns() -> None:
 
 
 def test_the_answer_to_a_notify_without_a_question_is_the_revision() -> None:
-    (action,) = read_actions(no_verdict_actions("0123456789ab"))
+    (action,) = read_actions(Answers("0123456789ab").actions_for(None))
     assert action == (2, b"revision", 8, b"0123456789ab")
 
 

@@ -11,6 +11,7 @@ import pytest
 import structlog.testing
 
 import spoa.answering
+from spoa.adapter import Answers
 from spoa.answering import Answering
 from spoa.decision_log import DecisionLog
 from spoa.enquiries import answer_row
@@ -56,21 +57,24 @@ def test_an_argument_of_a_wrong_type_denies() -> None:
 
 @pytest.mark.parametrize(
     "place",
-    ["judge", *(pytest.param(name, marks=pytest.mark.interpreted) for name in ("read_request", "no_verdict_actions"))],
+    ["judge", *(pytest.param(name, marks=pytest.mark.interpreted) for name in ("read_request", "actions_for"))],
 )
 def test_whatever_is_raised_denies_that_request_and_no_other(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     desk = Desk()
-    payloads = [authorize(), b"" if place == "no_verdict_actions" else authorize(), authorize()]
+    payloads = [authorize(), b"" if place == "actions_for" else authorize(), authorize()]
     error = RuntimeError("a defect")
     with structlog.testing.capture_logs() as logs, monkeypatch.context() as patch:
         if place == "judge":
             patch.setattr(JUDGING, raising(error))
+        elif place == "actions_for":
+            write = Answers.actions_for
+            patch.setattr(Answers, place, lambda here, judged: write(here, judged) if judged else raising(error)())
         else:
             patch.setattr(spoa.answering, place, raising(error))
         answers = desk.ask(*payloads)
     assert len(answers) == 3
     assert (answers[1]["verdict"], answers[1]["status"], answers[1]["reason"]) == ("deny", 403, "internal_error")
-    assert desk.count("internal_errors_total", "exception") == (1 if place == "no_verdict_actions" else 3)
+    assert desk.count("internal_errors_total", "exception") == (1 if place == "actions_for" else 3)
     assert logs[0]["exc_info"] is error
     assert len(logs) == 1, "a flood of errors must not become a flood of tracebacks"
     assert desk.ask(authorize())[0]["verdict"] == "allow"

@@ -83,7 +83,7 @@ class Line:
         agent = Connection(Role.AGENT)
         agent.receive_data(Connection(Role.HAPROXY).send_hello())
         transport = Transport()
-        self.answering.answer(agent, transport, agent.receive_data(data), 0, perf_counter())
+        self.answering.answer(agent, transport, agent.receive_data(data), 0, perf_counter(), None)
         self.answering.finish()
         return b"".join(transport.writes)
 

@@ -293,7 +293,7 @@ def test_the_log_gets_the_judgement_that_was_remembered(asker: Asker, people: Se
     asked = http(people[2].der, "/b", "1")
     for _ in range(2):
         asker.fresh(asked)
-    found = asker.recall.ask(asked, 0, NOW)
+    found = asker.recall.ask(asked, 0, len(asked), NOW)
     assert found is not None
     judgement = found.known.judgement(found.outcome.decision)
     assert (judgement.decision.verdict, judgement.days_left, judgement.revocation) == ("deny", 30, "not_checked")
@@ -320,7 +320,7 @@ def test_more_whole_messages_than_fit_do_not_drive_each_other_out(
     for _ in range(2):
         for one in asked:
             asker.fresh(one)
-    first, second, third = [{id(asker.recall.ask(one, 0, NOW)) for one in asked[:8]} for _ in range(3)]
+    first, second, third = [{id(asker.recall.ask(one, 0, len(one), NOW)) for one in asked[:8]} for _ in range(3)]
     assert len(first) == 8
     assert first == second == third, "the same eight, remembered"
     for _ in range(5):
@@ -448,7 +448,7 @@ def test_what_is_known_of_a_certificate_ends_with_the_evidence_about_its_revocat
     assert allowed == asker.fresh(http(alice.der, "/a/x", "3"))
     assert denied == asker.fresh(http(bob.der, "/a/x", "3"))
     assert allowed != denied
-    found = asker.recall.ask(http(alice.der, "/a/x", "4"), 0, NOW)
+    found = asker.recall.ask(asked := http(alice.der, "/a/x", "4"), 0, len(asked), NOW)
     assert found is not None
     assert found.known.judgement(found.outcome.decision).revocation == "good"
     assert asker.from_memory(http(alice.der, "/a/x", "5"), NOW + 99) is not None

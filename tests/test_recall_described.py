@@ -43,13 +43,13 @@ def asker(tmp_path: Path) -> Asker:
 
 def described(asker: Asker, asked: bytes) -> tuple[Request, str]:
     """Return what the log is told of a request that is remembered."""
-    found = asker.recall.ask(asked, 0, NOW)
+    found = asker.recall.ask(asked, 0, len(asked), NOW)
     if found is None:
         for _ in range(2):
             asker.fresh(asked)
-        found = asker.recall.ask(asked, 0, NOW)
+        found = asker.recall.ask(asked, 0, len(asked), NOW)
     assert found is not None
-    return asker.recall.request_of(asked, 0, found)
+    return asker.recall.request_of(asked, 0, len(asked), found)
 
 
 @pytest.mark.parametrize("path", ["/a/b", "/a/c", "/" + "x" * 2000])
@@ -105,13 +105,14 @@ def test_where_a_message_lies_in_a_read_changes_nothing_of_what_the_log_is_told(
     asker: Asker, people: Sequence[Issued], identifier: str
 ) -> None:
     asked = http(people[0].der, "/a/b", identifier)
-    before = bytes(11)
+    before, behind = bytes(11), b"\x02id\x08\x01z"
     first, own = described(asker, asked)
     again, _ = described(asker, asked)
     assert again is not first, "it was asked once, and is described anew"
-    for read, begin in ((before + asked, len(before)), (asked, 0)):
-        found = asker.recall.ask(read, begin, NOW)
+    for read, begin in ((before + asked, len(before)), (asked, 0), (before + asked + behind, len(before))):
+        stop = begin + len(asked)
+        found = asker.recall.ask(read, begin, stop, NOW)
         assert found is not None
         found.request = None
-        told, by = asker.recall.request_of(read, begin, found)
+        told, by = asker.recall.request_of(read, begin, stop, found)
         assert (told is again, by) == (True, own)

@@ -39,6 +39,24 @@ def test_what_is_judged_afresh_comes_behind_what_is_known_and_is_answered_togeth
     assert not room.later
 
 
+def test_what_a_read_begins_with_is_answered_before_the_rest_is_judged_and_all_of_it_in_order() -> None:
+    room = Room(2)
+    room.meet("/open/a")
+    before, recall = room.answering._recall.misses, room.answering._recall
+    seen: list[int] = []
+    room.transports[0].looks = lambda: seen.append(recall.misses - before)
+    room.read(0, "/open/a", "/open/a")
+    room.read(0, "/open/a", who="bob")
+    room.read(0, "/open/a")
+    room.read(1, "/open/a")
+    room.end_turn()
+    assert [number for number, _ in room.writes] == [0, 1, 0]
+    assert seen == [0, 1]
+    told = room.verdicts()
+    assert [verdict for number, verdict in told if number == 0] == ["allow", "allow", "deny", "allow"]
+    assert not room.later
+
+
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no turn judge more than one request afresh."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from spoa.spop import ConnectionBroken
+from spoa.spop import ConnectionBroken, payload_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -122,9 +122,16 @@ def with_junk_behind(connection: Connection, stream: bytes) -> list[Event]:
 
 
 def served(connection: Connection, read: bytes) -> list[Event]:
-    """Feed a read by the short way where there is one, as a peer does."""
-    start = connection.payload_start(read)
-    return connection.receive_data(read) if start < 0 else [(connection.ids_of(read, start), read[start:])]
+    """Feed a read by the short way as far as there is one, as a peer does."""
+    events: list[Event] = []
+    position = 0
+    while (stop := connection.notify_end(read, position)) > 0:
+        start = payload_start(read, position, stop)
+        if start < 0:
+            break
+        events.append((connection.ids_of(read, position, start), read[start:stop]))
+        position = stop
+    return events + (connection.receive_data(read[position:]) if position < len(read) else [])
 
 
 def frame_by_frame(connection: Connection, stream: bytes) -> list[Event]:

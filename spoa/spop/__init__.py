@@ -13,7 +13,7 @@ An agent makes a `Connection(Role.AGENT)` of each accepted socket, gives it ever
 
 from __future__ import annotations
 
-from spoa.spop.connection import Connection
+from spoa.spop.connection import Connection, payload_start
 from spoa.spop.events import (
     AckReceived,
     ConnectionBroken,
@@ -84,6 +84,7 @@ __all__ = [
     "Value",
     "Wanted",
     "frame_bytes",
+    "payload_start",
     "read_actions",
     "read_arguments",
     "read_frame",

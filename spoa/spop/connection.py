@@ -60,7 +60,7 @@ from spoa.spop.varint import CONTINUED, FOLLOWED, LONGEST
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["ANNOUNCED_SIZE", "HELLO_SIZE", "REASSEMBLED_SIZE", "Connection"]
+__all__ = ["ANNOUNCED_SIZE", "HELLO_SIZE", "REASSEMBLED_SIZE", "Connection", "payload_start"]
 
 AGENT_CAPABILITIES: Final = ("pipelining", "fragmentation")
 HELLO_SIZE: Final = 2**14  # bytes of a HELLO, the only frame while nothing is negotiated: HAProxy's default buffer
@@ -82,7 +82,7 @@ _IDS: Final = PREFIX_SIZE + 5
 # Hot path: what almost every frame is, a whole NOTIFY of less than 64 KiB with everything in its place. At any other
 # `Connection` looks from the start. Bytes are taken one by one, since compiled that is a fifth of unpacking them
 # together. See benchmarks/spop.py.
-def _payload_start(data: bytes, position: int, stop: int) -> int:
+def payload_start(data: bytes, position: int, stop: int) -> int:
     """Return where the payload of a frame from `position` to `stop` begins, or -1 where it is no usual NOTIFY."""
     if data[position + 4] != _NOTIFY or data[position + 8] & 3 != _FIN:
         return -1
@@ -113,7 +113,7 @@ def _read_notifies(data: bytes, position: int, limit: int, events: list[Event]) 
         stop = position + _PREFIX + length
         if stop > end or length > limit or data[position] or data[position + 1]:
             break
-        start = _payload_start(data, position, stop)
+        start = payload_start(data, position, stop)
         if start < 0:
             break
         events.append((data[position + _IDS : start], data[start:stop]))
@@ -212,24 +212,26 @@ class Connection:
             self._held += data[position:]
         return events
 
-    # Trick: most reads are one NOTIFY, which then need not be cut out and kept. Benchmark: benchmarks/hotpath.py.
-    def payload_start(self, data: bytes) -> int:
-        """Return where the payload begins of a read that is one NOTIFY and no more, or -1 where it is anything else.
+    # Trick: most reads are NOTIFYs and no more, which then need not be cut out and kept. Benchmark:
+    # benchmarks/hotpath.py.
+    def notify_end(self, data: bytes, position: int) -> int:
+        """Return where the frame ends that is at `position` of a read, or -1 where no NOTIFY is expected, or not whole.
 
-        What it is then is for `receive_data` to say; nothing is kept of it here.
+        `payload_start` tells whether it is one. What else it is, is for `receive_data` to say; nothing is kept here.
         """
-        size = len(data)
-        if not self._expects_notifies or self._held or size < _SMALLEST_FRAME:
+        end = len(data)
+        if not self._expects_notifies or self._held or end - position < _SMALLEST_FRAME:
             return -1
-        length = data[2] << 8 | data[3]
-        if _PREFIX + length != size or length > self._limit or data[0] or data[1]:
+        length = data[position + 2] << 8 | data[position + 3]
+        stop = position + _PREFIX + length
+        if stop > end or length > self._limit or data[position] or data[position + 1]:
             return -1
-        return _payload_start(data, 0, size)
+        return stop
 
     @staticmethod
-    def ids_of(data: bytes, start: int) -> bytes:
-        """Return the first half of the event that such a read is, whose payload is from `start` on."""
-        return data[_IDS:start]
+    def ids_of(data: bytes, position: int, start: int) -> bytes:
+        """Return the first half of the event that a NOTIFY is, which is at `position`, its payload from `start` on."""
+        return data[position + _IDS : start]
 
     def receive_eof(self) -> None:
         """Take note that the peer will send no more; part of a frame is forgotten, no part of it was ever judged."""
