@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -23,20 +24,35 @@ __all__ = ["Acceptor", "is_spare"]
 
 _TLS_GOODBYE: Final = 1.0  # seconds that a peer has to confirm the end of TLS
 _PAUSE: Final = 0.5  # seconds without accepting after the system refused to
-_DEFERENCE: Final = 0.02  # seconds that who stands by leaves a connection to the others
-_BEGINNING: Final = 1.0  # and to which they have to begin to serve, since it began itself
-_RELIEF: Final = 1.0  # seconds for which it then leaves them none: they had their chance
+_DEFERENCE: Final = 0.05  # seconds for which connections must be waiting all the time until who stands by takes them
+_LOOK: Final = 0.005  # seconds between two looks whether they are
+_BEGINNING: Final = 1.0  # seconds that the others have to begin to serve, since who stands by began itself
 
 _log = structlog.get_logger()
 
 
 def is_spare(number: int) -> bool:
-    """Tell whether a worker, the first of which is number 0, is one more than there are cores that they may run on."""
-    return number >= (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    """Tell whether a worker, the first of which is number 0, is one more than there are cores that they may run on.
+
+    Those are the supervisor's, whose child the worker is: a worker may have been given one of them for itself.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return number >= (os.cpu_count() or 1)
+    try:
+        cores = os.sched_getaffinity(os.getppid())
+    except OSError:  # it is gone, or hidden
+        cores = os.sched_getaffinity(0)
+    return number >= len(cores)
 
 
 def _never() -> bool:
     return False
+
+
+def _has_connections(listener: socket.socket) -> bool:
+    looking = select.poll()
+    looking.register(listener, select.POLLIN)
+    return bool(looking.poll(0))
 
 
 class Acceptor:
@@ -66,13 +82,14 @@ class Acceptor:
         self._stands_by: Callable[[], bool] = _never
         self._listeners: Sequence[socket.socket] = ()
         self._watched: set[socket.socket] = set()
+        self._left: set[socket.socket] = set()
         self._tasks: set[asyncio.Task[object]] = set()
-        self._begun = self._relieves_until = 0.0
+        self._begun = 0.0
         self.arriving = 0
 
     @property
     def is_accepting(self) -> bool:
-        """Some connection may be taken."""
+        """Some connection would be taken, or left to others, at once."""
         return bool(self._watched)
 
     def serve(self, listeners: Sequence[socket.socket], stands_by: Callable[[], bool] | None = None) -> None:
@@ -97,28 +114,47 @@ class Acceptor:
         """Accept again where that was given up, because there may be room again, or descriptors."""
         loop = asyncio.get_running_loop()
         for listener in self._listeners:
-            if listener not in self._watched:
+            if listener not in self._watched and listener not in self._left:
                 self._watched.add(listener)
                 loop.add_reader(listener, self._look, listener)
+
+    def _watch(self, listener: socket.socket) -> None:
+        self._left.discard(listener)
+        self.go_on()
 
     def _ignore(self, listener: socket.socket) -> None:
         asyncio.get_running_loop().remove_reader(listener)
         self._watched.discard(listener)
 
     def _look(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        if now < self._relieves_until or not self._stands_by():
+        if not self._stands_by():
             self._accept(listener)
             return
         self._ignore(listener)
-        loop.call_at(max(now + _DEFERENCE, self._begun + _BEGINNING), self._accept_left, listener)
+        self._left.add(listener)
+        now = asyncio.get_running_loop().time()
+        self._leave(listener, max(now + _DEFERENCE, self._begun + _BEGINNING))
 
-    def _accept_left(self, listener: socket.socket) -> None:
-        """Take what all others had time to take, and what follows it."""
-        self.go_on()
-        if listener in self._watched and self._accept(listener):
-            self._relieves_until = asyncio.get_running_loop().time() + _RELIEF
+    def _leave(self, listener: socket.socket, until: float) -> None:
+        """Leave connections to the others as long as they take any, at most until there were some all the time."""
+        if listener not in self._listeners:
+            return
+        loop = asyncio.get_running_loop()
+        if not _has_connections(listener):
+            self._watch(listener)
+        elif loop.time() < until:
+            loop.call_later(_LOOK, self._leave, listener, until)
+        else:
+            self._relieve(listener)
+
+    def _relieve(self, listener: socket.socket) -> None:
+        """Take connections until there is none for once."""
+        self._left.discard(listener)
+        if listener in self._listeners and self._accept(listener):
+            self._left.add(listener)
+            asyncio.get_running_loop().call_soon(self._relieve, listener)
+        elif self._room() > 0:
+            self.go_on()
 
     def _accept(self, listener: socket.socket) -> bool:
         """Take one connection, whether it then may come in or not; tell whether there was one."""
@@ -135,7 +171,8 @@ class Acceptor:
             # Mostly no descriptor is left. Asking again at once would keep the loop busy with failing.
             _log.error("no connection can be accepted for a while", error=error.strerror)
             self._ignore(listener)
-            asyncio.get_running_loop().call_later(_PAUSE, self.go_on)
+            self._left.add(listener)
+            asyncio.get_running_loop().call_later(_PAUSE, self._watch, listener)
             return False
         if not self._gate.admits(accepted.family, name):
             accepted.close()

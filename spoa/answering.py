@@ -256,9 +256,9 @@ class Answering:
     def finish(self) -> None:
         """Write all that is answered, each to its writer, then count and log it; raises nothing."""
         self._begun = 0.0
-        if self._written:
-            self._write()
         try:
+            if self._written:
+                self._write()
             self._account()
         except Exception as error:  # noqa: BLE001 -- what can't be counted or logged is answered nevertheless
             self.counts.report("what was answered could not be counted or logged", exc_info=error)

@@ -136,15 +136,14 @@ class Peer(Reader):
         writer = self if self._parting is not None else self._transport
         if not is_put_off and not self._events and len(data) <= _SLICE:
             position = self._answering.answer_known(self._connection, writer, data, self._started)
-            if position == len(data):
-                self._data, self.heard = b"", self._started
-            else:
-                self._data = data[position:]
-                if self._connection.notify_end(self._data, 0) > 0:
-                    self._is_due = self._is_put_off = True
-                    self._turn.put_off(self)
-                    return
-        if (self._data or self._events) and self._answer_rest(writer):
+            if position:
+                self.heard = self._started
+                self._data = b"" if position == len(data) else data[position:]
+            if self._data and self._connection.notify_end(self._data, 0) > 0:
+                self._is_due = self._is_put_off = True
+                self._turn.put_off(self)
+                return
+        if (self._data or self._events) and self._answer_rest(writer, is_put_off=is_put_off):
             self._linger()
         elif self._events or self._data:
             self._pause()
@@ -152,12 +151,12 @@ class Peer(Reader):
         elif self._is_paused and not self.stalled:
             self._resume()
 
-    def _answer_rest(self, writer: Writer) -> bool:
+    def _answer_rest(self, writer: Writer, *, is_put_off: bool) -> bool:
         """Answer a portion of what was read and isn't known, whatever it is; tell whether our last word is said."""
         connection, events = self._connection, self._events
         if not events:
             data, self._data = self._data, b""
-            stop = connection.notify_end(data, 0)
+            stop = connection.notify_end(data, 0) if is_put_off else -1
             start = payload_start(data, 0, stop) if stop == len(data) else -1
             if start > 0:
                 self.heard = self._started
@@ -268,7 +267,7 @@ class Peer(Reader):
         """Answer what was read and not yet looked at, as much of it as one turn allows."""
         if self._data and not self._events:
             self._turn.run()
-        while self._is_put_off:  # it was one request, behind others that take long
+        while self._is_put_off and self._turn.is_behind:  # others that take long come first
             self._turn.run()
 
     def _come_again(self) -> None:

@@ -116,6 +116,11 @@ class Turn:
             self._ask_for_later()
         self._due.append(peer)
 
+    @property
+    def is_behind(self) -> bool:
+        """Somebody is put off."""
+        return bool(self._put_off)
+
     def put_off(self, peer: Reader) -> None:
         """Have a peer that is working do so once more, when all others of the turn have their answers."""
         self._put_off.append(peer)
@@ -144,7 +149,7 @@ class Turn:
             self._counts.report("a connection could not be served and is dropped", exc_info=raised)
         if self._counts.notifies >= self._look_at:
             self.look()
-        self._was_alone = len(due) == 1
+        self._was_alone = len(due) == 1 and not self._put_off
         if self._was_alone:
             self._ended = perf_counter()
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 import spoa.answering
 from spoa.decision_log import DecisionLog
 from spoa.logsinks.file import FileSink
+from tests.agents import authorize
 from tests.answering_desk import NOW, raising
-from tests.turning import Loop, Room, answer_alike
+from tests.turning import ALICE, Loop, Room, answer_alike
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,6 +72,19 @@ def test_a_connection_that_takes_no_answer_is_dropped_and_the_others_get_theirs(
     assert [transport.is_aborted for transport in room.transports] == [False, True, False]
 
 
+def test_a_connection_that_can_not_even_be_dropped_keeps_nobody_from_his_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    room = Room(3)
+    room.meet("/open/a")
+    room.transports[1].error = RuntimeError("the handle is closed")
+    monkeypatch.setattr(room.transports[1], "abort", raising(RuntimeError("no handle")))
+    for number in range(3):
+        room.read(number, "/open/a")
+    room.end_turn()
+    assert room.verdicts() == [(0, "allow"), (2, "allow")]
+
+
 def test_a_connection_whose_work_fails_is_dropped_and_the_others_get_their_answers() -> None:
     room = Room(3)
     room.meet("/open/a")
@@ -113,11 +127,26 @@ def test_a_read_behind_what_is_left_of_a_burst_is_answered_after_it(monkeypatch:
 
 def test_a_connection_is_heard_of_by_one_request_as_by_many() -> None:
     room = Room(1)
-    for paths in (["/open/a"], ["/open/a"] * 2):
+    room.meet("/open/a")
+    for paths in (["/open/a"], ["/open/a"] * 2, ["/shut"], ["/open/a", "/shut"]):
         before = room.peers[0].heard
         room.read(0, *paths)
         room.end_turn()
         assert room.peers[0].heard > before
+
+
+def test_a_connection_is_heard_of_by_a_request_behind_which_another_begins() -> None:
+    room = Room(1)
+    room.meet("/open/a")
+    request = room.proxies[0].send_notify(1, 1, authorize("/open/a", **ALICE))
+    before = room.peers[0].heard
+    room.peers[0].data_received(request + request[:20])
+    room.end_turn()
+    assert room.verdicts() == [(0, "allow")]
+    assert room.peers[0].heard > before
+    room.peers[0].data_received(request[20:])
+    room.end_turn()
+    assert room.verdicts() == [(0, "allow")]
 
 
 def test_a_read_that_comes_alone_is_answered_at_once() -> None:

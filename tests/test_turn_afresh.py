@@ -82,6 +82,23 @@ def test_what_would_take_too_long_is_judged_in_the_next_turns_behind_whoever_is_
 
 @pytest.mark.interpreted
 @pytest.mark.usefixtures("hasty")
+def test_no_read_comes_alone_while_others_are_put_off() -> None:
+    room = Room(4, apart=0.0)
+    room.meet("/open/a")
+    room.turn._was_alone = False
+    for number in range(3):
+        room.read(number, "/open/a", who="bob")
+    room.end_turn()
+    for number, told in ((3, [(0, "deny"), (3, "allow"), (1, "deny")]), (0, [(0, "allow"), (2, "deny")])):
+        writes = len(room.writes)
+        room.read(number, "/open/a")
+        assert len(room.writes) == writes
+        room.end_turn()
+        assert room.verdicts() == told
+
+
+@pytest.mark.interpreted
+@pytest.mark.usefixtures("hasty")
 def test_what_has_waited_for_others_to_be_judged_is_denied_when_its_time_is_up() -> None:
     room = Room(2)
     for number in range(2):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from spoa.authorizer import Policy
     from spoa.decision_log import DecisionLog
 
-__all__ = ["Loop", "Room", "answer_alike"]
+__all__ = ["ALICE", "Loop", "Room", "answer_alike"]
 
 STAFF: Final = """\
 apiVersion: authz/v1
@@ -35,6 +35,8 @@ rules: [{id: staff, effect: allow, who: staff, request: {path: "/open/**"}}]
 """
 CORP: Final = CA("corp", now=int(NOW))
 PEOPLE: Final = {name: CORP.issue(name, [unit]).der for name, unit in (("alice", "staff"), ("bob", "sales"))}
+#: Arguments of a request of hers, as HAProxy would send them.
+ALICE: Final = {"cert": (DataType.BINARY, PEOPLE["alice"]), "used": (DataType.BOOL, True)}
 
 
 @cache
