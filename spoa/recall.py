@@ -132,23 +132,29 @@ class Recalled:
     """An answer, and to what.
 
     Attributes:
-        known: the certificate.
-        outcome: the answer, but for the days left.
+        since, until, der: of the certificate, here once more.
         head: the message before the length of the certificate.
         said: the actions of the answer.
+        outcome: the answer, but for the days left.
         has_id: the message goes on with an id behind what it is found by.
+        known: the certificate.
         request, judgement: what was asked, and what judging it afresh would have returned, as the log is told; None
             before it was.
     """
 
-    __slots__ = ("has_id", "head", "judgement", "known", "outcome", "request", "said")
+    __slots__ = ("der", "has_id", "head", "judgement", "known", "outcome", "request", "said", "since", "until")
 
+    # Trick: what each request looks at lies together and in this order, and what many share is one object: with
+    # thousands of clients, most of what is not is in no cache of the processor. Benchmark: benchmarks/agent.py.
     def __init__(self, known: Known, outcome: Outcome, head: bytes, *, has_id: bool) -> None:
-        self.known = known
-        self.outcome = outcome
+        self.since = known.since
+        self.until = known.until
+        self.der = known.der
         self.head = head
-        self.has_id = has_id
         self.said = outcome.actions + known.days_left
+        self.outcome = outcome
+        self.has_id = has_id
+        self.known = known
         self.request: Request | None = None
         self.judgement: Judgement | None = None
 
@@ -206,9 +212,10 @@ class Recall:
 
     def _forget(self) -> None:
         self._whole: dict[bytes, Recalled] = {}
-        self._said: dict[bytes, bytes] = {}
+        self._shared: dict[bytes, bytes] = {}
         self._known: SelectiveCache[bytes, Known] = SelectiveCache(CERTIFICATES, sightings=self._clients)
         self._questions: BoundedCache[bytes, Outcome] = BoundedCache(QUESTIONS)
+        self._outcomes: dict[bytes, Outcome] = {}
         self._requests: BoundedCache[tuple[bytes, bytes, bytes], _AllButPath] = BoundedCache(REQUESTS)
         self._alike: dict[tuple[int, str], _AllButPath] = {}
         self._groups: dict[tuple[int, str, Reason | None], tuple[bytes, bytes]] = {}
@@ -219,9 +226,10 @@ class Recall:
     def empty(self) -> Iterator[None]:
         """Forget everything for good, little by little: some entries between two yields."""
         yield from emptied(self._whole)
-        yield from emptied(self._said)
+        yield from emptied(self._shared)
         yield from self._known.empty()
         yield from self._questions.empty()
+        yield from emptied(self._outcomes)
         yield from self._requests.empty()
         yield from self._described.empty()
         for alike in list(self._alike.values()):
@@ -244,7 +252,7 @@ class Recall:
     def forget(self, der: bytes) -> None:
         """Have a certificate judged anew when it comes again."""
         self._known.pop(der[-_TAIL:])
-        self._whole, self._said = {}, {}  # an answer there may rest on what is known here no longer
+        self._whole, self._shared = {}, {}  # an answer there may rest on what is known here no longer
 
     def forget_all(self) -> None:
         """Have everything judged anew."""
@@ -276,16 +284,15 @@ class Recall:
             size = 0
         else:
             recalled = self._whole.get(data[end - _TAIL : cut])
-            if recalled is not None:
-                known = recalled.known
-                if (
-                    recalled.has_id is (size > 0)
-                    and known.since <= now < known.until
-                    and data[begin:at] == recalled.head
-                    and data[start:end] == known.der
-                ):
-                    self.hits += 1
-                    return recalled
+            if (
+                recalled is not None
+                and recalled.has_id is (size > 0)
+                and recalled.since <= now < recalled.until
+                and data[begin:at] == recalled.head
+                and data[start:end] == recalled.der
+            ):
+                self.hits += 1
+                return recalled
         if begin or stop != len(data):
             data = data[begin:stop]
         return self._ask_in_parts(data, start - begin, end - begin, cut - begin if size else -1, now)
@@ -323,13 +330,14 @@ class Recall:
     def _keep_whole(self, message: bytes, recalled: Recalled) -> None:
         """Keep a whole message; where there are more than fit, those that do stay for a while."""
         if len(self._whole) < WHOLE:
-            recalled.said = self._said.setdefault(recalled.said, recalled.said)  # many get the same answer
+            recalled.said = self._shared.setdefault(recalled.said, recalled.said)
+            recalled.head = self._shared.setdefault(recalled.head, recalled.head)
             self._whole[message] = recalled
             return
         self._unkept += 1
         if self._unkept >= PATIENCE:
             self._unkept = 0
-            self._whole, self._said = {}, {}  # what recurs comes again, from the questions
+            self._whole, self._shared = {}, {}  # what recurs comes again, from the questions
 
     # Trick: a line of the log needs what recurs with the question, not a payload that is decoded anew.
     # Benchmark: benchmarks/agent.py, the part "logging".
@@ -381,7 +389,7 @@ class Recall:
 
     def _decide(self, request: _AllButPath, bits: int) -> Outcome:
         decision = self._policy.evaluator.answer(request.holding & bits, request.identity, self._switches)
-        outcome = Outcome(decision, self._answers.of_decision(decision))
+        outcome = self._outcome(decision, self._answers.of_decision(decision))
         if len(request.outcomes) >= OUTCOMES:
             request.outcomes.clear()
         request.outcomes[bits] = outcome
@@ -414,8 +422,16 @@ class Recall:
         if known is None or known.standing is not standing or not known.since <= now < known.until:
             self._known.put(der[-_TAIL:], Known(standing, groups, days, self._answers.days_left(days)))
         if is_again:
-            decision = judgement.decision
-            self._questions.put(question, Outcome(decision, self._answers.without_days(judgement)))
+            self._questions.put(question, self._outcome(judgement.decision, self._answers.without_days(judgement)))
+
+    def _outcome(self, decision: Decision, actions: bytes) -> Outcome:
+        """Return an answer, of which many requests have the same."""
+        found = self._outcomes.get(actions)
+        if found is None or found.decision is not decision:
+            if len(self._outcomes) >= OUTCOMES:  # each has a path of its own, then
+                self._outcomes.clear()
+            found = self._outcomes[actions] = Outcome(decision, actions)
+        return found
 
     def _remember_but_path(
         self, payload: bytes, request: Request, standing: Standing, parts: tuple[bytes, bytes, int], now: int
@@ -439,7 +455,7 @@ class Recall:
         if found is None:
             return False
         if isinstance(found, Decision):
-            alike = _AllButPath(0, "", Outcome(found, self._answers.of_decision(found)))
+            alike = _AllButPath(0, "", self._outcome(found, self._answers.of_decision(found)))
         else:
             alike = self._all_but_path(found, standing.identity)
         self._requests.put(key, alike)
