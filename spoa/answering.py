@@ -129,10 +129,9 @@ class Answering:
         self._turned = turned
 
     def compare_with(self, candidate: Policy | None) -> Iterator[None]:
-        """Judge every request under a candidate too, from the next read on; None ends that. What was counted is kept.
+        """Judge every request under a candidate too, and recall none meanwhile; None ends that.
 
-        Nothing is recalled meanwhile, so that each request is compared. What is returned lets go of the candidate
-        before, as that of `swap` does.
+        What was counted is kept. What is returned lets go of the candidate before, as that of `swap` does.
         """
         before = self._comparisons.begin(None if candidate is None else candidate.with_blocks(self._policy.blocks))
         if before is None:
@@ -193,31 +192,35 @@ class Answering:
         self._begin(started)
         if self._begun - started > self._deadline:
             return 0
-        answers: list[bytes] = []
-        position = 0
-        while (stop := connection.notify_end(data, position)) > 0:
-            start = payload_start(data, position, stop)
-            if start < 0:
-                break
-            answer = self._recalled(connection, connection.ids_of(data, position, start), data, start, stop)
-            if not answer:
-                break
-            if stop == len(data) and not position:
-                self._written.append((writer, answer))  # which need not be joined to others
-                return stop
-            answers.append(answer)
-            position = stop
-        if position:
-            self._written.append((writer, b"".join(answers)))
-        return position
+        stop = connection.notify_end(data, 0)
+        answer = self._known(connection, data, 0, stop)
+        if not answer:
+            return 0
+        if stop < len(data):
+            answers = [answer]
+            while stop < len(data):
+                end = connection.notify_end(data, stop)
+                answer = self._known(connection, data, stop, end)
+                if not answer:
+                    break
+                answers.append(answer)
+                stop = end
+            answer = b"".join(answers)
+        self._written.append((writer, answer))
+        return stop
+
+    def _known(self, connection: Connection, data: bytes, position: int, stop: int) -> bytes:
+        """Return the ACK to a frame of a read; empty if it is no usual NOTIFY, or not remembered."""
+        start = payload_start(data, position, stop) if stop > 0 else -1
+        ids = connection.ids_of(data, position, start)
+        return self._recalled(connection, ids, data, start, stop) if start > 0 else b""
 
     def answer_one(
         self, connection: Connection, writer: Writer, data: bytes, start: int, started: float, client: Client | None
     ) -> bool:
-        """Do what `answer` does for a read that is one NOTIFY, whose payload is from `start` on and isn't remembered.
+        """Do what `answer` does for a read that is one NOTIFY and isn't remembered; `finish` writes the answer.
 
-        It is judged together with others of its kind, and nothing is written before `finish`. Returns whether the
-        connection's last word is said.
+        Its payload is from `start` on. Returns whether the connection's last word is said.
         """
         self._begin(started)
         ids, is_last = connection.ids_of(data, 0, start), False
@@ -302,10 +305,7 @@ class Answering:
         self._begun = begun  # only now: whoever comes next must not go by what could not be looked at
 
     def refuse_rest(self, connection: Connection, events: list[Event], started: float) -> tuple[bytes, bool]:
-        """Deny what is left of a connection that is about to be closed, and was read when it *started*.
-
-        Returns what is to be written before `finish`, and whether it ends with the connection's last word.
-        """
+        """Deny what is left of a connection that is closed; return what to write, and whether it is its last word."""
         self.finish()
         self._started, self._now = started, self._clock()
         answers: list[bytes] = []
@@ -338,10 +338,7 @@ class Answering:
     def _answer_all(
         self, connection: Connection, events: list[Event], answers: list[bytes], client: Client | None, *, is_late: bool
     ) -> bool:
-        """Answer events; deny requests without a look at them where it is too late, which works off a backlog.
-
-        Returns whether the connection's last word is said.
-        """
+        """Answer events, without a look at requests if it is too late; return whether the last word is said."""
         for event in events:
             if type(event) is not tuple:
                 answers.append(self._other(connection, event))
