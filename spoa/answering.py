@@ -212,16 +212,14 @@ class Answering:
     def _known(self, connection: Connection, data: bytes, position: int, stop: int) -> bytes:
         """Return the ACK to a frame of a read; empty if it is no usual NOTIFY, or not remembered."""
         start = payload_start(data, position, stop) if stop > 0 else -1
-        ids = connection.ids_of(data, position, start)
-        return self._recalled(connection, ids, data, start, stop) if start > 0 else b""
+        if start < 0:
+            return b""
+        return self._recalled(connection, connection.ids_of(data, position, start), data, start, stop)
 
     def answer_one(
         self, connection: Connection, writer: Writer, data: bytes, start: int, started: float, client: Client | None
     ) -> bool:
-        """Do what `answer` does for a read that is one NOTIFY and isn't remembered; `finish` writes the answer.
-
-        Its payload is from `start` on. Returns whether the connection's last word is said.
-        """
+        """Do what `answer` does for a read that is one NOTIFY and isn't remembered; its payload is from `start` on."""
         self._begin(started)
         ids, is_last = connection.ids_of(data, 0, start), False
         if self._begun - started > self._deadline:

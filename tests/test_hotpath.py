@@ -16,7 +16,7 @@ MOST: Final = {
     "recurring": 698,  # once 639, before each read could be many; compiled it is less
     "recurring, alone in a turn": 1000,
     "recurring, 10 in a read": 456,
-    "recurring, unique id": 748,
+    "recurring, unique id": 755,
     "path never seen": 1332,
     "path never seen, 10 in a read": 1094,  # once 1036
     "certificate never seen": 11_400,
