@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     from spoa.authorizer import Policy
     from spoa.spop import Ack, Event
 
+    #: What makes an event loop.
+    Loops = Callable[[], asyncio.AbstractEventLoop]
+
 __all__ = [
     "OPEN",
     "SHUT",

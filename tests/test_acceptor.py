@@ -11,7 +11,6 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import uvloop
 
 import spoa.acceptor
 from spoa.acceptor import is_spare
@@ -22,13 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    Loops = Callable[[], asyncio.AbstractEventLoop]
-
-
-@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def loops(request: pytest.FixtureRequest) -> Loops:
-    factory: Loops = request.param
-    return factory
+    from tests.agents import Loops
 
 
 def test_no_more_connections_than_allowed_are_accepted(loops: Loops) -> None:

@@ -26,16 +26,10 @@ from tests.pki import CA
 from tests.secrecy import NAME, Secrecy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-    Loops = Callable[[], asyncio.AbstractEventLoop]
-
-
-@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def loops(request: pytest.FixtureRequest) -> Loops:
-    factory: Loops = request.param
-    return factory
+    from tests.agents import Loops
 
 
 def test_requests_are_answered_in_order_on_one_connection(loops: Loops) -> None:
