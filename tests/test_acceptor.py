@@ -258,7 +258,7 @@ def test_of_workers_that_share_a_core_one_serves_and_another_does_when_it_dies(t
                 assert stack.enter_context(agent.connect()).ask()["verdict"] == "allow"
             until(lambda: sum(connections().values()) == 50)
             busiest = max(connections(), key=connections().__getitem__)
-            assert connections()[busiest] > 40, "a machine that stops for 50 ms lets another have some"
+            assert connections()[busiest] > 30, "three that share have 17 each; one that is stopped loses some"
             os.kill(busiest, signal.SIGKILL)
         with agent.connect() as haproxy:
             assert haproxy.ask()["verdict"] == "allow"

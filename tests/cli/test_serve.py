@@ -142,6 +142,8 @@ def _is_refused(port: int) -> bool:
         socket.create_connection(("127.0.0.1", port), 1).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:  # it came while the socket was being closed; the next one is refused
+        return False
     return False
 
 
