@@ -38,7 +38,7 @@ types: venv
 
 unit: venv  ## Everything but HAProxy.
 	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m 'not integration and not browser and not monitoring' --cov --cov-report=
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m 'not integration and not browser and not monitoring and not compiled' --cov --cov-report=
 
 coverage: venv  ## Lines and branches that the last `make unit` left out; agents in processes of their own aren't counted.
 	@$(BIN)/coverage report
@@ -50,7 +50,7 @@ COMPILED_TESTS := tests/spop tests/policy/test_evaluator.py tests/policy/test_ga
 	tests/revocation/test_crl.py tests/revocation/test_crl_index.py \
 	tests/test_acceptor.py tests/test_adapter.py tests/test_agent.py tests/test_answering.py tests/test_answering_recall.py \
 	tests/test_assurance.py tests/test_authorizer.py tests/test_blocks.py tests/test_bundle.py tests/test_cache.py tests/test_counts.py tests/test_cutting.py \
-	tests/test_decision_log.py tests/test_histogram.py tests/test_identity.py tests/test_issuers.py \
+	tests/test_decision_log.py tests/test_histogram.py tests/test_hotpath.py tests/test_identity.py tests/test_issuers.py \
 	tests/test_listindex.py tests/test_logline.py tests/test_peer.py tests/test_plaincertificate.py tests/test_plainparts.py \
 	tests/test_recall.py tests/test_recall_described.py tests/test_recall_shared.py \
 	tests/test_signatures.py tests/test_turn.py tests/test_turn_afresh.py tests/test_unlisted.py

@@ -111,12 +111,12 @@ def _way(row: Mapping[str, float] | None) -> str:
 
 
 def _capacity(found: Mapping[str, Any]) -> str:
-    """Return requests a second for cores that HAProxy and the agent share, from what a request takes of each."""
-    decision = _cpu_of(found, _USUAL), _cpu_of(found, _NEW)
+    """Return requests a second for cores that HAProxy and the agent share, from what both took of one."""
+    further = _cpu_of(found, _NEW) - _cpu_of(found, _USUAL)
     rows = []
     for one in found["proxies"]:
-        haproxy = one["ways"][_OURS]["haproxy_us"]
-        for name, agent in zip(("recur", "have a new path each"), decision, strict=True):
+        haproxy, recurring = (one["ways"][_OURS][part] for part in ("haproxy_us", "agent_us"))
+        for name, agent in (("recur", recurring), ("have a new path each", recurring + further)):
             carried = [f"{cores * 1e6 / (haproxy + agent):,.0f}" for cores in _CORES]
             share = f"{agent / (haproxy + agent):.0%}"
             rows.append((f"HAProxy {one['version']}, requests {name}", f"{haproxy:.0f} + {agent:.0f}", *carried, share))

@@ -7,9 +7,10 @@
  *
  * It is a yardstick and trusts its peer: lengths inside a frame are not checked.
  *
- * With `all` it sets nine variables, as many as our agent at most, so that one can see what HAProxy pays for them.
+ * It sets one variable, or as many as it is told to, so that one can see what HAProxy pays for them: seven are those
+ * of our agent's allow, nine the most that it ever sets.
  *
- * Build: cc -O2 -Wall -Wextra -o floor floor.c      Run: floor PORT [all]
+ * Build: cc -O2 -Wall -Wextra -o floor floor.c      Run: floor PORT [VARIABLES]
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -24,6 +25,7 @@
 
 enum { HAPROXY_HELLO = 1, NOTIFY = 3 };
 enum { NULL_VALUE, BOOLEAN, IPV4 = 6, IPV6, STRING, BINARY };
+enum { VARIABLES = 9 };
 
 struct peer {
 	int fd;
@@ -38,17 +40,22 @@ static const unsigned char hello[] =
 	"\0\0\0\x40\x65\0\0\0\1\0\0\x07version\x08\x03" "2.0\x0emax-frame-size\x03\xfc\xf0\x06"
 	"\x0c" "capabilities\x08\x0apipelining";
 
-/* set-var txn.verdict = "allow" */
-static const unsigned char allow[] = "\1\3\2\7verdict\x08\5allow";
+/* set-var txn.NAME = value, the first of them the verdict */
+static const struct { const char *bytes; size_t size; } variables[VARIABLES] = {
+#define SET_VAR(action) { action, sizeof action - 1 }
+	SET_VAR("\1\3\2\7verdict\x08\5allow"),
+	SET_VAR("\1\3\2\6status\2\xc8"),
+	SET_VAR("\1\3\2\6reason\x08\2ok"),
+	SET_VAR("\1\3\2\4rule\x08\7svc-123"),
+	SET_VAR("\1\3\2\x08identity\x08\7unit-01"),
+	SET_VAR("\1\3\2\x08revision\x08\x0c" "0123456789ab"),
+	SET_VAR("\1\3\2\x09" "days_left\2\x64"),
+	SET_VAR("\1\3\2\5route\x08\x0cinternal_api"),
+	SET_VAR("\1\3\2\6shadow\x08\0"),
+};
 
-/* The same with status, reason, rule, identity, route, revision, shadow and days_left. */
-static const unsigned char all[] =
-	"\1\3\2\7verdict\x08\5allow" "\1\3\2\6status\2\xc8" "\1\3\2\6reason\x08\2ok" "\1\3\2\4rule\x08\7svc-123"
-	"\1\3\2\x08identity\x08\7unit-01" "\1\3\2\5route\x08\x0cinternal_api" "\1\3\2\x08revision\x08\x0c" "0123456789ab"
-	"\1\3\2\6shadow\x08\0" "\1\3\2\x09" "days_left\2\x64";
-
-static const unsigned char *actions = allow;
-static size_t actions_size = sizeof allow - 1;
+static unsigned char actions[512];
+static size_t actions_size;
 
 static const unsigned char *varint(const unsigned char *p, uint64_t *value)
 {
@@ -163,11 +170,13 @@ int main(int argc, char **argv)
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
 	int on = 1, listener = socket(AF_INET, SOCK_STREAM, 0), epoll = epoll_create1(0);
 
-	if (argc != 2 && (argc != 3 || strcmp(argv[2], "all")))
-		return fputs("usage: floor PORT [all]\n", stderr), 2;
-	if (argc == 3) {
-		actions = all;
-		actions_size = sizeof all - 1;
+	int told = argc == 3 ? atoi(argv[2]) : 1;
+
+	if (argc < 2 || argc > 3 || told < 1 || told > VARIABLES)
+		return fputs("usage: floor PORT [VARIABLES]\n", stderr), 2;
+	for (int i = 0; i < told; i++) {
+		memcpy(actions + actions_size, variables[i].bytes, variables[i].size);
+		actions_size += variables[i].size;
 	}
 	address.sin_port = htons((uint16_t)atoi(argv[1]));
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);

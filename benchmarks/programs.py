@@ -139,10 +139,10 @@ class Program:
 
 
 class Floor(Program):
-    """The C agent that answers without judging; with all the variables that ours sets, or with the verdict alone."""
+    """The C agent that answers without judging: with the verdict alone, or with more of the nine variables."""
 
-    def __init__(self, build: Path, *, all_variables: bool = False) -> None:
-        super().__init__("floor", [str(build / "floor"), "PORT", *(["all"] if all_variables else [])])
+    def __init__(self, build: Path, *, variables: int = 1) -> None:
+        super().__init__("floor", [str(build / "floor"), "PORT", str(variables)])
         wait_until_listening(self.port, self.process)
 
 

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,13 +42,13 @@ class Variant:
 
     Attributes:
         arguments: of the message; empty: no agent is asked.
-        all_variables: the agent sets all that ours sets, not the verdict alone.
+        variables: how many the agent sets: seven are those of our agent's allow, nine the most that it ever sets.
         server: what stands behind the agent's address.
     """
 
     name: str
     arguments: str = AS_THE_POLICY_READS
-    all_variables: bool = False
+    variables: int = 1
     server: str = ""
 
 
@@ -58,9 +59,10 @@ VARIANTS: Final = (
     Variant("six arguments, without certificate", f"cert=bool(0) {_REST}"),
     Variant("six, SHA-256 of it", f"cert=ssl_c_der,sha2(256) {_REST}"),
     Variant("six, certificate (what policy reads)"),
-    Variant("eleven, certificate (shipped)", _SHIPPED),
-    Variant("six, all variables answered", all_variables=True),
-    Variant("eleven, all variables answered", _SHIPPED, all_variables=True),
+    Variant("eleven, certificate", _SHIPPED),
+    Variant("six, seven variables answered", variables=7),
+    Variant("six, nine variables answered", variables=9),
+    Variant("eleven, seven answered (shipped)", _SHIPPED, variables=7),
     Variant("six, pool-max-conn 4", server="pool-max-conn 4"),
 )
 
@@ -69,19 +71,25 @@ def _measure(version: str, load: HttpsLoad, scratch: Path, rounds: int, seconds:
     """Measure all variants on one version, in turns; return their figures by name."""
     binary = binary_of(version)
     with ExitStack() as stack:
-        floors = {is_all: stack.enter_context(Floor(load.build, all_variables=is_all)) for is_all in (False, True)}
+        counts = {variant.variables for variant in VARIANTS}
+        floors = {count: stack.enter_context(Floor(load.build, variables=count)) for count in counts}
         ways: dict[str, Way] = {}
         for number, variant in enumerate(VARIANTS):
             folder = scratch / f"spoe-{version}-{number}"
             folder.mkdir()
             write_server_certificate(folder)
-            floor = floors[variant.all_variables] if variant.arguments else None
+            floor = floors[variant.variables] if variant.arguments else None
             address = floor.address if floor else ""
-            proxy = HAProxy(
-                binary, folder, load.certificates, agent=address, arguments=variant.arguments, server=variant.server
+            start = partial(
+                HAProxy,
+                binary,
+                folder,
+                load.certificates,
+                agent=address,
+                arguments=variant.arguments,
+                server=variant.server,
             )
-            stack.callback(proxy.close)
-            ways[variant.name] = Way(proxy, floor, judges=False)
+            ways[variant.name] = Way(start, floor, judges=False)
         for _ in range(rounds):
             for way in ways.values():
                 way.measure(load, seconds)

@@ -83,6 +83,8 @@ def test_figures_stand_in_tables_and_what_was_missed_is_told(result: Path) -> No
     assert "| rules: 10 rules → many | 10.0 | 12.0 | **1.20** | 1.1 |" in written["comparisons"]
     # 60 us of HAProxy and 20 of the agent: a core carries 12,500, of which the agent takes a quarter.
     assert "| 60 + 20 | 12,500 | 50,000 | 200,000 | 25% |" in written["capacity"]
+    # A new path takes no more than a known one there.
+    assert "| HAProxy 3.4, requests have a new path each | 60 + 20 | 12,500" in written["capacity"]
     assert "| HAProxy 3.4 | 16,667 | 3.0 | 3.0 |" in written["fleets"]
     assert "spoe" not in written
 
@@ -104,11 +106,11 @@ def test_a_machine_is_sized_from_what_was_measured(tmp_path: Path) -> None:
     assert "| 0.10 cores |" in found["sizing-example"]
     assert "| 0.83 cores |" in found["sizing-example"]
     assert "| `--workers` | the sum / 0.5, rounded up | 2 |" in found["sizing-example"]
-    # 40 + 2 x 150 MB; 2 x 200,000 x 50 + 1,000,000 x 39 bytes; 1,000,000 x 200 bytes.
-    assert "| in all | 4 cores | 599 MB |" in found["sizing-example"]
-    report.memory({"supervisor 1": 300 * 1024, "worker 2": 200 * 1024})
+    # 40 + 2 x 245 MB, as by a soak; 2 x 200,000 x 50 + 1,000,000 x 39 bytes; 1,000,000 x 200 bytes.
+    assert "| in all | 4 cores | 789 MB |" in found["sizing-example"]
+    report.memory({"supervisor 1": 400 * 1024, "worker 2": 300 * 1024})
     found = tables(json.loads(report.write(tmp_path).read_text()))
-    assert "| W | memory: a worker whose caches are full, at most | 200 MB |" in found["sizing"]
+    assert "| W | memory: a worker whose caches are full, at most | 300 MB |" in found["sizing"]
 
 
 def test_only_blocks_that_have_figures_are_written_anew() -> None:
