@@ -368,15 +368,15 @@ class Crew:
             if isinstance(answer, WorkerError):
                 silent.add(worker)
             else:
-                self._take(worker, answer, is_all=decisions)
+                self._take(worker, answer)
         return silent
 
-    def _take(self, worker: _Worker, report: dict[str, Any], *, is_all: bool = True) -> None:
+    def _take(self, worker: _Worker, report: dict[str, Any]) -> None:
         if worker not in self._workers:
             return  # it ended meanwhile, and its numbers are counted already
         worker.policy = report["policy"]
         worker.connections = report["connections"]
-        self._totals.update(worker.pid, samples_from_json(report["counters"]), is_all=is_all)
+        self._totals.update(worker.pid, samples_from_json(report["counters"]))
 
 
 async def _ask_all(

@@ -260,10 +260,6 @@ METRICS: Final = (
     Metric("worker_restarts_total", "counter", "Workers that died and were replaced.", (), ((),)),
 )
 
-#: What a worker counts for each policy, much of it by rule.
-_OF_POLICIES: Final = frozenset(
-    {"decisions_total", "shadow_denies_total", "cache_misses_total", "cache_evictions_total"}
-)
 _BY_NAME: Final = {metric.name: metric for metric in METRICS}
 
 
@@ -274,10 +270,16 @@ class Totals:
         self._ended: Samples = {}
         self._living: dict[int, Samples] = {}
 
-    def update(self, worker: int, samples: Samples, *, is_all: bool = True) -> None:
-        """Take over the latest numbers of a worker (by process id): all that it has, or all but those of policies."""
-        kept = {} if is_all else self._living.get(worker, {})
-        self._living[worker] = {**{key: value for key, value in kept.items() if key[0] in _OF_POLICIES}, **samples}
+    def update(self, worker: int, samples: Samples) -> None:
+        """Take over what a worker (by process id) tells: its gauges, and as many of its counters as it likes.
+
+        No counter falls for it: a report may leave some out, or come behind one that was asked for later.
+        """
+        before = self._living.get(worker, {})
+        latest = {key: value for key, value in before.items() if _BY_NAME[key[0]].kind != "gauge"}
+        for key, value in samples.items():
+            latest[key] = max(value, latest.get(key, value))
+        self._living[worker] = latest
 
     def end(self, worker: int) -> None:
         """Keep the counters of a worker that ended, and forget its gauges."""

@@ -11,7 +11,7 @@ import structlog.testing
 from spoa.blocks import BlockList
 from spoa.counts import Counts, Decisions
 from spoa.exceptions import ProtocolError
-from spoa.metrics import _OF_POLICIES, summed
+from spoa.metrics import METRICS, summed
 from spoa.policy.decision import Tally
 from spoa.spop import Status
 from tests.agents import authorize
@@ -137,8 +137,9 @@ def test_what_a_successor_counts_on_is_not_counted_twice() -> None:
     assert found["cache_misses_total", ("standings",)] == 7
 
 
-def test_what_a_short_report_leaves_as_it_was_is_what_policies_count() -> None:
-    """A name that stood in one of them only would vanish, or grow old, between two whole reports."""
+def test_what_a_short_report_leaves_out_are_counters() -> None:
+    """A gauge that it left out would be gone until the next whole report."""
     decisions, desk = Decisions(), Desk()
     desk.policy.evaluator._tallies["allow", "ok", "open", "deny"] = Tally("allow", "ok", "open", "deny")
-    assert {name for name, _ in total(decisions.of(desk.policy))} == _OF_POLICIES
+    kinds = {metric.name: metric.kind for metric in METRICS}
+    assert {kinds[name] for name, _ in total(decisions.of(desk.policy))} == {"counter"}

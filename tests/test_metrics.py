@@ -59,15 +59,22 @@ def test_workers_are_added_up() -> None:
     assert totals.samples() == {("connections", ()): 5, ("connections_total", ()): 12}
 
 
-def test_what_is_not_told_anew_stays_as_it_was_told() -> None:
+def test_counters_that_are_not_told_anew_stay_as_they_were_told_and_gauges_are_gone() -> None:
     totals = Totals()
     decided = ("decisions_total", ("allow", "ok", "r"))
     totals.update(1, {("connections", ()): 2, ("client_certificates", ("corp", "7d", "long")): 5, decided: 8})
-    totals.update(1, {("connections", ()): 3}, is_all=False)
-    totals.update(2, {("connections", ()): 1}, is_all=False)
-    assert totals.samples() == {("connections", ()): 4, decided: 8}
     totals.update(1, {("connections", ()): 3})
-    assert totals.samples() == {("connections", ()): 4}
+    totals.update(2, {("connections", ()): 1})
+    assert totals.samples() == {("connections", ()): 4, decided: 8}
+
+
+def test_a_report_that_comes_behind_a_later_one_lets_no_counter_fall() -> None:
+    totals = Totals()
+    early: Samples = {("connections", ()): 2, ("connections_total", ()): 5, ("request_duration_seconds", ("3",)): 7}
+    late: Samples = {("connections", ()): 1, ("connections_total", ()): 6, ("request_duration_seconds", ("3",)): 9}
+    for report in (late, early):
+        totals.update(1, report)
+    assert totals.samples() == {**late, ("connections", ()): 2}
 
 
 def test_a_worker_that_ended_leaves_its_counters_and_takes_its_gauges() -> None:
