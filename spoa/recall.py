@@ -215,7 +215,7 @@ class Recall:
         self._shared: dict[bytes, bytes] = {}
         self._known: SelectiveCache[bytes, Known] = SelectiveCache(CERTIFICATES, sightings=self._clients)
         self._questions: BoundedCache[bytes, Outcome] = BoundedCache(QUESTIONS)
-        self._outcomes: dict[bytes, Outcome] = {}
+        self._outcomes: dict[tuple[Decision, bytes], Outcome] = {}
         self._requests: BoundedCache[tuple[bytes, bytes, bytes], _AllButPath] = BoundedCache(REQUESTS)
         self._alike: dict[tuple[int, str], _AllButPath] = {}
         self._groups: dict[tuple[int, str, Reason | None], tuple[bytes, bytes]] = {}
@@ -330,6 +330,8 @@ class Recall:
     def _keep_whole(self, message: bytes, recalled: Recalled) -> None:
         """Keep a whole message; where there are more than fit, those that do stay for a while."""
         if len(self._whole) < WHOLE:
+            if len(self._shared) >= WHOLE:  # of messages that came again on another day, or never
+                self._shared = {}
             recalled.said = self._shared.setdefault(recalled.said, recalled.said)
             recalled.head = self._shared.setdefault(recalled.head, recalled.head)
             self._whole[message] = recalled
@@ -426,11 +428,12 @@ class Recall:
 
     def _outcome(self, decision: Decision, actions: bytes) -> Outcome:
         """Return an answer, of which many requests have the same."""
-        found = self._outcomes.get(actions)
-        if found is None or found.decision is not decision:
+        key = decision, actions
+        found = self._outcomes.get(key)
+        if found is None:
             if len(self._outcomes) >= OUTCOMES:  # each has a path of its own, then
                 self._outcomes.clear()
-            found = self._outcomes[actions] = Outcome(decision, actions)
+            found = self._outcomes[key] = Outcome(decision, actions)
         return found
 
     def _remember_but_path(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spoa.loading import load_policy
-from tests.pki import CA
+from tests.pki import CA, DAY
 from tests.recalling import NOW, Asker, http
 
 if TYPE_CHECKING:
@@ -85,6 +85,25 @@ def test_decisions_that_tell_the_same_are_counted_each_for_itself(asker: Asker, 
     found = [asker.recall._outcome(decision, b"said alike") for decision in (one, other, one)]
     assert [outcome.decision for outcome in found] == [one, other, one]
     assert [outcome.tally for outcome in found] == [one.tally, other.tally, one.tally]
+    assert found[0] is found[2]
+
+
+@pytest.mark.interpreted
+def test_what_is_said_on_many_days_does_not_fill_the_memory(
+    normalising: Asker, people: Sequence[Issued], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spoa.recall.WHOLE", 6)
+    asked = [http(people[0].der, f"/a//{number}", "") for number in range(5)]
+    for now in range(NOW, NOW + 10 * DAY, DAY):
+        for message in asked:
+            for _ in range(3):
+                said = normalising.fresh(message, now)
+            for _ in range(2):
+                found = normalising.recall.ask(message, 0, len(message), now)
+            assert found is not None
+            assert found.said == said
+        assert len(normalising.recall._shared) <= 6
+    assert len(normalising.recall._whole) == 5
 
 
 @pytest.mark.interpreted
