@@ -110,13 +110,17 @@ differential: venv  ## 50,000 paths, 5,000 pieces of evidence, 5,200 policies, j
 		SPOA_AUTHZ_DIFFERENTIAL_POLICIES=5200 SPOA_AUTHZ_DIFFERENTIAL_SEED=$(or $(SEED),1) \
 		$(BIN)/python -m pytest -q --timeout 0 tests/differential
 
-# Another copy of the agent can be measured: make bench TREE=build/compiled
-bench: venv  ## The agent as it runs beside its targets, and behind real HAProxies. Half an hour on a quiet machine.
-	@$(BIN)/python benchmarks/agent.py $(if $(TREE),--tree $(TREE))
+$(COMPILED)/.built: pyproject.toml $(shell find spoa -name '*.py') | venv
+	@$(MAKE) --no-print-directory compiled
+	@touch $@
+
+# Another copy of the agent can be measured, the one that isn't compiled for instance: make bench TREE=.
+bench: $(COMPILED)/.built  ## The compiled agent beside its targets, and behind real HAProxies. Half an hour on a quiet machine.
+	@$(BIN)/python benchmarks/agent.py --tree $(or $(TREE),$(COMPILED))
 	@$(BIN)/python benchmarks/spoe.py
 
-bench-quick: venv  ## The same, smaller, in less than three minutes.
-	@$(BIN)/python benchmarks/agent.py --quick $(if $(TREE),--tree $(TREE))
+bench-quick: $(COMPILED)/.built  ## The same, smaller, in less than three minutes once the agent is compiled.
+	@$(BIN)/python benchmarks/agent.py --quick --tree $(or $(TREE),$(COMPILED))
 
 bench-revocation: venv  ## What revocation lists of up to five million entries cost, replaced under load. QUICK=1 for less.
 	@$(BIN)/python benchmarks/revocation.py $(if $(QUICK),--quick)

@@ -7,8 +7,8 @@
  *
  * It is a yardstick and trusts its peer: lengths inside a frame are not checked.
  *
- * It sets one variable, or as many as it is told to, so that one can see what HAProxy pays for them: seven are those
- * of our agent's allow, nine the most that it ever sets.
+ * It sets one variable, or as many as it is told to, so that one can see what HAProxy pays for them: eight are those
+ * of our agent's allow here, nine all of the contract's but `path`.
  *
  * Build: cc -O2 -Wall -Wextra -o floor floor.c      Run: floor PORT [VARIABLES]
  */

@@ -36,7 +36,7 @@ _AGENT: Final = "spoa-authz"
 _FLOOR: Final = "floor agent"
 #: Judges as little, and says as much as ours when it allows: what is above the floor is paid for the answer alone.
 _TALKATIVE: Final = "floor, our variables"
-_OUR_VARIABLES: Final = 7
+_OUR_VARIABLES: Final = 8
 _PLAIN: Final = "no authorization"
 _CPU: Final = 1.05
 _LATENCY: Final = 1.1

@@ -36,8 +36,8 @@ MOST_OF_THE_PROCESSOR: Final = {
 }
 #: Later versions cut the same work into other instructions.
 ROOM: Final = 1.0 if sys.version_info[:2] == (3, 11) else 1.4
-#: So do other compilers, and other processors yet more.
-ROOM_OF_THE_PROCESSOR: Final = ROOM * (1.15 if platform.machine() == "x86_64" else 1.6)
+#: So do other processors.
+ROOM_OF_THE_PROCESSOR: Final = ROOM * (1.0 if platform.machine() == "x86_64" else 1.6)
 
 
 def count(what: str) -> dict[str, float]:
