@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Final, Never
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["StepError", "steps"]
+__all__ = ["NOT_ALLOWED", "StepError", "steps"]
+
+#: What the error says where it can't be counted.
+NOT_ALLOWED: Final = "a process may not trace its child here"
 
 _TRACEME: Final = 0
 _SINGLESTEP: Final = 9
 #: With what status who may not be traced ends.
-_NOT_ALLOWED: Final = 77
+_UNTRACED: Final = 77
 
 
 class StepError(Exception):
@@ -57,7 +60,7 @@ def _be_traced(trace: Callable[..., int], work: Callable[[], object]) -> Never:
     """Stop before and after the work, in a child of who counts; never returns."""
     try:
         if trace(_TRACEME, 0, None, None):
-            os._exit(_NOT_ALLOWED)
+            os._exit(_UNTRACED)
         signal.raise_signal(signal.SIGSTOP)
         work()
         signal.raise_signal(signal.SIGSTOP)
@@ -68,8 +71,8 @@ def _be_traced(trace: Callable[..., int], work: Callable[[], object]) -> Never:
 
 def _count(trace: Callable[..., int], child: int) -> int:
     _, status = os.waitpid(child, os.WUNTRACED)
-    if os.WIFEXITED(status) and os.WEXITSTATUS(status) == _NOT_ALLOWED:
-        raise PermissionError(errno.EPERM, "a process may not trace its child here")
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status) == _UNTRACED:
+        raise PermissionError(errno.EPERM, NOT_ALLOWED)
     count = 0
     while True:
         if trace(_SINGLESTEP, child, None, None):
