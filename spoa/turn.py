@@ -11,22 +11,15 @@ from __future__ import annotations
 
 import asyncio
 from time import perf_counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from spoa.answering import Answering
 
-__all__ = ["Reader", "Turn"]
+__all__ = ["Reader", "Turn", "Waits"]
 
-#: Seconds from the end of a turn with one read to another that is taken to come alone, too: less than a HAProxy needs
-#: to take an answer and ask again, more than a loop needs from one read to the next.
-_APART: Final = 0.00002
-#: Seconds that an answer to what was judged afresh waits for others of its kind.
-_HELD: Final = 0.001
-#: Seconds of judging afresh in a turn; the rest comes in the next, behind whoever has read meanwhile and is known.
-_AFRESH: Final = 0.003
 #: More requests than any worker ever answers.
 _NEVER: Final = 1 << 60  # compiled, a larger one is an object
 
@@ -37,6 +30,24 @@ def _soon(run: Callable[[], None]) -> None:
 
 def _never(_: int) -> int:
     return _NEVER
+
+
+class Waits(NamedTuple):
+    """How long a turn lets others wait, in seconds.
+
+    Args:
+        apart: from the end of a turn with one read to another that is taken to come alone, too: less than a HAProxy
+            needs to take an answer and ask again, more than a loop needs from one read to the next.
+        held: that an answer to what was judged afresh waits for others of its kind.
+        afresh: of judging afresh in a turn; the rest comes in the next, behind whoever has read meanwhile and is known.
+    """
+
+    apart: float = 0.000_02
+    held: float = 0.001
+    afresh: float = 0.003
+
+
+_WAITS: Final = Waits()
 
 
 class Reader:
@@ -63,23 +74,23 @@ class Turn:
     Args:
         answering: judges for all of them.
         later: calls a function when everything is read that there is to read; the running loop's next turn does.
-        apart: seconds after the last turn that make a read one that comes alone.
+        waits: how long others wait.
     """
 
     __slots__ = (
-        "_answering", "_apart", "_counts", "_due", "_ended", "_is_asked_for", "_later", "_look", "_look_at",
-        "_put_off", "_started", "_was_alone",
+        "_afresh", "_answering", "_apart", "_counts", "_due", "_ended", "_held", "_is_asked_for", "_later", "_look",
+        "_look_at", "_put_off", "_started", "_was_alone",
     )  # fmt: skip
 
     def __init__(
-        self, answering: Answering, later: Callable[[Callable[[], None]], object] = _soon, apart: float = _APART
+        self, answering: Answering, later: Callable[[Callable[[], None]], object] = _soon, waits: Waits = _WAITS
     ) -> None:
         self._answering = answering
         self._counts = answering.counts
         self._look: Callable[[int], int] = _never
         self._look_at = _NEVER
         self._later = later
-        self._apart = apart
+        self._apart, self._held, self._afresh = waits
         self._due: list[Reader] = []
         self._put_off: list[Reader] = []
         self._started = self._ended = 0.0
@@ -164,10 +175,10 @@ class Turn:
             except Exception as error:  # noqa: BLE001 -- as above
                 broken.append((peer, error))
             now = perf_counter()
-            if now - began > _AFRESH:
+            if now - began > self._afresh:
                 self._put_off += put_off[number:]
                 break
-            if now - written > _HELD:
+            if now - written > self._held:
                 self._answering.finish()
                 written = now
         self._answering.finish()

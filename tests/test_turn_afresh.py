@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import spoa.turn
-from tests.turning import Room, answer_alike
+from tests.turning import PATIENT, Room, answer_alike
+
+#: No turn judges more than one request afresh.
+HASTY = PATIENT._replace(afresh=0.0)
 
 
 def test_nobody_waits_for_a_request_that_is_judged_afresh() -> None:
@@ -57,16 +59,8 @@ def test_what_a_read_begins_with_is_answered_before_the_rest_is_judged_and_all_o
     assert not room.later
 
 
-@pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no turn judge more than one request afresh."""
-    monkeypatch.setattr(spoa.turn, "_AFRESH", 0.0)
-
-
-@pytest.mark.interpreted
-@pytest.mark.usefixtures("hasty")
 def test_what_would_take_too_long_is_judged_in_the_next_turns_behind_whoever_is_known_by_then() -> None:
-    room = Room(4)
+    room = Room(4, waits=HASTY)
     room.meet("/open/a")
     for number in range(3):
         room.read(number, "/open/a", who="bob")
@@ -80,10 +74,8 @@ def test_what_would_take_too_long_is_judged_in_the_next_turns_behind_whoever_is_
     assert not room.later
 
 
-@pytest.mark.interpreted
-@pytest.mark.usefixtures("hasty")
 def test_no_read_comes_alone_while_others_are_put_off() -> None:
-    room = Room(4, apart=0.0)
+    room = Room(4, waits=HASTY._replace(apart=0.0))
     room.meet("/open/a")
     room.turn._was_alone = False
     for number in range(3):
@@ -97,10 +89,8 @@ def test_no_read_comes_alone_while_others_are_put_off() -> None:
         assert room.verdicts() == told
 
 
-@pytest.mark.interpreted
-@pytest.mark.usefixtures("hasty")
 def test_what_has_waited_for_others_to_be_judged_is_denied_when_its_time_is_up() -> None:
-    room = Room(2)
+    room = Room(2, waits=HASTY)
     for number in range(2):
         room.read(number, "/open/a")
     room.end_turn()
@@ -110,10 +100,8 @@ def test_what_has_waited_for_others_to_be_judged_is_denied_when_its_time_is_up()
     assert [(number, told["reason"]) for number, told in room.answers()] == [(1, "internal_error")]
 
 
-@pytest.mark.interpreted
-@pytest.mark.usefixtures("hasty")
 def test_whoever_sends_more_while_a_request_of_his_is_put_off_is_answered_in_order() -> None:
-    room = Room(2)
+    room = Room(2, waits=HASTY)
     room.read(0, "/open/a")
     room.read(1, "/open/a")
     room.end_turn()
@@ -122,11 +110,9 @@ def test_whoever_sends_more_while_a_request_of_his_is_put_off_is_answered_in_ord
     assert room.verdicts() == [(0, "allow"), (1, "allow"), (1, "deny"), (1, "allow")]
 
 
-@pytest.mark.interpreted
-@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("takes_answers", [True, False])
 def test_a_request_that_is_put_off_is_answered_before_the_end_of_its_stream(takes_answers: bool) -> None:
-    room = Room(3)
+    room = Room(3, waits=HASTY)
     for number in range(3):
         room.read(number, "/open/a")
     room.end_turn()
@@ -136,10 +122,8 @@ def test_a_request_that_is_put_off_is_answered_before_the_end_of_its_stream(take
     assert room.verdicts() == [(number, "allow") for number in range(3 if takes_answers else 2)]
 
 
-@pytest.mark.interpreted
-@pytest.mark.usefixtures("hasty")
 def test_whoever_is_gone_before_his_request_is_judged_holds_nobody_up() -> None:
-    room = Room(3)
+    room = Room(3, waits=HASTY)
     for number in range(3):
         room.read(number, "/open/a")
     room.end_turn()
@@ -148,9 +132,7 @@ def test_whoever_is_gone_before_his_request_is_judged_holds_nobody_up() -> None:
     assert room.verdicts() == [(0, "allow"), (2, "allow")]
 
 
-@pytest.mark.interpreted
-@pytest.mark.usefixtures("hasty")
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None)
 @given(reads=st.data())
 def test_what_is_put_off_changes_no_answer(reads: st.DataObject) -> None:
-    answer_alike(("alice", "bob"), reads)
+    answer_alike(("alice", "bob"), reads, HASTY)
