@@ -231,6 +231,7 @@ def test_a_connection_that_said_no_hello_gets_none_from_a_draining_agent(loops: 
 
 def test_busy_connections_are_dismissed_when_patience_ends(loops: Loops, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spoa.agent, "_DRAIN_PATIENCE", 0.3)
+    monkeypatch.setattr(spoa.agent, "_DRAIN_QUIET", float("inf"))
     with serving(policy_of(), loop_factory=loops) as here, here.connect() as haproxy:
         drained = here.drain()
         began = time.monotonic()
@@ -246,6 +247,7 @@ def test_a_connection_that_never_falls_quiet_is_dismissed_along_with_an_answer(
     loops: Loops, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spoa.agent, "_DRAIN_HOPE", 0.1)
+    monkeypatch.setattr(spoa.agent, "_DRAIN_QUIET", float("inf"))  # nor on a machine that stops now and then
     with serving(policy_of(), loop_factory=loops) as here, here.connect() as haproxy:
         drained = here.drain()
         while not haproxy.events:  # an answer and the goodbye arrive together, so no question is ever lost
