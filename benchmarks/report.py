@@ -151,20 +151,23 @@ class Report:
         said = f"    {ratios['cpu']:.2f} of the floor's CPU ({ratios['worker_cpu']:.2f} the worker alone), "
         said += f"{ratios['rate']:.2f} of its rate, {ratios['per_core']:,.0f} decisions a second of CPU"
         print(said)
-        if agent["disturbed"] > _DISTURBED:
-            print(f"    something waited for a core {agent['disturbed']:.0%} of the time: don't trust this line")
+        self._disturbance(agent)
         if overdue := sum(one["overdue"] for one in rounds["agent"]):
             print(f"    {overdue} requests were denied because their time was up")
         for text, is_met in verdicts.items():
             self._verdict(text, is_met=is_met)
 
-    def comparison(self, name: str, sides: Mapping[str, Mapping[str, float]], limit: float) -> None:
+    def comparison(self, name: str, rounds: Mapping[str, Sequence[Mapping[str, Any]]], limit: float) -> None:
         """Tell what more of something costs: the first side beside each other one."""
+        sides = {side: medians(found) for side, found in rounds.items()}
         (first_name, first), *others = sides.items()
         ratios = {side: figures["cpu_us"] / first["cpu_us"] for side, figures in others}
-        self._found["comparisons"].append({"name": name, "sides": dict(sides), "ratios": ratios, "limit": limit})
+        self._found["comparisons"].append(
+            {"name": name, "sides": sides, "ratios": ratios, "limit": limit, "rounds": rounds}
+        )
         for side, figures in sides.items():
             print(_line(f"{name}: {side}", figures))
+            self._disturbance(figures)
         for side, ratio in ratios.items():
             self._verdict(f"CPU with {side} <= {limit} of that with {first_name}: {ratio:.2f}", is_met=ratio <= limit)
 
@@ -194,10 +197,13 @@ class Report:
                 f"{name:32}{row['cpu_us']:9.1f}{row['haproxy_us']:9.1f}{row['agent_us']:9.1f}{row['p50_us']:9.0f}"
                 f"{row['added_us']:9.0f}{row['calm_p50_us']:9.0f}{row['calm_added_us']:9.0f}"
             )
-            if row["disturbed"] > _DISTURBED:
-                print(f"    something waited for a core {row['disturbed']:.0%} of the time: don't trust this line")
+            self._disturbance(row)
         for text, is_met in found["targets"].items():
             self._verdict(text, is_met=is_met)
+
+    def _disturbance(self, figures: Mapping[str, float]) -> None:
+        if figures["disturbed"] > _DISTURBED:
+            print(f"    something waited for a core {figures['disturbed']:.0%} of the time: don't trust this line")
 
     def _verdict(self, text: str, *, is_met: bool) -> None:
         print(f"    {'met   ' if is_met else 'MISSED'} {text}", flush=True)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.policies import add_line, add_rule
 from benchmarks.programs import Floor
-from benchmarks.report import medians
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,8 +124,7 @@ def compare(bench: Bench, name: str, sides: dict[str, Side], limit: float) -> li
         for _ in range(bench.plan.rounds):
             for agent, load, found in runs:
                 found.append(load.run(agent, bench.plan.seconds))
-        figures = {side: medians(found) for side, (_, _, found) in zip(sides, runs, strict=True)}
-        bench.report.comparison(name, figures, limit)
+        bench.report.comparison(name, {side: found for side, (_, _, found) in zip(sides, runs, strict=True)}, limit)
         bench.report.memory(
             {
                 f"{side} {role}": size

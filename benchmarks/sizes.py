@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.memory import anonymous_size, mapped_sizes, proportional_size
-from benchmarks.report import medians
 from benchmarks.shapes import FEW_CERTIFICATES, Side, compare
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def measure_logging(bench: Bench) -> None:
             for name, agent in agents.items():
                 found[name].append(load.run(agent, plan.seconds))
                 os.truncate(agent.log, 0)  # or the disk fills
-        bench.report.comparison("decision log", {name: medians(rounds) for name, rounds in found.items()}, _LOGGING)
+        bench.report.comparison("decision log", found, _LOGGING)
         dropped = _dropped(everything)
         bench.report.limit("decisions that the log lost", dropped, 0, "")
 

@@ -29,7 +29,7 @@ def measured(cpu: float, p99: float = 100.0) -> dict[str, Any]:
 
 
 def way(haproxy: float, agent: float) -> dict[str, float]:
-    row = dict.fromkeys(("p50_us", "added_us", "calm_p50_us", "calm_added_us", "disturbed"), 1.0)
+    row = dict.fromkeys(("p50_us", "added_us", "calm_p50_us", "calm_added_us"), 1.0) | {"disturbed": 0.0}
     return {**row, "haproxy_us": haproxy, "agent_us": agent, "cpu_us": haproxy + agent}
 
 
@@ -39,15 +39,11 @@ def result(tmp_path: Path) -> Path:
     report = Report(machine(), Plan())
     for shape in SHAPES:
         report.shape(shape, {"floor": [measured(10)], "agent": [measured(20, 300)]})
-    report.comparison("rules", {"10 rules": {**_medians(10)}, "many": {**_medians(12)}}, 1.1)
+    report.comparison("rules", {"10 rules": [measured(10)], "many": [measured(12) | {"disturbed": 0.5}]}, 1.1)
     report.limit("a worker at its start", 50, 60, "MB")
     ways = {"no authorization": way(25, 0), "floor agent": way(60, 10), "spoa-authz": way(60, 20)}
     report.proxy({"version": "3.4", "ways": ways, "targets": {"CPU": False}})
     return report.write(tmp_path)
-
-
-def _medians(cpu: float) -> dict[str, float]:
-    return {**dict.fromkeys(("p50_us", "p99_us", "p999_us", "max_us"), 1.0), "per_second": 1.0, "cpu_us": cpu}
 
 
 def test_each_target_is_judged(capsys: pytest.CaptureFixture[str], result: Path) -> None:
@@ -67,6 +63,17 @@ def test_each_target_is_judged(capsys: pytest.CaptureFixture[str], result: Path)
     told = capsys.readouterr().out
     assert "MISSED CPU with many <= 1.1 of that with 10 rules: 1.20" in told
     assert "met    a worker at its start <= 60 MB: 50.0" in told
+
+
+def test_a_line_is_not_to_be_trusted_where_something_waited_for_a_core(
+    capsys: pytest.CaptureFixture[str], result: Path
+) -> None:
+    lines = capsys.readouterr().out.splitlines()
+    [warned] = [number for number, line in enumerate(lines) if "don't trust this line" in line]
+    assert lines[warned - 1].startswith("rules: many")
+    assert "50% of the time" in lines[warned]
+    [comparison] = json.loads(result.read_text())["comparisons"]
+    assert [one["disturbed"] for one in comparison["rounds"]["many"]] == [0.5]
 
 
 def test_there_is_a_picture_of_each_kind_as_png_and_svg(result: Path) -> None:
