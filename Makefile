@@ -148,7 +148,7 @@ $(VENV)/.packages: pyproject.toml | venv
 lock: $(VENV)/.packages  ## Pin anew, with hashes, what is installed with the agent and what builds it. Asks PyPI.
 	@$(BIN)/python -m deploy.lock
 
-packages: $(VENV)/.packages  ## Wheel, sdist, SBOM, Debian package, image and chart into dist/. Ten minutes; needs root and Debian's tools.
+packages: $(VENV)/.packages  ## Wheels, sdist, SBOM, Debian package, image and chart into dist/. A quarter of an hour; needs root and Debian's tools.
 	@$(BIN)/python -m deploy.packages
 
 check-packages: $(VENV)/.packages  ## Install what `make packages` built on clean machines, and use it. Ten minutes; needs root.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -13,6 +14,8 @@ __all__ = ["EXTRAS", "main"]
 #: What the Debian package and the image bring beside what the agent can't do without: a setting asks for traces, and
 #: nothing can be installed into either of them later.
 EXTRAS: Final = ("fast", "otel")
+#: What builds the wheels, as the tests use it: the plain one, and the one whose hot path is compiled.
+BUILDERS: Final = ("hatchling", "hatch-mypyc", "mypy", "setuptools")
 _HERE: Final = Path(__file__).parent
 _OPTIONS: Final = (
     "--universal",
@@ -41,8 +44,9 @@ def main() -> None:
     extras = [word for extra in EXTRAS for word in ("--extra", extra)]
     _compile("pyproject.toml", "requirements.lock", *extras)
     dev = tomllib.loads((_HERE.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]["dev"]
-    builder = next(text for text in dev if text.startswith("hatchling=="))
-    _compile("-", "build.lock", given=builder + "\n")
+    builders = [text for text in dev if re.split(r"[<>=]", text)[0] in BUILDERS]
+    # What is compiled is checked against what is installed with it: both lists are for one environment.
+    _compile("-", "build.lock", "--constraint", "deploy/requirements.lock", given="\n".join(builders) + "\n")
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
     python -m deploy.packages            # all of it
     python -m deploy.packages wheel deb  # some
 
-Wheel and sdist need no network. The others fetch what the lock files name, from PyPI, and Debian's packages; the Debian
-package needs `debhelper` and `dh-virtualenv`, the image `mmdebstrap` and root. The program stops at the first thing
-that can't be built.
+Wheel and sdist need no network. The others fetch what the lock files name, from PyPI, and Debian's packages; the wheel
+that is compiled needs a C compiler and Debian's `python3-dev`, the Debian package `debhelper` and `dh-virtualenv`, the
+image `mmdebstrap` and root. Package and image hold what is compiled, for Debian's own Python. The program stops at the
+first thing that can't be built.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from deploy import bill, image
+from deploy.compiled import HATCHLING_TIME, build_compiled
 from spoa._version import BUILD_TIME, __version__
 
 if TYPE_CHECKING:
@@ -35,9 +37,10 @@ ROOT: Final = Path(__file__).parents[1]
 _DEPLOY: Final = ROOT / "deploy"
 _LOCK: Final = _DEPLOY / "requirements.lock"
 _WHEEL: Final = f"spoa_authz-{__version__}-py3-none-any.whl"
+_COMPILED: Final = f"spoa_authz-{__version__}-cp*.whl"
 _SDIST: Final = f"spoa_authz-{__version__}.tar.gz"
-#: What hatchling takes where nobody says anything, so that a wheel built by `pip` from the sdist is this very wheel.
-_HATCHLING_TIME: Final = "1580601600"
+#: Debian's, which the Debian package and the image run.
+_PYTHON: Final = "/usr/bin/python3"
 _SBOM: Final = f"spoa-authz-{__version__}.cdx.json"
 _IMAGE_SBOM: Final = f"spoa-authz-{__version__}.image.cdx.json"
 
@@ -56,7 +59,7 @@ def run(words: Sequence[str | Path], folder: Path | None = None, **variables: st
 
 def _hatch(kind: str, out: Path) -> None:
     words: list[str | Path] = [sys.executable, "-m", "hatchling", "build", "--target", kind, "--directory", out]
-    run(words, SOURCE_DATE_EPOCH=_HATCHLING_TIME)
+    run(words, SOURCE_DATE_EPOCH=HATCHLING_TIME)
 
 
 def build_wheel(out: Path) -> None:
@@ -67,6 +70,20 @@ def build_wheel(out: Path) -> None:
 def build_sdist(out: Path) -> None:
     """Build the source distribution."""
     _hatch("sdist", out)
+
+
+def build_compiled_wheel(out: Path) -> None:
+    """Build the wheel whose hot path is compiled, for Debian's Python and this kind of machine."""
+    for older in out.glob(_COMPILED):
+        older.unlink()
+    build_compiled(out, _PYTHON)
+
+
+def _compiled(out: Path) -> Path:
+    found = list(out.glob(_COMPILED))
+    if len(found) != 1:
+        raise FileNotFoundError(f"{out} has {len(found)} wheels {_COMPILED}; build `compiled` first")
+    return found[0]
 
 
 def build_sbom(out: Path) -> None:
@@ -99,7 +116,7 @@ def _write(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def build_deb(out: Path) -> None:
-    """Build the Debian package, with Debian's own tools, from the sdist, the wheel and the lock file."""
+    """Build the Debian package, with Debian's own tools, from the sdist, the compiled wheel and the lock file."""
     with tempfile.TemporaryDirectory() as scratch:
         with tarfile.open(out / _SDIST) as archive:
             archive.extractall(scratch, filter="data")
@@ -115,10 +132,11 @@ def _debianize(source: Path, out: Path) -> None:
     shutil.copytree(_DEPLOY / "debian", debian)
     for unit in (_DEPLOY / "systemd").iterdir():
         shutil.copy(unit, debian)
-    shutil.copy(out / _WHEEL, debian)
+    wheel = _compiled(out)
+    shutil.copy(wheel, debian)
     shutil.copy(out / _SBOM, debian / "spoa-authz.cdx.json")
-    digest = hashlib.sha256((out / _WHEEL).read_bytes()).hexdigest()
-    (debian / "requirements.txt").write_text(f"{_LOCK.read_text()}./debian/{_WHEEL} --hash=sha256:{digest}\n")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    (debian / "requirements.txt").write_text(f"{_LOCK.read_text()}./debian/{wheel.name} --hash=sha256:{digest}\n")
     (debian / "changelog").write_text(
         f"spoa-authz ({__version__}) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n"
         f" -- The spoa-authz contributors <maintainers@spoa-authz.invalid>  {formatdate(BUILD_TIME)}\n"
@@ -130,7 +148,7 @@ def build_image(out: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         tree = Path(scratch) / "tree"
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        run(["sh", _DEPLOY / "oci" / "rootfs.sh", tree, out / _WHEEL, _LOCK], PATH=path)
+        run(["sh", _DEPLOY / "oci" / "rootfs.sh", tree, _compiled(out), _LOCK], PATH=path)
         _write(out / _IMAGE_SBOM, bill.of_image(json.loads((out / _SBOM).read_text()), tree))
         shutil.copy(out / _IMAGE_SBOM, tree / "usr" / "share" / "doc" / "spoa-authz" / "sbom.cdx.json")
         target = out / f"spoa-authz-{__version__}.oci.tar"
@@ -148,6 +166,7 @@ def build_chart(out: Path) -> None:
 BUILDERS: Final[Mapping[str, Callable[[Path], None]]] = {
     "wheel": build_wheel,
     "sdist": build_sdist,
+    "compiled": build_compiled_wheel,
     "sbom": build_sbom,
     "deb": build_deb,
     "image": build_image,

@@ -22,8 +22,14 @@ def dist() -> Path:
 
 @pytest.fixture(scope="session")
 def wheel(dist: Path) -> Path:
-    """Give the wheel."""
-    return only(dist, "*.whl")
+    """Give the wheel that runs anywhere."""
+    return only(dist, "*-py3-none-any.whl")
+
+
+@pytest.fixture(scope="session")
+def compiled(dist: Path) -> Path:
+    """Give the wheel whose hot path is compiled."""
+    return only(dist, "*-cp*.whl")
 
 
 @pytest.fixture(scope="session")

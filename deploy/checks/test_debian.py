@@ -99,6 +99,11 @@ def test_the_service_runs_once_the_package_is_there_and_says_its_revision(machin
     assert machine.property_of("spoa-authz.service", "NotifyAccess") == "main"
 
 
+def test_what_answers_is_compiled(machine: Machine) -> None:
+    [worker] = status(machine)["workers"]
+    assert "__mypyc.cpython-" in machine.run(f"cat /proc/{worker['pid']}/maps")
+
+
 def test_it_runs_as_nobody_who_is_known_and_can_not_become_anybody(machine: Machine) -> None:
     pid = machine.property_of("spoa-authz.service", "MainPID")
     told = dict(line.split(":\t", 1) for line in machine.run(f"cat /proc/{pid}/status").splitlines() if ":\t" in line)

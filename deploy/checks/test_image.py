@@ -208,6 +208,7 @@ def test_the_compose_file_s_agent_haproxy_and_server_work_together(tree: Path, e
         assert "Uid:\t65532\t65532\t65532\t65532" in told
         assert "CapBnd:\t0000000000000000" in told
         assert "NoNewPrivs:\t1" in told
+        assert "__mypyc.cpython-" in Path(f"/proc/{supervisor}/maps").read_text()
         os.kill(supervisor, signal.SIGTERM)
         assert process.wait(60) == 0
         assert subprocess.run(check, env={**os.environ, **variables_of(edge)}, check=False).returncode == 1

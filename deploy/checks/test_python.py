@@ -1,4 +1,4 @@
-"""The wheel and the sdist, installed by what people install programs with."""
+"""The wheels and the sdist, installed by what people install programs with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import threading
+import tomllib
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +22,10 @@ from spoa._version import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-LOCK = Path(__file__).parents[1] / "requirements.lock"
+ROOT = Path(__file__).parents[2]
+LOCK = ROOT / "deploy" / "requirements.lock"
+#: For which what is compiled is compiled.
+PYTHON = "/usr/bin/python3"
 
 
 def run(folder: Path, *words: str | Path) -> str:
@@ -124,3 +130,33 @@ def test_the_lock_file_is_all_that_the_wheel_needs(wheel: Path, tmp_path: Path) 
     run(tmp_path, *pip, "--require-hashes", "--requirement", LOCK)
     run(tmp_path, *pip, "--no-deps", "--no-index", wheel)
     run(tmp_path, python, "-m", "pip", "check")
+
+
+def test_the_compiled_wheel_is_the_plain_one_and_beside_it_what_is_compiled(wheel: Path, compiled: Path) -> None:
+    hooks = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]
+    with zipfile.ZipFile(wheel) as plain, zipfile.ZipFile(compiled) as fast:
+        sources = [name for name in plain.namelist() if name.startswith("spoa/")]
+        assert [name for name in sources if fast.read(name) != plain.read(name)] == []
+        beside = set(fast.namelist()) - set(plain.namelist())
+    modules = {name.partition(".")[0] + ".py" for name in beside if name.startswith("spoa/")}
+    assert modules == set(hooks["mypyc"]["include"])
+    [shared] = [name for name in beside if not name.startswith("spoa/")]
+    assert "__mypyc.cpython-" in shared
+
+
+def test_the_sdist_builds_the_very_compiled_wheel(compiled: Path, sdist: Path, tmp_path: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    sources = tmp_path / sdist.name.removesuffix(".tar.gz")
+    run(sources, PYTHON, "-m", "deploy.compiled", tmp_path)
+    assert (tmp_path / compiled.name).read_bytes() == compiled.read_bytes()
+
+
+def test_the_compiled_wheel_is_installed_and_used_like_the_plain_one(compiled: Path, tmp_path: Path) -> None:
+    run(tmp_path, PYTHON, "-m", "venv", "home")
+    python = tmp_path / "home" / "bin" / "python"
+    pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    run(tmp_path, *pip, "--require-hashes", "--requirement", LOCK)
+    run(tmp_path, *pip, "--no-deps", "--no-index", compiled)
+    assert run(tmp_path, python, "-c", "import spoa.recall; print(spoa.recall.__file__)").strip().endswith(".so")
+    uses(tmp_path)

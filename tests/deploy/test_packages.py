@@ -15,7 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from deploy import packages
-from deploy.lock import EXTRAS
+from deploy.lock import BUILDERS, EXTRAS
 from spoa._version import __version__
 from spoa.monitoring import ALERTS
 from spoa.monitoring.rules import RUNBOOKS
@@ -83,9 +83,17 @@ def test_the_lock_is_for_the_requirements_as_they_are_now() -> None:
 
 def test_what_builds_is_locked_as_it_is_tested() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    assert f"hatchling=={pins('build.lock')['hatchling'][0]}" in project["project"]["optional-dependencies"]["dev"]
-    [wanted] = project["build-system"]["requires"]
-    assert Requirement(wanted).specifier.contains(pins("build.lock")["hatchling"][0])
+    tested = {Requirement(text).name: text for text in project["project"]["optional-dependencies"]["dev"]}
+    hook = project["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["mypyc"]
+    wanted = [*project["build-system"]["requires"], *hook["dependencies"], *(tested[name] for name in BUILDERS)]
+    for text in wanted:
+        version = pins("build.lock")[Requirement(text).name][0]
+        assert Requirement(text).specifier.contains(version), f"{text}: {version} is locked; run `make lock`"
+
+
+def test_what_builds_and_what_is_installed_fit_into_one_environment() -> None:
+    building, installed = pins("build.lock"), pins("requirements.lock")
+    assert {name for name in building.keys() & installed.keys() if building[name][0] != installed[name][0]} == set()
 
 
 def rows(name: str) -> list[list[str]]:
@@ -100,6 +108,13 @@ def test_alerts_lead_to_runbooks_of_the_debian_package() -> None:
     [home] = [place for place in installed if target.is_relative_to(place)]
     pages = installed[home] / target.relative_to(home)
     assert {alert.runbook for alert in ALERTS} <= {page.stem for page in pages.glob("*.md")}
+
+
+def test_package_and_image_ask_for_what_is_compiled_before_anything_is_built_of_it(tmp_path: Path) -> None:
+    for name in ("image", "deb"):
+        assert list(packages.BUILDERS).index("compiled") < list(packages.BUILDERS).index(name)
+    with pytest.raises(FileNotFoundError, match="build `compiled` first"):
+        packages.build(["image"], tmp_path)
 
 
 def test_a_package_that_is_not_known_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
