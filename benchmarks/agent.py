@@ -94,6 +94,8 @@ def main() -> int:
                 _PARTS[part](bench)
     except BenchmarkError as error:
         print(f"benchmark: {error}", file=sys.stderr)
+        report.note(f"it ended early: {error}")
+        report.write(arguments.results)  # half an hour's figures are not lost for one that failed
         return 1
     for picture in draw(report.write(arguments.results)):
         print(f"picture: {picture}")

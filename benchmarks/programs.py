@@ -139,10 +139,18 @@ class Program:
 
 
 class Floor(Program):
-    """The C agent that answers without judging: with the verdict alone, or with more of the nine variables."""
+    """The C agent that answers without judging: with the verdict alone, or with more of the nine variables.
 
-    def __init__(self, build: Path, *, variables: int = 1) -> None:
+    Args:
+        build: where it was compiled.
+        variables: how many it sets.
+        gathers: it interrupts nobody, as our agent does where it is busy.
+    """
+
+    def __init__(self, build: Path, *, variables: int = 1, gathers: bool = False) -> None:
         super().__init__("floor", [str(build / "floor"), "PORT", str(variables)])
+        if gathers:
+            os.sched_setscheduler(self.process.pid, os.SCHED_BATCH, os.sched_param(0))
         wait_until_listening(self.port, self.process)
 
 

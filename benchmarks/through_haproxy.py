@@ -36,6 +36,8 @@ _AGENT: Final = "spoa-authz"
 _FLOOR: Final = "floor agent"
 #: Judges as little, and says as much as ours when it allows: what is above the floor is paid for the answer alone.
 _TALKATIVE: Final = "floor, our variables"
+#: And waits for HAProxy as ours does: what no agent that says as much can be below, however fast it is.
+_GATHERING: Final = "the same, gathering"
 _OUR_VARIABLES: Final = 8
 _PLAIN: Final = "no authorization"
 _CPU: Final = 1.05
@@ -111,7 +113,8 @@ def measure_proxies(bench: Bench) -> None:
     load = https_load(bench.build, bench.scratch, bench.certificates, plan.rules)
     with ExitStack() as stack:
         agents: dict[str, Program] = {_FLOOR: stack.enter_context(Floor(bench.build))}
-        agents[_TALKATIVE] = stack.enter_context(Floor(bench.build, variables=_OUR_VARIABLES))
+        for name, gathers in ((_TALKATIVE, False), (_GATHERING, True)):
+            agents[name] = stack.enter_context(Floor(bench.build, variables=_OUR_VARIABLES, gathers=gathers))
         agents[_AGENT] = stack.enter_context(bench.agent(plan.rules, plan.listed, "--deadline", "1000"))
         for name in PEERS if plan.peers else ():
             try:

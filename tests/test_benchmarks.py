@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import benchmarks.agent
 import spoa
 from benchmarks.certificates import make_certificates, unit_of
 from benchmarks.loads import Load, stolen
@@ -20,6 +21,7 @@ from benchmarks.shapes import SHAPES
 from spoa.facts import Request
 
 if TYPE_CHECKING:
+    from benchmarks.bench import Bench
     from benchmarks.certificates import Certificates
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,6 +38,24 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def certificates(build: Path) -> Certificates:
     return make_certificates(build, 200, 100)
+
+
+def test_what_was_measured_before_something_failed_is_kept(
+    build: Path, certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(bench: Bench) -> None:
+        bench.report.limit("something", 1, 2, "MB")
+        raise BenchmarkError("an answer was wrong")
+
+    monkeypatch.setitem(benchmarks.agent._PARTS, "shapes", fails)
+    options = "--quick --parts shapes --certificates 200 --fresh 100"
+    words = ["agent.py", *options.split(), "--build", str(build), "--results", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", words)
+    assert benchmarks.agent.main() == 1
+    [result] = tmp_path.iterdir()
+    found = json.loads(result.read_text())
+    assert [one["name"] for one in found["limits"]] == ["something"]
+    assert "it ended early: an answer was wrong" in found["notes"]
 
 
 def read_pack(pack: Path) -> list[bytes]:

@@ -85,7 +85,9 @@ def test_the_agent_is_compared_with_all_that_needs_no_registry(build: Path, tmp_
     assert done.returncode == 0, done.stdout + done.stderr
     (result,) = tmp_path.glob("*.json")
     (proxy,) = json.loads(result.read_text())["proxies"]
-    assert set(proxy["ways"]) == {*ENGINES, "floor agent", "floor, our variables", "spoa-authz"}
+    assert set(proxy["ways"]) == {
+        *ENGINES, "floor agent", "floor, our variables", "the same, gathering", "spoa-authz",
+    }  # fmt: skip
     assert all(way["haproxy_us"] > 0 for way in proxy["ways"].values())
     assert proxy["ways"]["spoa-authz"]["agent_us"] > 0
     assert {file.name.partition("-haproxy")[2] for file in tmp_path.glob("*-haproxy.*")} == {".png", ".svg"}
