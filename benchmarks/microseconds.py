@@ -155,13 +155,17 @@ def _sampled(bench: Bench, agent: Agent, kind: tuple[str, int, int], seconds: fl
     bench.recur(agent, load)
     cpu = load.run(agent, seconds)["cpu_us"]["worker"]
     (worker,) = agent.children("spoa.worker")
-    data = bench.scratch / "perf.data"
+    data = bench.scratch / f"{'-'.join(map(str, kind))}.perf"
     record = ["perf", "record", "-q", "-e", "cpu-clock", "-F", str(_HERTZ), "--call-graph", "fp"]
     with subprocess.Popen([*record, "-p", str(worker), "-o", str(data)]) as process:
-        load.run(agent, seconds)
-        process.send_signal(signal.SIGINT)
+        try:
+            load.run(agent, seconds)
+        finally:
+            process.send_signal(signal.SIGINT)
     script = ["perf", "script", "-i", str(data), "-F", "ip,sym,dso"]
     done = subprocess.run(script, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BenchmarkError(f"perf has recorded nothing that it can read: {done.stderr.strip()}")
     return {name: share * cpu for name, share in shares(done.stdout).items()}
 
 

@@ -144,14 +144,18 @@ class Floor(Program):
     Args:
         build: where it was compiled.
         variables: how many it sets.
-        gathers: it interrupts nobody, as our agent does where it is busy.
+        gathers: it interrupts nobody, ever; our agent doesn't where it is busy.
     """
 
     def __init__(self, build: Path, *, variables: int = 1, gathers: bool = False) -> None:
         super().__init__("floor", [str(build / "floor"), "PORT", str(variables)])
-        if gathers:
-            os.sched_setscheduler(self.process.pid, os.SCHED_BATCH, os.sched_param(0))
-        wait_until_listening(self.port, self.process)
+        try:
+            if gathers:
+                os.sched_setscheduler(self.process.pid, os.SCHED_BATCH, os.sched_param(0))
+            wait_until_listening(self.port, self.process)
+        except BaseException:
+            self.close()
+            raise
 
 
 class Agent(Program):

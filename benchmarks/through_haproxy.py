@@ -36,7 +36,7 @@ _AGENT: Final = "spoa-authz"
 _FLOOR: Final = "floor agent"
 #: Judges as little, and says as much as ours when it allows: what is above the floor is paid for the answer alone.
 _TALKATIVE: Final = "floor, our variables"
-#: And waits for HAProxy as ours does: what no agent that says as much can be below, however fast it is.
+#: And waits for HAProxy as ours does at full speed: about what an agent that says as much could come to.
 _GATHERING: Final = "the same, gathering"
 _OUR_VARIABLES: Final = 8
 _PLAIN: Final = "no authorization"

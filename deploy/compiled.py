@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,8 @@ _LOCKS: Final = (_ROOT / "deploy" / "requirements.lock", _ROOT / "deploy" / "bui
 _SOURCES: Final = ("pyproject.toml", "README.md", "LICENSE", "spoa")
 #: What hatchling takes where nobody says anything, so that a wheel built by `pip` from the sdist is this very wheel.
 HATCHLING_TIME: Final = "1580601600"
+#: What comes from whoever builds: where programs and packages are. All else could change what is built.
+_KEPT: Final = re.compile(r"PATH|HOME|TMPDIR|SSL_CERT_FILE|PIP_\w+|\w+_proxy", re.IGNORECASE)
 #: The same sources make the same bytes; and what Debian asks of whatever reads what others send.
 _SETTINGS: Final = {
     "HATCH_BUILD_HOOK_ENABLE_MYPYC": "true",
@@ -64,7 +67,8 @@ def build_compiled(out: Path, python: str | Path = sys.executable) -> None:
 
 
 def _run(words: Sequence[str | Path], folder: Path = _ROOT, **variables: str) -> None:
-    subprocess.run(words, cwd=folder, env={**os.environ, **_SETTINGS, **variables}, check=True)
+    kept = {name: value for name, value in os.environ.items() if _KEPT.fullmatch(name)}
+    subprocess.run(words, cwd=folder, env={**kept, **_SETTINGS, **variables}, check=True)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -1,12 +1,12 @@
 """Builds what is handed out, into `dist`: wheel, sdist, SBOM, Debian package, image, chart.
 
-    python -m deploy.packages            # all of it
-    python -m deploy.packages wheel deb  # some
+    python -m deploy.packages                                # all of it
+    python -m deploy.packages wheel sdist compiled sbom deb  # some
 
 Wheel and sdist need no network. The others fetch what the lock files name, from PyPI, and Debian's packages; the wheel
-that is compiled needs a C compiler and Debian's `python3-dev`, the Debian package `debhelper` and `dh-virtualenv`, the
-image `mmdebstrap` and root. Package and image hold what is compiled, for Debian's own Python. The program stops at the
-first thing that can't be built.
+that is compiled needs a C compiler, Debian's `python3-dev` and `python3-venv`, the Debian package `debhelper` and
+`dh-virtualenv`, the image `mmdebstrap` and root. Package and image hold what is compiled, for Debian's own Python. The
+program stops at the first thing that can't be built.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
 from email.utils import formatdate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -80,9 +81,15 @@ def build_compiled_wheel(out: Path) -> None:
 
 
 def _compiled(out: Path) -> Path:
+    """Return the wheel that `build_compiled_wheel` made, of the sources as they are now."""
     found = list(out.glob(_COMPILED))
     if len(found) != 1:
         raise FileNotFoundError(f"{out} has {len(found)} wheels {_COMPILED}; build `compiled` first")
+    with zipfile.ZipFile(found[0]) as archive:
+        sources = [name for name in archive.namelist() if name.startswith("spoa/") and name.endswith(".py")]
+        for name in sources:
+            if not (ROOT / name).exists() or archive.read(name) != (ROOT / name).read_bytes():
+                raise FileNotFoundError(f"{found[0]} is of another {name}; build `compiled` again")
     return found[0]
 
 

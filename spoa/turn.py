@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from spoa.answering import Answering
 
-__all__ = ["Reader", "Turn", "Waits"]
+__all__ = ["Patience", "Reader", "Turn"]
 
 #: More requests than any worker ever answers.
 _NEVER: Final = 1 << 60  # compiled, a larger one is an object
@@ -32,7 +32,7 @@ def _never(_: int) -> int:
     return _NEVER
 
 
-class Waits(NamedTuple):
+class Patience(NamedTuple):
     """How long a turn lets others wait, in seconds.
 
     Args:
@@ -47,7 +47,7 @@ class Waits(NamedTuple):
     afresh: float = 0.003
 
 
-_WAITS: Final = Waits()
+_PATIENCE: Final = Patience()
 
 
 class Reader:
@@ -74,7 +74,7 @@ class Turn:
     Args:
         answering: judges for all of them.
         later: calls a function when everything is read that there is to read; the running loop's next turn does.
-        waits: how long others wait.
+        patience: how long others wait.
     """
 
     __slots__ = (
@@ -83,14 +83,17 @@ class Turn:
     )  # fmt: skip
 
     def __init__(
-        self, answering: Answering, later: Callable[[Callable[[], None]], object] = _soon, waits: Waits = _WAITS
+        self,
+        answering: Answering,
+        later: Callable[[Callable[[], None]], object] = _soon,
+        patience: Patience = _PATIENCE,
     ) -> None:
         self._answering = answering
         self._counts = answering.counts
         self._look: Callable[[int], int] = _never
         self._look_at = _NEVER
         self._later = later
-        self._apart, self._held, self._afresh = waits
+        self._apart, self._held, self._afresh = patience
         self._due: list[Reader] = []
         self._put_off: list[Reader] = []
         self._started = self._ended = 0.0

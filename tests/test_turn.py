@@ -150,7 +150,7 @@ def test_a_connection_is_heard_of_by_a_request_behind_which_another_begins() -> 
 
 
 def test_a_read_that_comes_alone_is_answered_at_once() -> None:
-    room = Room(2, waits=PATIENT._replace(apart=0.0))
+    room = Room(2, patience=PATIENT._replace(apart=0.0))
     room.read(0, "/open/a")
     room.end_turn()
     room.answers()
@@ -160,7 +160,7 @@ def test_a_read_that_comes_alone_is_answered_at_once() -> None:
 
 
 def test_a_read_right_behind_one_that_came_alone_waits_for_the_others_of_its_turn() -> None:
-    room = Room(3, waits=PATIENT._replace(apart=60.0))
+    room = Room(3, patience=PATIENT._replace(apart=60.0))
     for number in (0, 1, 2):
         room.read(number, "/open/a")
         if number == 0:
@@ -173,7 +173,7 @@ def test_a_read_right_behind_one_that_came_alone_waits_for_the_others_of_its_tur
 
 
 def test_after_a_turn_of_many_the_next_read_is_not_taken_to_come_alone() -> None:
-    room = Room(2, waits=PATIENT._replace(apart=0.0))
+    room = Room(2, patience=PATIENT._replace(apart=0.0))
     for number in (0, 1):
         room.read(number, "/open/a")
     room.end_turn()
@@ -185,7 +185,7 @@ def test_after_a_turn_of_many_the_next_read_is_not_taken_to_come_alone() -> None
 
 
 def test_what_is_left_of_a_burst_never_comes_at_once() -> None:
-    room = Room(1, waits=PATIENT._replace(apart=0.0))
+    room = Room(1, patience=PATIENT._replace(apart=0.0))
     room.turn.add(room.silent())
     room.end_turn()
     room.turn.add_again(room.silent())

@@ -41,6 +41,18 @@ def test_what_is_judged_afresh_comes_behind_what_is_known_and_is_answered_togeth
     assert not room.later
 
 
+def test_whoever_waited_long_for_others_that_are_judged_afresh_is_answered_before_them() -> None:
+    room = Room(3, patience=PATIENT._replace(held=0.0))
+    room.meet("/open/a")
+    before, recall = room.answering._recall.misses, room.answering._recall
+    seen: list[int] = []
+    for number, transport in enumerate(room.transports):
+        transport.looks = lambda: seen.append(recall.misses - before)
+        room.read(number, "/open/a", who="bob")
+    room.end_turn()
+    assert seen == [1, 2, 3]
+
+
 def test_what_a_read_begins_with_is_answered_before_the_rest_is_judged_and_all_of_it_in_order() -> None:
     room = Room(2)
     room.meet("/open/a")
@@ -60,7 +72,7 @@ def test_what_a_read_begins_with_is_answered_before_the_rest_is_judged_and_all_o
 
 
 def test_what_would_take_too_long_is_judged_in_the_next_turns_behind_whoever_is_known_by_then() -> None:
-    room = Room(4, waits=HASTY)
+    room = Room(4, patience=HASTY)
     room.meet("/open/a")
     for number in range(3):
         room.read(number, "/open/a", who="bob")
@@ -75,7 +87,7 @@ def test_what_would_take_too_long_is_judged_in_the_next_turns_behind_whoever_is_
 
 
 def test_no_read_comes_alone_while_others_are_put_off() -> None:
-    room = Room(4, waits=HASTY._replace(apart=0.0))
+    room = Room(4, patience=HASTY._replace(apart=0.0))
     room.meet("/open/a")
     room.turn._was_alone = False
     for number in range(3):
@@ -90,7 +102,7 @@ def test_no_read_comes_alone_while_others_are_put_off() -> None:
 
 
 def test_what_has_waited_for_others_to_be_judged_is_denied_when_its_time_is_up() -> None:
-    room = Room(2, waits=HASTY)
+    room = Room(2, patience=HASTY)
     for number in range(2):
         room.read(number, "/open/a")
     room.end_turn()
@@ -101,7 +113,7 @@ def test_what_has_waited_for_others_to_be_judged_is_denied_when_its_time_is_up()
 
 
 def test_whoever_sends_more_while_a_request_of_his_is_put_off_is_answered_in_order() -> None:
-    room = Room(2, waits=HASTY)
+    room = Room(2, patience=HASTY)
     room.read(0, "/open/a")
     room.read(1, "/open/a")
     room.end_turn()
@@ -112,7 +124,7 @@ def test_whoever_sends_more_while_a_request_of_his_is_put_off_is_answered_in_ord
 
 @pytest.mark.parametrize("takes_answers", [True, False])
 def test_a_request_that_is_put_off_is_answered_before_the_end_of_its_stream(takes_answers: bool) -> None:
-    room = Room(3, waits=HASTY)
+    room = Room(3, patience=HASTY)
     for number in range(3):
         room.read(number, "/open/a")
     room.end_turn()
@@ -123,7 +135,7 @@ def test_a_request_that_is_put_off_is_answered_before_the_end_of_its_stream(take
 
 
 def test_whoever_is_gone_before_his_request_is_judged_holds_nobody_up() -> None:
-    room = Room(3, waits=HASTY)
+    room = Room(3, patience=HASTY)
     for number in range(3):
         room.read(number, "/open/a")
     room.end_turn()

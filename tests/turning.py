@@ -13,7 +13,7 @@ from spoa.answering import Answering
 from spoa.loading import load_policy
 from spoa.peer import Peer
 from spoa.spop import Connection, DataType, Role
-from spoa.turn import Turn, Waits
+from spoa.turn import Patience, Turn
 from tests.agents import authorize, variables
 from tests.answering_desk import NOW
 from tests.pki import CA
@@ -36,7 +36,7 @@ rules: [{id: staff, effect: allow, who: staff, request: {path: "/open/**"}}]
 CORP: Final = CA("corp", now=int(NOW))
 PEOPLE: Final = {name: CORP.issue(name, [unit]).der for name, unit in (("alice", "staff"), ("bob", "sales"))}
 #: No turn ends for want of time, however slow the machine is, and no read comes alone.
-PATIENT: Final = Waits(apart=float("inf"), held=float("inf"), afresh=float("inf"))
+PATIENT: Final = Patience(apart=float("inf"), held=float("inf"), afresh=float("inf"))
 #: Arguments of a request of hers, as HAProxy would send them.
 ALICE: Final = {"cert": (DataType.BINARY, PEOPLE["alice"]), "used": (DataType.BOOL, True)}
 
@@ -96,11 +96,11 @@ class Loop:
 class Room:
     """A worker with some connections that said HELLO, and what was put off to the end of the turn."""
 
-    def __init__(self, connections: int, log: DecisionLog | None = None, waits: Waits = PATIENT) -> None:
+    def __init__(self, connections: int, log: DecisionLog | None = None, patience: Patience = PATIENT) -> None:
         self.now = NOW
         self.answering = Answering(policy(), 60.0, lambda: self.now, log)
         self.later: list[Callable[[], None]] = []
-        self.turn = Turn(self.answering, self.later.append, waits)
+        self.turn = Turn(self.answering, self.later.append, patience)
         self.writes: list[tuple[int, bytes]] = []
         self.transports = [Transport(number, self.writes) for number in range(connections)]
         self.peers = [Peer(self.answering, self.turn, 65532, lambda _: None, lambda _: None) for _ in self.transports]
@@ -158,11 +158,11 @@ class Room:
         return Peer(self.answering, self.turn, 65532, lambda _: None, lambda _: None)
 
 
-def answer_alike(people: Sequence[str], drawn: st.DataObject, waits: Waits = PATIENT) -> None:
+def answer_alike(people: Sequence[str], drawn: st.DataObject, patience: Patience = PATIENT) -> None:
     """See that reads of some connections are answered as they are where nobody else reads in their turn."""
     path = st.sampled_from(["/open/a", "/open/b", "/shut", "/open/%", "/open/../shut"])
     read = st.tuples(st.integers(0, 3), st.lists(path, min_size=1, max_size=4), st.sampled_from(people), st.booleans())
-    room, alone = Room(4, waits=waits), Room(4)
+    room, alone = Room(4, patience=patience), Room(4)
     for number, paths, who, is_end in drawn.draw(st.lists(read, max_size=20)):
         room.read(number, *paths, who=who)
         alone.read(number, *paths, who=who)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -42,6 +43,11 @@ def run(folder: Path, *words: str | Path) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def is_compiled(folder: Path, python: str | Path) -> bool:
+    """Tell whether what a Python imports in a folder is compiled."""
+    return run(folder, python, "-c", "import spoa.recall; print(spoa.recall.__file__)").strip().endswith(".so")
 
 
 def uses(folder: Path) -> None:
@@ -158,5 +164,23 @@ def test_the_compiled_wheel_is_installed_and_used_like_the_plain_one(compiled: P
     pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     run(tmp_path, *pip, "--require-hashes", "--requirement", LOCK)
     run(tmp_path, *pip, "--no-deps", "--no-index", compiled)
-    assert run(tmp_path, python, "-c", "import spoa.recall; print(spoa.recall.__file__)").strip().endswith(".so")
+    assert is_compiled(tmp_path, python)
     uses(tmp_path)
+
+
+def test_the_tests_of_the_hot_path_hold_of_the_very_wheel(compiled: Path, tmp_path: Path) -> None:
+    """Beside the tests lies what the wheel holds, and no other `spoa`; another Python of the same version runs it."""
+    tag = f"cp{sys.version_info[0]}{sys.version_info[1]}"
+    assert f"-{tag}-" in compiled.name, "run this with a Python of the version that the wheel is for"
+    for part in ("tests", "benchmarks", "policies", "haproxy", "docs"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__", "build", "results"))
+    for part in ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE"):
+        shutil.copy(ROOT / part, tmp_path)
+    with zipfile.ZipFile(compiled) as archive:
+        archive.extractall(tmp_path)
+    listed = re.search(r"^COMPILED_TESTS := ((?:.*\\\n)*.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert listed is not None
+    pytest_: list[str | Path] = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "--no-cov"]
+    said = run(tmp_path, *pytest_, "-m", "not interpreted and not integration", *listed[1].replace("\\", "").split())
+    assert re.search(r"^\d{4,} passed", said, re.MULTILINE), said[-500:]
+    assert is_compiled(tmp_path, sys.executable)

@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 from packaging.requirements import Requirement
 
-from deploy import packages
+from deploy import compiled, packages
 from deploy.lock import BUILDERS, EXTRAS
 from spoa._version import __version__
 from spoa.monitoring import ALERTS
@@ -115,6 +115,26 @@ def test_package_and_image_ask_for_what_is_compiled_before_anything_is_built_of_
         assert list(packages.BUILDERS).index("compiled") < list(packages.BUILDERS).index(name)
     with pytest.raises(FileNotFoundError, match="build `compiled` first"):
         packages.build(["image"], tmp_path)
+
+
+def test_nothing_is_built_of_what_was_compiled_from_other_sources(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / f"spoa_authz-{__version__}-cp311-cp311-linux_x86_64.whl", "w") as archive:
+        archive.write(ROOT / "spoa" / "turn.py", "spoa/turn.py")
+        archive.writestr("spoa/recall.py", "as it once was")
+    with pytest.raises(FileNotFoundError, match=r"of another spoa/recall\.py; build `compiled` again"):
+        packages.build(["image"], tmp_path)
+
+
+def test_nothing_but_places_comes_from_whoever_compiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CC", "CPPFLAGS", "PYTHONPATH", "MYPYPATH", "HATCH_MYPYC_BUILD_DIR", "CFLAGS"):
+        monkeypatch.setenv(name, "other")
+    monkeypatch.setenv("PIP_INDEX_URL", "https://pypi.example/simple")
+    seen: list[dict[str, str]] = []
+    monkeypatch.setattr("deploy.compiled.subprocess.run", lambda *_, env, **__: seen.append(env))
+    compiled.build_compiled(tmp_path)
+    assert all(set(env.values()).isdisjoint({"other"}) for env in seen)
+    assert all(env["PIP_INDEX_URL"] == "https://pypi.example/simple" for env in seen)
+    assert "-fwrapv" in seen[-1]["CFLAGS"]
 
 
 def test_a_package_that_is_not_known_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
