@@ -52,7 +52,7 @@ COMPILED_TESTS := tests/spop tests/policy/test_evaluator.py tests/policy/test_ga
 	tests/test_assurance.py tests/test_authorizer.py tests/test_blocks.py tests/test_bundle.py tests/test_cache.py tests/test_counts.py tests/test_cutting.py \
 	tests/test_decision_log.py tests/test_histogram.py tests/test_hotpath.py tests/test_identity.py tests/test_issuers.py \
 	tests/test_listindex.py tests/test_logline.py tests/test_peer.py tests/test_plaincertificate.py tests/test_plainparts.py \
-	tests/test_recall.py tests/test_recall_described.py tests/test_recall_shared.py \
+	tests/test_recall.py tests/test_recall_described.py tests/test_remembered.py \
 	tests/test_signatures.py tests/test_turn.py tests/test_turn_afresh.py tests/test_unlisted.py
 
 compiled: venv  ## A copy of this tree in build/compiled whose hot path is compiled to C.

@@ -98,7 +98,7 @@ STEPS: Final = (
     Step(
         "`Recall`",
         "what recurs is not judged again; nothing that expired, was blocked or revoked is remembered",
-        _functions_of("recall", "blocks", "cache"),
+        _functions_of("recall", "remembered", "blocks", "cache"),
         _OURS,
     ),
     Step(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from spoa.decision_log import DecisionLog
     from spoa.enquiries import Client, Writer
     from spoa.metrics import Sample, Samples
-    from spoa.recall import Recalled
+    from spoa.remembered import Recalled
     from spoa.spop import Connection, Event
 
 __all__ = ["Answering"]
@@ -84,6 +84,7 @@ class Answering:
         self.counts = Counts()
         self._decided = Decisions()
         self._comparisons = Comparisons()
+        self._is_comparing = False  # the same as whether there are comparisons now, which isn't compiled
         self._written: list[tuple[Writer, bytes]] = []
         self._judged: list[Judged] = []
         self._started = 0.0
@@ -134,6 +135,7 @@ class Answering:
         What was counted is kept. What is returned lets go of the candidate before, as that of `swap` does.
         """
         before = self._comparisons.begin(None if candidate is None else candidate.with_blocks(self._policy.blocks))
+        self._is_comparing = candidate is not None
         if before is None:
             return iter(())
         is_last = candidate is None or candidate.evaluator is not before.evaluator
@@ -245,14 +247,14 @@ class Answering:
 
     def _begin(self, started: float) -> None:
         """Begin what is judged together, where that was not begun yet."""
-        if started != self._started or not self._begun:
+        if started != self._started or self._begun == 0.0:
             self.finish()  # by the clock, and under the circumstances, by which it was judged
             self._started = started
             self._look_around()
 
     def has_enough(self) -> bool:
         """Tell whether it is time for `finish`: that is much together, or what was judged last took long."""
-        return not self._begun or len(self._written) >= _TOGETHER
+        return self._begun == 0.0 or len(self._written) >= _TOGETHER
 
     def finish(self) -> None:
         """Write all that is answered, each to its writer, then count and log it; raises nothing."""
@@ -364,7 +366,7 @@ class Answering:
     # Hot path: this runs for each request. Counting, logging and looking at the clock are done for many at a time.
     def _recalled(self, connection: Connection, ids: bytes, data: bytes, begin: int, stop: int) -> bytes:
         """Return the ACK to one NOTIFY, whose payload is `data` from `begin` to `stop`; empty if it is not known."""
-        if self._comparisons.now is not None:
+        if self._is_comparing:
             return b""
         try:
             recalled = self._recall.ask(data, begin, stop, self._seconds)

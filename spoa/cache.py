@@ -127,7 +127,7 @@ class Sightings:
 
     def is_again(self, key: object) -> bool:
         """Tell whether *key* was seen before; from now on it was, unless another has its place."""
-        mark = hash(key)
+        mark = hash(hash(key))  # that of a number is never so large that, compiled, it has to be an object
         place = mark & (_PLACES - 1)
         tag = 1 + (mark >> _TAG_SHIFT) % _TAGS
         other = self._tags[place]

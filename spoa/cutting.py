@@ -25,6 +25,8 @@ __all__ = [
     "is_cut_at_id",
     "is_cut_at_path",
     "is_id",
+    "path_at",
+    "path_text",
     "text_end",
     "text_start",
     "without_id",
@@ -82,14 +84,30 @@ def id_after(payload: bytes, cut: int, end: int) -> bytes:
     return payload[cut + len(_ID) + 1 : end]
 
 
+def path_at(payload: bytes, at: int, start: int, end: int) -> int:
+    """Return where from *start* to *end* the argument `path` begins, at *at* if it may; -1 where none does."""
+    if at < end and payload[at : at + len(_PATH)] == _PATH:
+        return at
+    return payload.find(_PATH, start, end)
+
+
+def path_text(payload: bytes, at: int, end: int) -> tuple[int, int]:
+    """Return from where to where the text goes of the argument `path` at *at*; both -1 where it is cut off at *end*."""
+    position = at + len(_PATH)
+    start = text_start(payload, position)
+    if start < 0:
+        return -1, -1
+    stop = text_end(payload, position, start)
+    return (start, stop) if stop <= end else (-1, -1)
+
+
 def around_path(arguments: bytes) -> tuple[bytes, bytes, bytes] | None:
     """Return what stands before the argument `path`, its text, and what follows; None where none can be cut out."""
-    before, mark, rest = arguments.partition(_PATH)
-    start = text_start(rest, 0) if mark else -1
-    if start < 0:
+    at = path_at(arguments, 0, 0, len(arguments))
+    if at < 0:
         return None
-    stop = text_end(rest, 0, start)
-    return None if stop > len(rest) else (before, rest[start:stop], rest[stop:])
+    start, stop = path_text(arguments, at, len(arguments))
+    return None if start < 0 else (arguments[:at], arguments[start:stop], arguments[stop:])
 
 
 def head_of(payload: bytes, der: bytes) -> bytes:

@@ -138,7 +138,12 @@ class Peer(Reader):
             position = self._answering.answer_known(self._connection, writer, data, self._started)
             if position:
                 self.heard = self._started
-                self._data = b"" if position == len(data) else data[position:]
+                if position == len(data):  # which is almost always so
+                    self._data = b""
+                    if self._is_paused and not self.stalled:
+                        self._resume()
+                    return
+                self._data = data[position:]
             if self._data and self._connection.notify_end(self._data, 0) > 0:
                 self._is_due = self._is_put_off = True
                 self._turn.put_off(self)

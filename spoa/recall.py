@@ -22,7 +22,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from spoa.adapter import read_request
-from spoa.authorizer import Judgement
 from spoa.cache import LONGEST, BoundedCache, SelectiveCache, Sightings, emptied
 from spoa.cutting import (
     HEAD,
@@ -32,30 +31,34 @@ from spoa.cutting import (
     is_cut_at_id,
     is_cut_at_path,
     is_id,
+    path_at,
+    path_text,
     text_end,
     text_start,
     without_id,
 )
 from spoa.facts import UNAVAILABLE, Request
 from spoa.policy.decision import Decision
-from spoa.policy.path import canonical_path
+from spoa.policy.path import canonical_path, plain_path
+from spoa.remembered import AllButPath, Known, Outcome, Recalled
 from spoa.spop import CONTINUED, FOLLOWED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from spoa.adapter import Answers
-    from spoa.authorizer import Policy, Standing
+    from spoa.authorizer import Judgement, Policy, Standing
     from spoa.policy.model import Reason
 
-__all__ = ["Judged", "Known", "Outcome", "Recall", "Recalled"]
+__all__ = ["Judged", "Recall"]
 
 #: A request, how it was judged, and its id where that is not the request's own: who asks again shares the request.
 Judged: TypeAlias = "tuple[Request, Judgement, str]"
 
-#: Whole messages; some 0.4 kB each, but for certificates, paths that were put right, and, where all is logged, a line
-#: of 2 kB at most. So many others have to come before all are dropped.
+#: Whole messages, and bytes of all of them; beside them some 0.2 kB each, but for paths that were put right and, where
+#: all is logged, a line of 2 kB at most. So many others have to come before all are dropped.
 WHOLE: Final = 16384
+WHOLE_SIZE: Final = 24_000_000
 PATIENCE: Final = 65536
 #: Certificates, questions, and requests but for their path, in half of a cache; some 1.5, 0.5 and 0.6 kB each.
 CERTIFICATES: Final = 16384
@@ -71,117 +74,11 @@ SEEN: Final = 65536
 OUTCOMES: Final = 1024
 
 #: Bytes at the end of a certificate by which it is found.
-_TAIL: Final = 32
+_TAIL: Final = 16
 #: A payload that breaks off where its id should begin is not taken for a whole one.
 _WITH_ID: Final = b"\x01"
 _WITHOUT_ID: Final = b"\x00"
 _MINUTE: Final = 60
-_DAY: Final = 86_400
-
-
-class Known:
-    """A certificate that passes or fails its gates in the same way from `since` until before `until`.
-
-    Attributes:
-        der: the certificate.
-        standing: what it amounts to.
-        group, group_with_id: in the keys of all questions of certificates that no rule can tell apart, where no id was
-            cut off, and where one was.
-        days_left: the action that tells how long it is valid, and the number of days.
-    """
-
-    __slots__ = ("days", "days_left", "der", "group", "group_with_id", "since", "standing", "until")
-
-    def __init__(self, standing: Standing, groups: tuple[bytes, bytes], days: int, days_left: bytes) -> None:
-        self.der = standing.der
-        self.standing = standing
-        self.group, self.group_with_id = groups
-        self.days = days
-        self.days_left = days_left
-        self.since = max(standing.since, standing.not_before, standing.not_after - (days + 1) * _DAY + 1)
-        self.until = min(standing.not_after - days * _DAY + 1, standing.valid_until)
-
-    def judgement(self, decision: Decision) -> Judgement:
-        """Return what judging afresh would have returned, for the log."""
-        judgement = Judgement(decision, self.standing)
-        judgement.days_left = self.days
-        judgement.revocation = self.standing.revocation if self.standing.reason is None else ""
-        return judgement
-
-
-class Outcome:
-    """An answer but for the days left.
-
-    Attributes:
-        decision: shared by all requests with the same answer.
-        actions: tell of it.
-        tally: of the decision.
-        is_allow: whether it is one.
-    """
-
-    __slots__ = ("actions", "decision", "is_allow", "tally")
-
-    def __init__(self, decision: Decision, actions: bytes) -> None:
-        self.decision = decision
-        self.actions = actions
-        self.tally = decision.tally
-        self.is_allow = decision.verdict == "allow"
-
-
-class Recalled:
-    """An answer, and to what.
-
-    Attributes:
-        since, until, der: of the certificate, here once more.
-        head: the message before the length of the certificate.
-        said: the actions of the answer.
-        outcome: the answer, but for the days left.
-        has_id: the message goes on with an id behind what it is found by.
-        known: the certificate.
-        request, judgement: what was asked, and what judging it afresh would have returned, as the log is told; None
-            before it was.
-    """
-
-    __slots__ = ("der", "has_id", "head", "judgement", "known", "outcome", "request", "said", "since", "until")
-
-    # Trick: what each request looks at lies together and in this order, and what many share is one object: with
-    # thousands of clients, most of what is not is in no cache of the processor. Benchmark: benchmarks/agent.py.
-    def __init__(self, known: Known, outcome: Outcome, head: bytes, *, has_id: bool) -> None:
-        self.since = known.since
-        self.until = known.until
-        self.der = known.der
-        self.head = head
-        self.said = outcome.actions + known.days_left
-        self.outcome = outcome
-        self.has_id = has_id
-        self.known = known
-        self.request: Request | None = None
-        self.judgement: Judgement | None = None
-
-    def judged(self) -> Judgement:
-        """Return what judging afresh would have returned, made once."""
-        if self.judgement is None:
-            self.judgement = self.known.judgement(self.outcome.decision)
-        return self.judgement
-
-
-class _AllButPath:
-    """A request of which only the path is left open; all that have the same conjunctions and identity are one.
-
-    Attributes:
-        holding: the conjunctions that hold as far as the path lets them.
-        identity: the first named identity of the certificate.
-        outcomes: what the path's own conjunctions led to.
-        gate: what is answered whatever the path, as long as it is canonical.
-    """
-
-    __slots__ = ("gate", "holding", "identity", "outcomes")
-
-    def __init__(self, holding: int, identity: str, gate: Outcome | None) -> None:
-        self.holding = holding
-        self.identity = identity
-        self.outcomes: dict[int, Outcome] = {}
-        self.gate = gate
 
 
 class Recall:
@@ -203,22 +100,28 @@ class Recall:
         self._minute = 0
         self._seen: set[int] = set()
         self._clients = Sightings()
+        self._messages = Sightings()
         self._described: BoundedCache[bytes, Request] = BoundedCache(DESCRIBED)
         self._id_size = 0
+        self._path_place = 0
         self._unkept = 0
         self.hits = 0
         self.misses = 0
         self._forget()
 
     def _forget(self) -> None:
-        self._whole: dict[bytes, Recalled] = {}
-        self._shared: dict[bytes, bytes] = {}
+        self._drop_whole()
         self._known: SelectiveCache[bytes, Known] = SelectiveCache(CERTIFICATES, sightings=self._clients)
         self._questions: BoundedCache[bytes, Outcome] = BoundedCache(QUESTIONS)
         self._outcomes: dict[tuple[Decision, bytes], Outcome] = {}
-        self._requests: BoundedCache[tuple[bytes, bytes, bytes], _AllButPath] = BoundedCache(REQUESTS)
-        self._alike: dict[tuple[int, str], _AllButPath] = {}
+        self._requests: BoundedCache[tuple[bytes, bytes, bytes], AllButPath] = BoundedCache(REQUESTS)
+        self._alike: dict[tuple[int, str], AllButPath] = {}
         self._groups: dict[tuple[int, str, Reason | None], tuple[bytes, bytes]] = {}
+
+    def _drop_whole(self) -> None:
+        self._whole: dict[bytes, Recalled] = {}
+        self._whole_size = 0
+        self._shared: dict[bytes, bytes] = {}
 
     def __len__(self) -> int:
         return len(self._questions)
@@ -252,7 +155,7 @@ class Recall:
     def forget(self, der: bytes) -> None:
         """Have a certificate judged anew when it comes again."""
         self._known.pop(der[-_TAIL:])
-        self._whole, self._shared = {}, {}  # an answer there may rest on what is known here no longer
+        self._drop_whole()  # an answer there may rest on what is known here no longer
 
     def forget_all(self) -> None:
         """Have everything judged anew."""
@@ -277,69 +180,79 @@ class Recall:
             end = text_end(data, at, start)
         if end - start < _TAIL or end > stop:
             return None
-        # A certificate ends with its signature, a few bytes of which find it; that it is the same is seen afterwards.
-        # Hashing all of it, as a key, costs 1 us more. Benchmark: benchmarks/hotpath.py.
         # Ids are mostly as long as the last one, and then need not be looked for.
-        if cut < end or (size and not is_id(data, cut, stop)):
-            size = 0
-        else:
-            recalled = self._whole.get(data[end - _TAIL : cut])
+        if cut >= end and (not size or is_id(data, cut, stop)):
+            # A certificate ends with its signature, a few bytes of which find it; that it is the same is seen
+            # afterwards. Hashing all of it, as a key, costs 1 us more. Benchmark: benchmarks/hotpath.py.
+            mark = data[end - _TAIL : cut]
+            recalled = self._whole.get(mark)
             if (
                 recalled is not None
                 and recalled.has_id is (size > 0)
                 and recalled.since <= now < recalled.until
-                and data[begin:at] == recalled.head
-                and data[start:end] == recalled.der
+                and _is_message(data, begin, cut, recalled.message)
             ):
                 self.hits += 1
                 return recalled
-        if begin or stop != len(data):
-            data = data[begin:stop]
-        return self._ask_in_parts(data, start - begin, end - begin, cut - begin if size else -1, now)
+            recalled = self._ask_in_parts(data, begin, stop, (start, end, cut), mark, now)
+            if recalled is not None or size:
+                return recalled
+        cut = end + len(without_id(data[end:stop]))
+        if stop - cut == size:
+            return None
+        self._id_size = stop - cut
+        return self.ask(data, begin, stop, now)
 
-    def _ask_in_parts(self, payload: bytes, start: int, end: int, cut: int, now: int) -> Recalled | None:
+    # Trick: what was never seen isn't looked up among questions, nor noted but by a byte. Benchmark:
+    # benchmarks/hotpath.py, the shape of new paths.
+    def _ask_in_parts(
+        self, data: bytes, begin: int, stop: int, places: tuple[int, int, int], mark: bytes, now: int
+    ) -> Recalled | None:
         """Return the answer to a question about a certificate, each of which may have come with others before.
 
-        Its id begins at *cut*; where that is below zero, it has yet to be found out.
+        By its *mark* it is found. Its *places* are where the certificate begins and ends, and
+        where its id begins.
         """
-        known = self._known.get(payload[end - _TAIL : end])
-        if known is None or not known.since <= now < known.until or payload[start:end] != known.der:
+        start, end, cut = places
+        is_again = self._messages.is_again(mark)
+        known = self._known.get(data[end - _TAIL : end])
+        if known is None or not known.since <= now < known.until or data[start:end] != known.der:
             return None
-        if cut < 0:
-            cut = end + len(without_id(payload[end:]))
-            self._id_size = len(payload) - cut
-        asked = payload[end:cut]
-        has_id = cut < len(payload)
-        head = payload[:HEAD]
-        begin = head + (known.group_with_id if has_id else known.group)
-        question = begin + asked
-        found = self._questions.get(question)
+        has_id = cut < stop
+        opening = data[begin : begin + HEAD] + (known.group_with_id if has_id else known.group)
+        found = self._questions.get(opening + data[end:cut]) if is_again else None
         if found is not None:
-            recalled = Recalled(known, found, head, has_id=has_id)
-            self._keep_whole(payload[end - _TAIL : cut], recalled)
+            recalled = Recalled(known, found, has_id=has_id)
+            self._keep_whole(mark, recalled, data[begin:cut])
         else:
-            found = self._ask_but_path(begin, asked)
-            if found is None:
-                return None
-            if len(question) <= LONGEST and self._is_asked_again(question):
-                self._questions.put(question, found)
-            recalled = Recalled(known, found, head, has_id=has_id)
+            found = self._ask_but_path(opening, data, end, cut)
+            if is_again or found is None:
+                question = opening + data[end:cut]
+                if found is None:  # others may have asked before
+                    found = self._questions.get(question)
+                    if found is None:
+                        return None
+                elif len(question) <= LONGEST:
+                    self._questions.put(question, found)
+            recalled = Recalled(known, found, has_id=has_id)
         self.hits += 1
         return recalled
 
-    def _keep_whole(self, message: bytes, recalled: Recalled) -> None:
+    def _keep_whole(self, mark: bytes, recalled: Recalled, message: bytes) -> None:
         """Keep a whole message; where there are more than fit, those that do stay for a while."""
-        if len(self._whole) < WHOLE:
+        if len(self._whole) < WHOLE and self._whole_size < WHOLE_SIZE:
             if len(self._shared) >= WHOLE:  # of messages that came again on another day, or never
                 self._shared = {}
             recalled.said = self._shared.setdefault(recalled.said, recalled.said)
-            recalled.head = self._shared.setdefault(recalled.head, recalled.head)
-            self._whole[message] = recalled
+            other = self._whole.get(mark)  # which it was until yesterday, or which has the same mark
+            self._whole_size += len(message) - (0 if other is None else len(other.message))
+            recalled.message = message
+            self._whole[mark] = recalled
             return
         self._unkept += 1
         if self._unkept >= PATIENCE:
             self._unkept = 0
-            self._whole, self._shared = {}, {}  # what recurs comes again, from the questions
+            self._drop_whole()  # what recurs comes again, from the questions
 
     # Trick: a line of the log needs what recurs with the question, not a payload that is decoded anew.
     # Benchmark: benchmarks/agent.py, the part "logging".
@@ -367,16 +280,25 @@ class Recall:
         return request
 
     # Hot path: a request whose path was never seen. Benchmark: benchmarks/hotpath.py, the shape of new paths.
-    def _ask_but_path(self, begin: bytes, asked: bytes) -> Outcome | None:
-        """Return the answer to a request of which all but the path is known."""
-        parts = around_path(asked)
-        if parts is None:
+    def _ask_but_path(self, opening: bytes, data: bytes, end: int, cut: int) -> Outcome | None:
+        """Return the answer to a request of which all but the path is known; its arguments go from *end* to *cut*.
+
+        Wherever the path is cut out, what stands around it is known only if it was cut out there when it was judged.
+        """
+        at = path_at(data, end + self._path_place, end, cut)
+        if at < 0:
             return None
-        before, text, after = parts
-        request = self._requests.get((begin, before, after))
+        self._path_place = at - end
+        start, stop = path_text(data, at, cut)
+        if start < 0:
+            return None
+        request = self._requests.get((opening, data[end:at], data[stop:cut]))
         if request is None:
             return None
-        path = canonical_path(text.decode("latin-1"), normalise=self._normalises, parameters=self._parameters)
+        text = data[start:stop]
+        path = plain_path(text) or canonical_path(
+            text.decode("latin-1"), normalise=self._normalises, parameters=self._parameters
+        )
         if path is None:
             return None
         found = request.gate
@@ -389,7 +311,7 @@ class Recall:
                 return Outcome(found.decision, found.actions + self._answers.path(path.text))
         return found
 
-    def _decide(self, request: _AllButPath, bits: int) -> Outcome:
+    def _decide(self, request: AllButPath, bits: int) -> Outcome:
         decision = self._policy.evaluator.answer(request.holding & bits, request.identity, self._switches)
         outcome = self._outcome(decision, self._answers.of_decision(decision))
         if len(request.outcomes) >= OUTCOMES:
@@ -458,19 +380,19 @@ class Recall:
         if found is None:
             return False
         if isinstance(found, Decision):
-            alike = _AllButPath(0, "", self._outcome(found, self._answers.of_decision(found)))
+            alike = AllButPath(0, "", self._outcome(found, self._answers.of_decision(found)))
         else:
             alike = self._all_but_path(found, standing.identity)
         self._requests.put(key, alike)
         return True
 
-    def _all_but_path(self, holding: int, identity: str) -> _AllButPath:
+    def _all_but_path(self, holding: int, identity: str) -> AllButPath:
         """Return what all requests share that differ in nothing that a rule tells apart, but for the path."""
         alike = self._alike.get((holding, identity))
         if alike is None:
             if len(self._alike) >= REQUESTS:
                 self._alike.clear()  # who shares them already goes on to
-            alike = self._alike[holding, identity] = _AllButPath(holding, identity, None)
+            alike = self._alike[holding, identity] = AllButPath(holding, identity, None)
         return alike
 
     def _groups_of(self, standing: Standing) -> tuple[bytes, bytes]:
@@ -483,10 +405,18 @@ class Recall:
         return groups
 
     def _is_asked_again(self, question: object) -> bool:
-        mark = hash(question)
+        mark = hash(hash(question))  # as in `Sightings`
         if mark in self._seen:
             return True
         if len(self._seen) >= SEEN:
             self._seen.clear()
         self._seen.add(mark)
         return False
+
+
+# Trick: nothing is cut out of a read that ends with the message. Benchmark: benchmarks/hotpath.py.
+def _is_message(data: bytes, begin: int, end: int, message: bytes) -> bool:
+    """Tell whether *data* from *begin* to *end* is that message."""
+    if end < len(data):
+        return data[begin:end] == message
+    return end - begin == len(message) and data.endswith(message)

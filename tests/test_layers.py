@@ -29,9 +29,9 @@ LAYERS: Mapping[int, str] = {
         "listedit listimport listtext logreading openings recorded"
     ),
     3: (
-        "doctor. lint. migration. unlisted assurance authorizer adapter comparison cutting recall transcript questions "
-        "nearest explanation coverage solver memberships calls callers circumstances verdicts difference invariants "
-        "reach readings rehearsal replay"
+        "doctor. lint. migration. unlisted assurance authorizer adapter comparison cutting recall remembered "
+        "transcript questions nearest explanation coverage solver memberships calls callers circumstances verdicts "
+        "difference invariants reach readings rehearsal replay"
     ),
     4: (
         "acceptor accounts admin agent agentprobe announcer answering blocker blockstore builder bundle candidate "
@@ -69,7 +69,8 @@ ARROWS: Mapping[str, str] = {
     "adapter": "authorizer",
     "comparison": "assurance authorizer",
     "cutting": "adapter",
-    "recall": "adapter authorizer cutting",
+    "remembered": "authorizer",
+    "recall": "adapter authorizer cutting remembered",
     "transcript": "authorizer",
     "questions": "transcript",
     "nearest": "questions",

@@ -289,46 +289,29 @@ def test_certificates_of_every_length_are_found(asker: Asker, ca: CA) -> None:
         assert asker.from_memory(http(der, "/a/b", "n")) == asker.fresh(http(der, "/a/b", "n"))
 
 
-def test_the_log_gets_the_judgement_that_was_remembered(asker: Asker, people: Sequence[Issued]) -> None:
-    asked = http(people[2].der, "/b", "1")
-    for _ in range(2):
-        asker.fresh(asked)
-    found = asker.recall.ask(asked, 0, len(asked), NOW)
-    assert found is not None
-    judgement = found.known.judgement(found.outcome.decision)
-    assert (judgement.decision.verdict, judgement.days_left, judgement.revocation) == ("deny", 30, "not_checked")
-    assert judgement.certificate is not None
+def test_a_message_is_the_one_that_was_judged_octet_for_octet(asker: Asker, people: Sequence[Issued]) -> None:
+    messages = [http(people[0].der, path, "1") for path in ("/a/1", "/b/1")]
+    allow, deny = ([asker.fresh(one) for _ in range(3)][-1] for one in messages)
+    for _ in range(3):
+        assert [asker.from_memory(one) for one in messages] == [allow, deny]
+    whole = asker.recall._whole
+    first, second = whole
+    whole[first], whole[second] = whole[second], whole[first]
+    assert [asker.from_memory(one) for one in messages] == [allow, deny], "found under a mark, and seen to be another"
 
 
-def test_what_is_said_is_kept_as_long_as_its_messages(asker: Asker, people: Sequence[Issued]) -> None:
-    for turn in range(3):
-        for number in range(20):
-            asked = http(people[0].der, f"/a/{turn}//{number}", "1")  # which is put right, so each answer is another
-            assert [asker.fresh(asked) for _ in range(3)][-1] == asker.from_memory(asked)
-        assert len(asker.recall._shared) == 1 + len(asker.recall._whole) == 21, "they begin alike"
-        asker.recall.forget(people[1].der)
-        assert not asker.recall._shared
+def test_a_path_is_found_wherever_the_last_one_stood(asker: Asker, people: Sequence[Issued]) -> None:
+    path, host = ("path", DataType.STRING), ("host", DataType.STRING, b"h")
 
+    def asked(at: str, text: bytes) -> bytes:
+        return payload(people[0].der, *((host, (*path, text)) if at == "behind" else ((*path, text), host)))
 
-@pytest.mark.interpreted
-def test_more_whole_messages_than_fit_do_not_drive_each_other_out(
-    asker: Asker, people: Sequence[Issued], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("spoa.recall.WHOLE", 8)
-    monkeypatch.setattr("spoa.recall.PATIENCE", 20)
-    asked = [http(people[0].der, f"/a/{number}", "1") for number in range(12)]
-    for _ in range(2):
-        for one in asked:
-            asker.fresh(one)
-    first, second, third = [{id(asker.recall.ask(one, 0, len(one), NOW)) for one in asked[:8]} for _ in range(3)]
-    assert len(first) == 8
-    assert first == second == third, "the same eight, remembered"
-    for _ in range(5):
-        for one in asked[8:]:
-            assert asker.asked_once(one) == asker.fresh(one)
-    assert len(asker.recall._whole) == 0
-    assert asker.from_memory(asked[11]) == asker.fresh(asked[11])
-    assert len(asker.recall._whole) == 1
+    for number in range(3):
+        for at in ("behind", "before"):
+            asker.fresh(asked(at, b"/a/%d" % number))
+    for at in ("behind", "before", "behind"):
+        for text in (b"/a/new-" + at.encode(), b"/b/new"):
+            assert asker.from_memory(asked(at, text)) == asker.fresh(asked(at, text))
 
 
 def test_nothing_is_remembered_by_a_clock_that_can_not_be_right(asker: Asker, people: Sequence[Issued]) -> None:

@@ -48,7 +48,8 @@ class Segment:
         for at, segment in enumerate(segments):
             if place.globs:
                 return found | place._find_all_ways(segments[at:])
-            found |= place.below
+            if place.below:
+                found |= place.below
             onward = place.literals.get(segment)
             if onward is None:
                 return found

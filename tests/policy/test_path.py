@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from spoa.policy import path as path_module
-from spoa.policy.path import ASTERISK, CanonicalPath, PathPattern, canonical_path
+from spoa.policy.path import ASTERISK, CanonicalPath, PathPattern, canonical_path, plain_path
 
 
 def canonical(raw: str, *, normalise: bool = False, parameters: bool = False) -> CanonicalPath:
@@ -118,11 +120,24 @@ def test_a_path_with_two_readings_is_refused_and_only_some_can_be_normalised(raw
     assert (found.text if found else None) == normal
 
 
-@given(st.text("/.a!;%~\\#? \x7f\x80\u0131", max_size=12))
-def test_what_is_taken_as_it_stands_is_what_has_nothing_to_look_at_twice(text: str) -> None:
+@given(st.text("/.aB!;%~\\#? \x00\x7f\x80", max_size=12), st.booleans(), st.booleans())
+@example("", False, False)  # noqa: FBT003 -- neither normalised nor with parameters
+@example("a/.b/..c/B", False, False)  # noqa: FBT003
+@example("a/..", True, True)  # noqa: FBT003
+def test_what_shows_at_a_glance_is_what_a_closer_look_finds(text: str, normalise: bool, parameters: bool) -> None:
     raw = "/" + text
-    if "/." not in raw:  # which is never taken so
-        assert path_module._is_plain(raw) is (path_module._NEEDS_A_LOOK.search(raw) is None)
+    plain = plain_path(raw.encode("latin-1"))
+    found = path_module._read_closely(raw, normalise=normalise, parameters=parameters)
+    if plain is not None:
+        assert found is not None
+        assert (plain.text, plain.strict, plain.generous) == (found.text, found.strict, found.generous)
+    elif found is not None:
+        assert re.search(r"[%;]|//|/\.\.?(/|$)", raw), "nothing else has to be looked at twice"
+
+
+@pytest.mark.parametrize("raw", [b"", b"a", b"a/b", b"*", b"//", b"/\0", b"/\xff", b"/ "])
+def test_what_is_no_path_has_no_reading_at_a_glance(raw: bytes) -> None:
+    assert plain_path(raw) is None
 
 
 @pytest.mark.parametrize("byte", range(256))

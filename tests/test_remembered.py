@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from spoa.recall import Recalled
+    from spoa.remembered import Recalled
     from tests.pki import Issued
 
 CORP = CA("corp", now=NOW)
@@ -70,7 +70,6 @@ def test_requests_with_the_same_answer_share_it(asker: Asker, people: Sequence[I
     assert first.outcome is second.outcome
     assert len({id(one.outcome) for one in (first, other, denied)}) == 3
     assert [one.outcome for one in found[:4]] == [one.outcome for one in found[4:]]
-    assert first.head is second.head
     assert first.said is second.said
 
 
@@ -114,3 +113,63 @@ def test_answers_of_which_each_is_another_do_not_fill_the_memory(
     for number in range(10):
         recalled(normalising, people[0], f"/a//{number}")
         assert len(normalising.recall._outcomes) <= 4
+
+
+def test_the_log_gets_the_judgement_that_was_remembered(asker: Asker, people: Sequence[Issued]) -> None:
+    asked = http(people[0].der, "/c", "1")
+    for _ in range(2):
+        asker.fresh(asked)
+    found = asker.recall.ask(asked, 0, len(asked), NOW)
+    assert found is not None
+    judgement = found.known.judgement(found.outcome.decision)
+    assert (judgement.decision.verdict, judgement.days_left, judgement.revocation) == ("deny", 30, "not_checked")
+    assert judgement.certificate is not None
+
+
+@pytest.mark.interpreted
+def test_long_messages_do_not_fill_the_memory(
+    asker: Asker, people: Sequence[Issued], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [http(people[0].der, f"/a/{number}", "") for number in range(10)]
+    monkeypatch.setattr("spoa.recall.WHOLE_SIZE", 3 * len(asked[0]))
+    for _ in range(2):
+        for number, message in enumerate(asked):
+            assert recalled(asker, people[0], f"/a/{number}").said == asker.fresh(message)
+    assert len(asker.recall._whole) == 4, "what comes when it is full is answered from its parts"
+    later = NOW + DAY
+    for message in asked[:3]:
+        asker.fresh(message, later)
+        for _ in range(3):
+            assert asker.from_memory(message, later) == asker.fresh(message, later)
+
+
+def test_what_is_said_is_kept_as_long_as_its_messages(normalising: Asker, people: Sequence[Issued]) -> None:
+    for turn in range(3):
+        for number in range(20):
+            asked = http(people[0].der, f"/a/{turn}//{number}", "1")  # which is put right, so each answer is another
+            assert [normalising.fresh(asked) for _ in range(3)][-1] == normalising.from_memory(asked)
+        assert len(normalising.recall._shared) == len(normalising.recall._whole) == 20
+        normalising.recall.forget(people[1].der)
+        assert not normalising.recall._shared
+
+
+@pytest.mark.interpreted
+def test_more_whole_messages_than_fit_do_not_drive_each_other_out(
+    asker: Asker, people: Sequence[Issued], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spoa.recall.WHOLE", 8)
+    monkeypatch.setattr("spoa.recall.PATIENCE", 20)
+    asked = [http(people[0].der, f"/a/{number}", "1") for number in range(12)]
+    for _ in range(2):
+        for one in asked:
+            asker.asked_once(one)
+            asker.fresh(one)
+    first, second, third = [{id(asker.recall.ask(one, 0, len(one), NOW)) for one in asked[:8]} for _ in range(3)]
+    assert len(first) == 8
+    assert first == second == third, "the same eight, remembered"
+    for _ in range(5):
+        for one in asked[8:]:
+            assert asker.asked_once(one) == asker.fresh(one)
+    assert len(asker.recall._whole) == 0
+    assert asker.from_memory(asked[11]) == asker.fresh(asked[11])
+    assert len(asker.recall._whole) == 1
