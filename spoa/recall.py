@@ -55,10 +55,9 @@ __all__ = ["Judged", "Recall"]
 #: A request, how it was judged, and its id where that is not the request's own: who asks again shares the request.
 Judged: TypeAlias = "tuple[Request, Judgement, str]"
 
-#: Whole messages, and bytes of all of them; beside them some 0.2 kB each, but for paths that were put right and, where
-#: all is logged, a line of 2 kB at most. So many others have to come before all are dropped.
+#: Whole messages; some 0.4 kB each, but for certificates, paths that were put right, and, where all is logged, a line
+#: of 2 kB at most. So many others have to come before all are dropped.
 WHOLE: Final = 16384
-WHOLE_SIZE: Final = 24_000_000
 PATIENCE: Final = 65536
 #: Certificates, questions, and requests but for their path, in half of a cache; some 1.5, 0.5 and 0.6 kB each.
 CERTIFICATES: Final = 16384
@@ -120,7 +119,6 @@ class Recall:
 
     def _drop_whole(self) -> None:
         self._whole: dict[bytes, Recalled] = {}
-        self._whole_size = 0
         self._shared: dict[bytes, bytes] = {}
 
     def __len__(self) -> int:
@@ -190,7 +188,8 @@ class Recall:
                 recalled is not None
                 and recalled.has_id is (size > 0)
                 and recalled.since <= now < recalled.until
-                and _is_message(data, begin, cut, recalled.message)
+                and data[begin:at] == recalled.head
+                and data[start:end] == recalled.der
             ):
                 self.hits += 1
                 return recalled
@@ -210,8 +209,7 @@ class Recall:
     ) -> Recalled | None:
         """Return the answer to a question about a certificate, each of which may have come with others before.
 
-        By its *mark* it is found. Its *places* are where the certificate begins and ends, and
-        where its id begins.
+        By its *mark* it is found. Its *places* are where the certificate begins and ends, and where the id begins.
         """
         start, end, cut = places
         is_again = self._messages.is_again(mark)
@@ -219,11 +217,12 @@ class Recall:
         if known is None or not known.since <= now < known.until or data[start:end] != known.der:
             return None
         has_id = cut < stop
-        opening = data[begin : begin + HEAD] + (known.group_with_id if has_id else known.group)
+        head = data[begin : begin + HEAD]
+        opening = head + (known.group_with_id if has_id else known.group)
         found = self._questions.get(opening + data[end:cut]) if is_again else None
         if found is not None:
-            recalled = Recalled(known, found, has_id=has_id)
-            self._keep_whole(mark, recalled, data[begin:cut])
+            recalled = Recalled(known, found, head, has_id=has_id)
+            self._keep_whole(mark, recalled)
         else:
             found = self._ask_but_path(opening, data, end, cut)
             if is_again or found is None:
@@ -234,19 +233,17 @@ class Recall:
                         return None
                 elif len(question) <= LONGEST:
                     self._questions.put(question, found)
-            recalled = Recalled(known, found, has_id=has_id)
+            recalled = Recalled(known, found, head, has_id=has_id)
         self.hits += 1
         return recalled
 
-    def _keep_whole(self, mark: bytes, recalled: Recalled, message: bytes) -> None:
+    def _keep_whole(self, mark: bytes, recalled: Recalled) -> None:
         """Keep a whole message; where there are more than fit, those that do stay for a while."""
-        if len(self._whole) < WHOLE and self._whole_size < WHOLE_SIZE:
+        if len(self._whole) < WHOLE:
             if len(self._shared) >= WHOLE:  # of messages that came again on another day, or never
                 self._shared = {}
             recalled.said = self._shared.setdefault(recalled.said, recalled.said)
-            other = self._whole.get(mark)  # which it was until yesterday, or which has the same mark
-            self._whole_size += len(message) - (0 if other is None else len(other.message))
-            recalled.message = message
+            recalled.head = self._shared.setdefault(recalled.head, recalled.head)
             self._whole[mark] = recalled
             return
         self._unkept += 1
@@ -412,11 +409,3 @@ class Recall:
             self._seen.clear()
         self._seen.add(mark)
         return False
-
-
-# Trick: nothing is cut out of a read that ends with the message. Benchmark: benchmarks/hotpath.py.
-def _is_message(data: bytes, begin: int, end: int, message: bytes) -> bool:
-    """Tell whether *data* from *begin* to *end* is that message."""
-    if end < len(data):
-        return data[begin:end] == message
-    return end - begin == len(message) and data.endswith(message)

@@ -73,8 +73,8 @@ class Recalled:
     """An answer, and to what.
 
     Attributes:
-        since, until: of the certificate, here once more.
-        message: what was asked, but for an id at its end; empty as long as it is not kept.
+        since, until, der: of the certificate, here once more.
+        head: the message before the length of the certificate.
         said: the actions of the answer.
         outcome: the answer, but for the days left.
         has_id: the message goes on with an id.
@@ -83,12 +83,13 @@ class Recalled:
             before it was.
     """
 
-    __slots__ = ("has_id", "judgement", "known", "message", "outcome", "request", "said", "since", "until")
+    __slots__ = ("der", "has_id", "head", "judgement", "known", "outcome", "request", "said", "since", "until")
 
-    def __init__(self, known: Known, outcome: Outcome, *, has_id: bool) -> None:
+    def __init__(self, known: Known, outcome: Outcome, head: bytes, *, has_id: bool) -> None:
         self.since = known.since  # in the order in which they are looked at
         self.until = known.until
-        self.message = b""
+        self.der = known.der
+        self.head = head
         self.said = outcome.actions + known.days_left
         self.outcome = outcome
         self.has_id = has_id
