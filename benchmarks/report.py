@@ -197,6 +197,9 @@ class Report:
                 f"{name:32}{row['cpu_us']:9.1f}{row['haproxy_us']:9.1f}{row['agent_us']:9.1f}{row['p50_us']:9.0f}"
                 f"{row['added_us']:9.0f}{row['calm_p50_us']:9.0f}{row['calm_added_us']:9.0f}"
             )
+            if "of_floor" in row:
+                span = f"{row['of_floor_least']:.2f} to {row['of_floor_most']:.2f}"
+                print(f"    CPU in that of the floor, round by round: {row['of_floor']:.2f}, {span}")
             self._disturbance(row)
         for text, is_met in found["targets"].items():
             self._verdict(text, is_met=is_met)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from contextlib import ExitStack
 from dataclasses import replace
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from benchmarks.certificates import Certificates
     from benchmarks.programs import Program
 
-__all__ = ["CALM_RATE", "CLIENTS", "Way", "binary_of", "https_load", "measure_proxies", "summary"]
+__all__ = ["CALM_RATE", "CLIENTS", "Way", "binary_of", "https_load", "measure_proxies", "of_floor", "summary"]
 
 CLIENTS: Final = 50
 #: A second, of all clients together: few enough that no queue builds up, so that latency is that of single requests.
@@ -107,6 +108,21 @@ def summary(rounds: list[dict[str, Any]]) -> dict[str, float]:
     }
 
 
+def of_floor(rounds: list[dict[str, Any]], floor: list[dict[str, Any]]) -> tuple[float, float, float]:
+    """Return the median of the CPU a request in that of the floor in the same round, and between what it is.
+
+    Nineteen times in twenty, if there are six rounds or more: what only few of the rounds are above or below
+    (Conover, Practical Nonparametric Statistics, 3.2); of fewer rounds, the least and the most.
+    """
+    found = sorted(one["cpu_us"]["all"] / other["cpu_us"]["all"] for one, other in zip(rounds, floor, strict=True))
+    count = len(found)
+    below, beyond = 0, 1  # rounds that may be below the median by chance, and one in how many ways
+    while 40 * (beyond + math.comb(count, below + 1)) <= 2**count:
+        below += 1
+        beyond += math.comb(count, below)
+    return statistics.median(found), found[below], found[-1 - below]
+
+
 def measure_proxies(bench: Bench) -> None:
     """Measure every way on every version of HAProxy."""
     plan = bench.plan
@@ -158,6 +174,9 @@ def _compared(version: str, ways: dict[str, Way]) -> dict[str, Any]:
     for name, way in ways.items():
         busy, calm = summary(way.busy), summary(way.calm)
         rows[name] = {**busy, "calm_p50_us": calm["p50_us"], "calm_p99_us": calm["p99_us"]}
+        if len(way.busy) == len(ways[_FLOOR].busy):
+            ratio, least, most = of_floor(way.busy, ways[_FLOOR].busy)
+            rows[name] |= {"of_floor": ratio, "of_floor_least": least, "of_floor_most": most}
     plain = rows[_PLAIN]
     for row in rows.values():
         row["added_us"] = row["p50_us"] - plain["p50_us"]

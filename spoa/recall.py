@@ -2,7 +2,7 @@
 
 Theory: most requests differ in their certificate, or in the rest of the message, but seldom in both for the first time;
 what is unique to each, the `id`, is never judged; and a path that was never seen meets rules that were. So there are
-four memories, each asked where the one before has nothing to say (`cutting` tells how a payload is cut):
+four memories, each asked where another has nothing to say (`cutting` tells how a payload is cut):
 
 1. The whole message but the id, found by its end and compared with what it began with.
 2. The *question*, all but certificate and id. Certificates that no rule can tell apart share their questions.
@@ -14,7 +14,7 @@ its dates, its list entries and the evidence about its revocation stand still; w
 switches is forgotten when they move.
 
 A payload that isn't cut like this is judged afresh, and so is what was asked only once: requests that never recur leave
-nothing behind but a hash. Nor are long ones kept, of which a client could send enough to fill the memory.
+nothing behind but a hash, mostly. Nor are long ones kept, of which a client could send enough to fill the memory.
 """
 
 from __future__ import annotations
@@ -202,8 +202,9 @@ class Recall:
         self._id_size = stop - cut
         return self.ask(data, begin, stop, now)
 
-    # Trick: what was never seen isn't looked up among questions, nor noted but by a byte. Benchmark:
-    # benchmarks/hotpath.py, the shape of new paths.
+    # Trick: what was never seen isn't looked up among questions, where all but its path is known, nor noted but by a
+    # byte. Of 20,000 messages that recur nine in ten are known by it, of 65,536 six; others are put together again from
+    # their parts. Benchmark: benchmarks/hotpath.py, the shape of new paths.
     def _ask_in_parts(
         self, data: bytes, begin: int, stop: int, places: tuple[int, int, int], mark: bytes, now: int
     ) -> Recalled | None:

@@ -15,6 +15,7 @@ from benchmarks.loads import HttpsLoad
 from benchmarks.policies import is_unlisted, services, write_policy, write_requests
 from benchmarks.programs import BenchmarkError, compile_programs
 from benchmarks.proxies import ENGINES, HAProxy, write_server_certificate
+from benchmarks.through_haproxy import of_floor
 from tests.haproxy_builds import haproxy_binary
 
 if TYPE_CHECKING:
@@ -73,6 +74,16 @@ def test_a_status_that_is_not_the_expected_one_ends_the_run(
             load.run([proxy], 0.3, warm_up=0)
 
 
+@pytest.mark.parametrize(
+    ("count", "least", "most"), [(1, 1, 1), (5, 1, 5), (6, 1, 6), (8, 1, 8), (9, 2, 8), (16, 4, 13)]
+)
+def test_a_median_is_told_with_what_nineteen_in_twenty_such_spans_hold(count: int, least: int, most: int) -> None:
+    """The places are those of tables of the sign test."""
+    floor = [{"cpu_us": {"all": 2.0}} for _ in range(count)]
+    rounds = [{"cpu_us": {"all": 2.0 * place}} for place in range(count, 0, -1)]
+    assert of_floor(rounds, floor) == ((count + 1) / 2, least, most)
+
+
 @pytest.mark.integration
 @pytest.mark.slow
 @pytest.mark.timeout(400)
@@ -89,5 +100,6 @@ def test_the_agent_is_compared_with_all_that_needs_no_registry(build: Path, tmp_
         *ENGINES, "floor agent", "floor, our variables", "the same, gathering", "spoa-authz",
     }  # fmt: skip
     assert all(way["haproxy_us"] > 0 for way in proxy["ways"].values())
+    assert proxy["ways"]["floor agent"]["of_floor"] == 1.0
     assert proxy["ways"]["spoa-authz"]["agent_us"] > 0
     assert {file.name.partition("-haproxy")[2] for file in tmp_path.glob("*-haproxy.*")} == {".png", ".svg"}
