@@ -116,7 +116,7 @@ class Sightings:
     Something new is taken for known where another thing with the same hash but for some bits has its place, one time in
     255; something known for new where others came to its place since. Two that come in turns to one place are told
     apart sooner or later: by lot, one of them is not written down. So it may decide what is worth remembering, and
-    nothing else.
+    where to look first, and nothing else.
     """
 
     __slots__ = ("_lot", "_tags")

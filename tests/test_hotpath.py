@@ -23,8 +23,8 @@ MOST: Final = {
     "recurring, alone in a turn": 980,
     "recurring, 10 in a read": 448,  # once 433
     "recurring, unique id": 748,
-    "path never seen": 1290,
-    "path never seen, 10 in a read": 1065,  # once 1036
+    "path never seen": 1280,
+    "path never seen, 10 in a read": 1055,  # once 1036
     "certificate never seen": 11_400,
 }
 #: Instructions of the processor for one decision where all that can be is compiled, by GCC 12 for x86-64; 6 % of room,

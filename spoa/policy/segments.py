@@ -48,8 +48,7 @@ class Segment:
         for at, segment in enumerate(segments):
             if place.globs:
                 return found | place._find_all_ways(segments[at:])
-            if place.below:
-                found |= place.below
+            found |= place.below
             onward = place.literals.get(segment)
             if onward is None:
                 return found

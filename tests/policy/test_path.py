@@ -120,10 +120,10 @@ def test_a_path_with_two_readings_is_refused_and_only_some_can_be_normalised(raw
     assert (found.text if found else None) == normal
 
 
-@given(st.text("/.aB!;%~\\#? \x00\x7f\x80", max_size=12), st.booleans(), st.booleans())
-@example("", False, False)  # noqa: FBT003 -- neither normalised nor with parameters
-@example("a/.b/..c/B", False, False)  # noqa: FBT003
-@example("a/..", True, True)  # noqa: FBT003
+@given(text=st.text("/.aB!;%~\\#? \x00\x7f\x80", max_size=12), normalise=st.booleans(), parameters=st.booleans())
+@example(text="", normalise=False, parameters=False)
+@example(text="a/.b/..c/B", normalise=False, parameters=False)
+@example(text="a/..", normalise=True, parameters=True)
 def test_what_shows_at_a_glance_is_what_a_closer_look_finds(text: str, normalise: bool, parameters: bool) -> None:
     raw = "/" + text
     plain = plain_path(raw.encode("latin-1"))
