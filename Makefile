@@ -59,6 +59,7 @@ compiled: venv  ## A copy of this tree in build/compiled whose hot path is compi
 	@rm -rf $(COMPILED) && mkdir -p $(COMPILED)
 	@cp -r pyproject.toml README.md CHANGELOG.md LICENSE spoa policies haproxy docs tests benchmarks $(COMPILED)
 	@cd $(COMPILED) && find . -name '*.so' -delete && \
+		CFLAGS="$$(cd $(CURDIR) && $(BIN)/python -c 'from deploy.compiled import CFLAGS; print(CFLAGS)')" \
 		HATCH_BUILD_HOOK_ENABLE_MYPYC=true $(CURDIR)/$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps -w dist .
 	@ls $(COMPILED)/dist/*.whl
 
@@ -110,7 +111,7 @@ differential: venv  ## 50,000 paths, 5,000 pieces of evidence, 5,200 policies, j
 		SPOA_AUTHZ_DIFFERENTIAL_POLICIES=5200 SPOA_AUTHZ_DIFFERENTIAL_SEED=$(or $(SEED),1) \
 		$(BIN)/python -m pytest -q --timeout 0 tests/differential
 
-$(COMPILED)/.built: pyproject.toml $(shell find spoa -name '*.py') | venv
+$(COMPILED)/.built: pyproject.toml deploy/compiled.py $(shell find spoa -name '*.py') | venv
 	@$(MAKE) --no-print-directory compiled
 	@touch $@
 

@@ -58,7 +58,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     given = {name: getattr(arguments, name) for name in _NUMBERS if getattr(arguments, name) is not None}
     if arguments.proxies is not None:
         given["proxies"] = tuple(arguments.proxies.split(","))
-    return replace(plan, peers=not arguments.no_peers, **given)
+    return replace(plan, peers=not arguments.no_peers, proxy_apart=arguments.proxy_apart, **given)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, (kind, text) in _NUMBERS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=text)
     parser.add_argument("--proxies", help="versions of HAProxy, with commas: 2.6,2.8,3.0,3.2,3.4")
+    parser.add_argument("--proxy-apart", action="store_true", help="the load has HAProxy's core, the agent its own")
     parser.add_argument("--no-peers", action="store_true", help="leave out agents from the package registry")
     parser.add_argument("--tree", type=Path, default=_ROOT, help="where the `spoa` lies that the agent runs")
     parser.add_argument("--build", type=Path, default=_ROOT / "benchmarks" / "build", help="programs and certificates")

@@ -39,17 +39,32 @@ class Asker:
         Raises:
             BenchmarkError: there is no answer.
         """
+        self.send(self.notify(der))
+        return self.answer()
+
+    def notify(self, der: bytes, source: str = "127.0.0.1", method: str = "GET", path: str = "/") -> bytes:
+        """Return the frame that asks about a request, to be sent once."""
         self._stream += 1
         arguments = (
             Argument(b"cert", DataType.BINARY, der),
             Argument(b"used", DataType.BOOL, True),  # noqa: FBT003  # the value of the argument
             Argument(b"verify", DataType.INT64, 0),
-            Argument(b"src", DataType.IPV4, bytes((127, 0, 0, 1))),
-            Argument(b"method", DataType.STRING, b"GET"),
-            Argument(b"path", DataType.STRING, b"/"),
+            Argument(b"src", DataType.IPV4, socket.inet_aton(source)),
+            Argument(b"method", DataType.STRING, method.encode()),
+            Argument(b"path", DataType.STRING, path.encode()),
         )
-        payload = write_messages([Message(b"authorize", arguments)])
-        self._socket.sendall(self._connection.send_notify(self._stream, 1, payload))
+        return self._connection.send_notify(self._stream, 1, write_messages([Message(b"authorize", arguments)]))
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame, and wait for nothing."""
+        self._socket.sendall(frame)
+
+    def answer(self) -> tuple[str, str]:
+        """Return verdict and reason of the next answer.
+
+        Raises:
+            BenchmarkError: there is none.
+        """
         (event,) = self._receive()
         if not isinstance(event, AckReceived):
             raise BenchmarkError(f"the agent answers {event}")

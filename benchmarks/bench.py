@@ -38,6 +38,7 @@ class Plan:
         reloads: under load, of each size.
         distinct: requests after which memory is looked at again.
         proxies: versions of HAProxy; proxy_rounds and proxy_seconds: for each way to authorize.
+        proxy_apart: HAProxy has the load's core, not the agent's.
         workers: how many are compared.
         peers: agents from the package registry take part.
     """
@@ -56,6 +57,7 @@ class Plan:
     proxies: tuple[str, ...] = ("2.6", "3.2", "3.4")
     proxy_rounds: int = 5
     proxy_seconds: float = 2.0
+    proxy_apart: bool = False
     workers: tuple[int, ...] = (1, 2, 4)
     peers: bool = True
 

@@ -9,11 +9,11 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.policies import services
-from benchmarks.programs import Program, wait_until_listening
+from benchmarks.programs import AGENT_CORES, Program, wait_until_listening
 from spoa.pki import CertificateAuthority, Template
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from benchmarks.certificates import Certificates
@@ -133,7 +133,7 @@ ENGINES: Final[Mapping[str, Callable[[Path, Path, int], tuple[str, str]]]] = {
 
 
 class HAProxy(Program):
-    """A HAProxy on the measured core.
+    """A HAProxy, on the measured core unless it is told others.
 
     Args:
         binary: of any version.
@@ -143,6 +143,7 @@ class HAProxy(Program):
         agent: the address of one, or empty.
         arguments: what is sent to it.
         server: what stands behind its address.
+        cores: where it runs.
     """
 
     def __init__(
@@ -155,6 +156,7 @@ class HAProxy(Program):
         agent: str = "",
         arguments: str = AS_THE_POLICY_READS,
         server: str = "",
+        cores: Collection[int] = AGENT_CORES,
     ) -> None:
         globals_, rules = within
         if agent:
@@ -164,7 +166,7 @@ class HAProxy(Program):
         text += _ENGINE.format(agent=agent, server=server) if agent else ""
         (folder / "haproxy.cfg").write_text(text)
         command = [str(binary), "-db", "-f", str(folder / "haproxy.cfg")]
-        super().__init__("haproxy", command, output=folder / "haproxy.log")
+        super().__init__("haproxy", command, output=folder / "haproxy.log", cores=cores)
         try:
             wait_until_listening(self.port, self.process)
         except BaseException:

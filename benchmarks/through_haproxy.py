@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from benchmarks.loads import HttpsLoad
 from benchmarks.peers import PEERS, Peer, PeerUnavailableError
 from benchmarks.policies import write_requests
-from benchmarks.programs import BenchmarkError, Floor, compile_programs
+from benchmarks.programs import AGENT_CORES, LOAD_CORES, BenchmarkError, Floor, compile_programs
 from benchmarks.proxies import ENGINES, HAProxy, write_server_certificate
 from tests.haproxy_builds import BuildUnavailableError, haproxy_binary
 
@@ -138,14 +138,16 @@ def measure_proxies(bench: Bench) -> None:
             except PeerUnavailableError as error:
                 bench.report.note(str(error))
         for version in plan.proxies:
+            beside = ", on the load's core" if plan.proxy_apart else ""
             bench.report.heading(
-                f"HAProxy {version}, mTLS, {CLIENTS} keep-alive clients; calm: {CALM_RATE:.0f}/s in all"
+                f"HAProxy {version}{beside}, mTLS, {CLIENTS} keep-alive clients; calm: {CALM_RATE:.0f}/s in all"
             )
             bench.report.proxy(_measure_version(bench, version, load, agents))
 
 
 def _measure_version(bench: Bench, version: str, load: HttpsLoad, agents: dict[str, Program]) -> dict[str, Any]:
     plan, binary = bench.plan, binary_of(version)
+    cores = LOAD_CORES if plan.proxy_apart else AGENT_CORES
     listed = next(bench.scratch.glob(f"agent-{bench.agents}/policies/lists/devices.txt"))
     ways: dict[str, Way] = {}
     for number, name in enumerate((*ENGINES, *agents)):
@@ -155,7 +157,7 @@ def _measure_version(bench: Bench, version: str, load: HttpsLoad, agents: dict[s
         within = ENGINES[name](folder, listed, plan.rules) if name in ENGINES else ("", "")
         agent = agents.get(name)
         address = agent.address if agent else ""
-        start = partial(HAProxy, binary, folder, bench.certificates, within=within, agent=address)
+        start = partial(HAProxy, binary, folder, bench.certificates, within=within, agent=address, cores=cores)
         ways[name] = Way(start, agent, judges=name in {_AGENT, "native ACLs", "Lua"})
     for _ in range(plan.proxy_rounds):
         for name in tuple(ways):

@@ -87,9 +87,10 @@ def test_a_median_is_told_with_what_nineteen_in_twenty_such_spans_hold(count: in
 @pytest.mark.integration
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_the_agent_is_compared_with_all_that_needs_no_registry(build: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_apart", [False, True])
+def test_the_agent_is_compared_with_all_that_needs_no_registry(build: Path, tmp_path: Path, *, is_apart: bool) -> None:
     sizes = "--certificates 200 --fresh 100 --rules 20 --listed 500 --revoked 1000"
-    sizes += " --proxy-rounds 1 --proxy-seconds 1 --proxies 2.8"
+    sizes += " --proxy-rounds 1 --proxy-seconds 1 --proxies 2.8" + (" --proxy-apart" if is_apart else "")
     command = [sys.executable, "benchmarks/agent.py", *sizes.split(), "--no-peers", "--parts", "proxy"]
     command += ["--build", str(build), "--results", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=360, check=False)
