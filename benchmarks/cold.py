@@ -13,6 +13,7 @@ Exit status: 0 when all was measured, 1 when an answer was wrong or lost, or som
 from __future__ import annotations
 
 import argparse
+import ctypes
 import itertools
 import os
 import statistics
@@ -59,14 +60,14 @@ class Asked:
         self._schedstat = Path(f"/proc/{worker}/task/{worker}/schedstat")
         self.spent: list[float] = []
 
-    def ask(self, requests: Iterator[tuple[bytes, str, str, str]], others: bytearray) -> None:
+    def ask(self, requests: Iterator[tuple[bytes, str, str, str]], others: ctypes.Array[ctypes.c_char]) -> None:
         """Have each connection ask once, when others have used the caches.
 
         Raises:
             BenchmarkError: not all are allowed.
         """
         frames = [asker.notify(*next(requests)) for asker in self._askers]
-        others[:] = bytes(len(others))
+        ctypes.memset(others, 0, len(others))
         before = self._ran()
         for asker, frame in zip(self._askers, frames, strict=True):
             asker.send(frame)
@@ -116,7 +117,7 @@ def measure(bench: Bench, trees: list[Path], connections: int, times: int) -> di
             name: Asked(program, [stack.enter_context(Asker(program.address)) for _ in range(connections)])
             for name, program in programs.items()
         }
-        others = bytearray(_OTHERS)
+        others = ctypes.create_string_buffer(_OTHERS)
         order = list(asked.values())
         for number in range(times):
             first = number % len(order)  # nobody always comes behind the same one

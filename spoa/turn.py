@@ -24,10 +24,6 @@ __all__ = ["Patience", "Reader", "Turn"]
 _NEVER: Final = 1 << 60  # compiled, a larger one is an object
 
 
-def _soon(run: Callable[[], None]) -> None:
-    asyncio.get_running_loop().call_soon(run)
-
-
 def _never(_: int) -> int:
     return _NEVER
 
@@ -73,19 +69,20 @@ class Turn:
 
     Args:
         answering: judges for all of them.
-        later: calls a function when everything is read that there is to read; the running loop's next turn does.
+        later: calls a function when everything is read that there is to read; unless it is given, the loop that runs
+            when it is first asked for does, in its next turn.
         patience: how long others wait.
     """
 
     __slots__ = (
         "_afresh", "_answering", "_apart", "_counts", "_due", "_ended", "_held", "_is_asked_for", "_later", "_look",
-        "_look_at", "_put_off", "_started", "_was_alone",
+        "_look_at", "_put_off", "_run_in_time", "_started", "_was_alone",
     )  # fmt: skip
 
     def __init__(
         self,
         answering: Answering,
-        later: Callable[[Callable[[], None]], object] = _soon,
+        later: Callable[[Callable[[], None]], object] | None = None,
         patience: Patience = _PATIENCE,
     ) -> None:
         self._answering = answering
@@ -93,6 +90,7 @@ class Turn:
         self._look: Callable[[int], int] = _never
         self._look_at = _NEVER
         self._later = later
+        self._run_in_time: Callable[[], None] = self._on_time
         self._apart, self._held, self._afresh = patience
         self._due: list[Reader] = []
         self._put_off: list[Reader] = []
@@ -188,10 +186,15 @@ class Turn:
         if self._put_off:
             self._ask_for_later()
 
+    # Trick: loop and method are looked up once; the former asks the kernel for the process each time, the latter
+    # makes an object. Benchmark: benchmarks/cold.py.
     def _ask_for_later(self) -> None:
         if not self._is_asked_for:  # it is still where a turn was run before its time
             self._is_asked_for = True
-            self._later(self._on_time)
+            later = self._later
+            if later is None:
+                later = self._later = asyncio.get_running_loop().call_soon
+            later(self._run_in_time)
 
     def _on_time(self) -> None:
         self._is_asked_for = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
 from pathlib import Path
@@ -34,7 +35,7 @@ def test_a_denied_request_ends_it(tmp_path: Path) -> None:
     with Agent(tmp_path / "policies", tmp_path / "home") as agent, Asker(agent.address) as asker:
         asked = Asked(agent, [asker])
         with pytest.raises(BenchmarkError, match=r"supervisor says .*deny"):
-            asked.ask(iter([(der, "127.0.0.1", "GET", "/nothing")]), bytearray(1 << 20))
+            asked.ask(iter([(der, "127.0.0.1", "GET", "/nothing")]), ctypes.create_string_buffer(1 << 20))
         assert asked.spent[0] > 0
 
 
