@@ -58,8 +58,8 @@ COMPILED_TESTS := tests/spop tests/policy/test_evaluator.py tests/policy/test_ga
 compiled: venv  ## A copy of this tree in build/compiled whose hot path is compiled to C.
 	@rm -rf $(COMPILED) && mkdir -p $(COMPILED)
 	@cp -r pyproject.toml README.md CHANGELOG.md LICENSE spoa policies haproxy docs tests benchmarks $(COMPILED)
-	@cd $(COMPILED) && find . -name '*.so' -delete && \
-		CFLAGS="$$(cd $(CURDIR) && $(BIN)/python -c 'from deploy.compiled import CFLAGS; print(CFLAGS)')" \
+	@flags=$$($(BIN)/python -c 'from deploy.compiled import CFLAGS; print(CFLAGS)') && \
+		cd $(COMPILED) && find . -name '*.so' -delete && CFLAGS="$$flags" \
 		HATCH_BUILD_HOOK_ENABLE_MYPYC=true $(CURDIR)/$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps -w dist .
 	@ls $(COMPILED)/dist/*.whl
 

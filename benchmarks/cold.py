@@ -4,7 +4,7 @@ Run it as `python benchmarks/cold.py TREE ...` from the top of a clone: the firs
 A worker that waits for HAProxy on a core that is not its own finds its caches used when it wakes up; so does one whose
 core has slept. What it costs then is told by how much code and memory it touches, not by how many instructions it runs.
 
-Copies take turns, request by request, on one core with who asks. Before each turn as much memory is written as fits
+Copies take turns on one core with who asks, and are asked the same. Before each turn as much memory is written as fits
 into no cache of a core. Then so many connections ask at once, each a request that recurs, and the kernel's count of the
 worker's own thread before and after makes the difference.
 Exit status: 0 when all was measured, 1 when an answer was wrong or lost, or something could not be started.
@@ -21,7 +21,7 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(_ROOT))  # so that a clone is measured without installing it
@@ -42,6 +42,8 @@ _OTHERS: Final = 3 << 20
 _FLOOR: Final = "floor, our variables"
 _FLOOR_VARIABLES: Final = 8
 _ALLOW: Final = "allow"
+#: Certificate, source, method and path.
+_Request: TypeAlias = tuple[bytes, str, str, str]
 _PLAN: Final = Plan(certificates=200, fresh=1000, listed=1000, revoked=1000, peers=False)
 
 
@@ -60,13 +62,13 @@ class Asked:
         self._schedstat = Path(f"/proc/{worker}/task/{worker}/schedstat")
         self.spent: list[float] = []
 
-    def ask(self, requests: Iterator[tuple[bytes, str, str, str]], others: ctypes.Array[ctypes.c_char]) -> None:
-        """Have each connection ask once, when others have used the caches.
+    def ask(self, requests: list[_Request], others: ctypes.Array[ctypes.c_char]) -> None:
+        """Have each connection ask one of the requests, when others have used the caches.
 
         Raises:
             BenchmarkError: not all are allowed.
         """
-        frames = [asker.notify(*next(requests)) for asker in self._askers]
+        frames = [asker.notify(*request) for asker, request in zip(self._askers, requests, strict=True)]
         ctypes.memset(others, 0, len(others))
         before = self._ran()
         for asker, frame in zip(self._askers, frames, strict=True):
@@ -86,7 +88,7 @@ def _agent(bench: Bench, tree: Path) -> Agent:
     return bench.agent(bench.plan.rules, bench.plan.listed)
 
 
-def _requests(bench: Bench, agents: Iterable[Agent]) -> Iterator[tuple[bytes, str, str, str]]:
+def _requests(bench: Bench, agents: Iterable[Agent]) -> Iterator[_Request]:
     """Have agents meet what recurs, and return what of it is allowed, in turn, for ever."""
     load = bench.load("recurring", 1, 1)
     for agent in agents:
@@ -103,13 +105,20 @@ def _requests(bench: Bench, agents: Iterable[Agent]) -> Iterator[tuple[bytes, st
     )
 
 
+def names_of(trees: Iterable[Path]) -> list[str]:
+    """Return what copies are called: the same one may be compared with itself."""
+    return [f"{number} {tree}" for number, tree in enumerate(trees, 1)]
+
+
 def measure(bench: Bench, trees: list[Path], connections: int, times: int) -> dict[str, list[float]]:
-    """Return what a request took in the worker, microseconds, each time, by tree; that of the floor comes first."""
+    """Return what a request took in the worker, microseconds, each time, by copy; that of the floor comes first."""
     with ExitStack() as stack:
         programs: dict[str, Program] = {
             _FLOOR: stack.enter_context(Floor(bench.build, variables=_FLOOR_VARIABLES)),
         }
-        agents = {str(tree): stack.enter_context(_agent(bench, tree)) for tree in trees}
+        agents = {
+            name: stack.enter_context(_agent(bench, tree)) for name, tree in zip(names_of(trees), trees, strict=True)
+        }
         programs |= agents
         requests = _requests(bench, agents.values())
         os.sched_setaffinity(0, AGENT_CORES)
@@ -121,8 +130,9 @@ def measure(bench: Bench, trees: list[Path], connections: int, times: int) -> di
         order = list(asked.values())
         for number in range(times):
             first = number % len(order)  # nobody always comes behind the same one
+            asks = list(itertools.islice(requests, connections))
             for one in order[first:] + order[:first]:
-                one.ask(requests, others)
+                one.ask(asks, others)
     return {name: one.spent for name, one in asked.items()}
 
 
@@ -151,7 +161,7 @@ def main() -> int:
                 spent = measure(bench, trees, connections, arguments.times)
             os.sched_setaffinity(0, cores)
             report.heading(f"{connections} at once, caches used by others")
-            for line in lines_of(spent, str(trees[0])):
+            for line in lines_of(spent, names_of(trees)[0]):
                 print(line)
     except BenchmarkError as error:
         print(f"benchmark: {error}", file=sys.stderr)

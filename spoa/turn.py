@@ -186,8 +186,8 @@ class Turn:
         if self._put_off:
             self._ask_for_later()
 
-    # Trick: loop and method are looked up once; the former asks the kernel for the process each time, the latter
-    # makes an object. Benchmark: benchmarks/cold.py.
+    # Trick: loop and method are looked up once; the former asks the kernel for the process each time (in Python 3.11),
+    # the latter makes an object. Benchmark: benchmarks/cold.py.
     def _ask_for_later(self) -> None:
         if not self._is_asked_for:  # it is still where a turn was run before its time
             self._is_asked_for = True

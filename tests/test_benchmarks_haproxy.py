@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from benchmarks.certificates import make_certificates
 from benchmarks.loads import HttpsLoad
 from benchmarks.policies import is_unlisted, services, write_policy, write_requests
-from benchmarks.programs import BenchmarkError, compile_programs
+from benchmarks.programs import AGENT_CORES, LOAD_CORES, BenchmarkError, compile_programs
 from benchmarks.proxies import ENGINES, HAProxy, write_server_certificate
 from benchmarks.through_haproxy import of_floor
 from tests.haproxy_builds import haproxy_binary
@@ -65,6 +66,14 @@ def test_what_judges_without_an_agent_answers_every_request_as_its_line_says(
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("cores", [AGENT_CORES, LOAD_CORES])
+def test_haproxy_runs_where_it_is_told_to(cores: set[int], certificates: Certificates, tmp_path: Path) -> None:
+    write_server_certificate(tmp_path)
+    with HAProxy(haproxy_binary("2.8"), tmp_path, certificates, cores=cores) as proxy:
+        assert os.sched_getaffinity(proxy.process.pid) == cores
+
+
+@pytest.mark.integration
 def test_a_status_that_is_not_the_expected_one_ends_the_run(
     load: HttpsLoad, certificates: Certificates, tmp_path: Path
 ) -> None:
@@ -96,7 +105,9 @@ def test_the_agent_is_compared_with_all_that_needs_no_registry(build: Path, tmp_
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=360, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (result,) = tmp_path.glob("*.json")
-    (proxy,) = json.loads(result.read_text())["proxies"]
+    found = json.loads(result.read_text())
+    (proxy,) = found["proxies"]
+    assert found["plan"]["proxy_apart"] is (", on the load's core," in done.stdout) is is_apart
     assert set(proxy["ways"]) == {
         *ENGINES, "floor agent", "floor, our variables", "the same, gathering", "spoa-authz",
     }  # fmt: skip

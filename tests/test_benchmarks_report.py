@@ -131,3 +131,20 @@ def test_pages_ask_for_nothing_that_no_result_holds() -> None:
     known = set(figures._TABLES)
     asked = {name for page in PAGES for name in blocks_of(page.read_text())}
     assert asked == known
+
+
+def test_what_was_measured_apart_is_not_told_as_what_one_core_carries(
+    result: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- measured: capacity -->\nold\n<!-- end of measured -->\n")
+    monkeypatch.setattr(figures, "PAGES", (page,))
+    monkeypatch.setattr(figures, "_ROOT", tmp_path)
+    found = json.loads(result.read_text())
+    found["plan"]["proxy_apart"] = True
+    (tmp_path / "apart.json").write_text(json.dumps(found))
+    assert figures.main([str(tmp_path / "apart.json")]) == 2
+    assert "HAProxy on the load's core" in capsys.readouterr().err
+    assert "old" in page.read_text()
+    assert figures.main([str(result)]) == 0
+    assert "12,500" in page.read_text()
