@@ -89,7 +89,7 @@ class Turn:
         self._counts = answering.counts
         self._look: Callable[[int], int] = _never
         self._look_at = _NEVER
-        self._later = later
+        self._later: Callable[[Callable[[], None]], object] = later or self._ask_the_loop
         self._run_in_time: Callable[[], None] = self._on_time
         self._apart, self._held, self._afresh = patience
         self._due: list[Reader] = []
@@ -191,10 +191,11 @@ class Turn:
     def _ask_for_later(self) -> None:
         if not self._is_asked_for:  # it is still where a turn was run before its time
             self._is_asked_for = True
-            later = self._later
-            if later is None:
-                later = self._later = asyncio.get_running_loop().call_soon
-            later(self._run_in_time)
+            self._later(self._run_in_time)
+
+    def _ask_the_loop(self, run: Callable[[], None]) -> None:
+        self._later = asyncio.get_running_loop().call_soon
+        self._later(run)
 
     def _on_time(self) -> None:
         self._is_asked_for = False
