@@ -39,8 +39,8 @@ _SETTINGS: Final = {
     "LDFLAGS": "-s -Wl,-z,relro -Wl,-z,now",
 }
 #: They take the place of those that Python was built with: arithmetic that wraps is what the generated code counts on.
-#: Trick: functions that nobody else can see are called without a detour, and those of others by their address: one code
-#: line in eleven less is touched for an answer. Benchmark: benchmarks/cold.py.
+#: Trick: functions that nobody else can see are called without a detour, and those of others by their address: one
+#: line of code in thirteen less is touched for an answer. Benchmark: benchmarks/cold.py.
 CFLAGS: Final = "-DNDEBUG -fwrapv -g0 -fvisibility=hidden -fno-plt -fstack-protector-strong -D_FORTIFY_SOURCE=2"
 
 
