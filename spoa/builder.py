@@ -1,10 +1,8 @@
 """The process that turns a policy directory into a bundle, so that no request waits for it.
 
-It starts ahead of its job, imports what it needs, and waits for one line of JSON on its standard input: `directory`,
-`bundle`, and if need be `live` (the policy directory in use, where `directory` is an earlier revision) and `keep`
-(where what was read is kept). It does that one job and answers with one line of JSON: `revision`, `digest`, `warnings`,
-`files` (what was read) and `kept` (name and digest of each), or `problems`, or `error`. The supervisor's end closes its
-input and so ends it.
+A job is `directory`, `bundle`, and if need be `live` (the policy directory in use, where `directory` is an earlier
+revision) and `keep` (where what was read is kept). Its report is `revision`, `digest`, `warnings`, `files` (what was
+read) and `kept` (name and digest of each), or `problems`, or `error`.
 """
 
 from __future__ import annotations
@@ -14,19 +12,19 @@ import hashlib
 import sys
 import traceback
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from spoa.bundle import build_bundle
 from spoa.exceptions import PolicyError, SpoaError
 from spoa.history import keep_files
-from spoa.jobs import do_job
+from spoa.jobs import serve_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from spoa.exceptions import Problem
 
-__all__ = ["build", "main"]
+__all__ = ["build", "work"]
 
 
 def _rows(problems: Iterable[Problem]) -> list[dict[str, Any]]:
@@ -63,16 +61,11 @@ def build(directory: Path, bundle: Path, live: Path | None = None, keep: Path | 
     }
 
 
-def main(jobs: IO[str] | None = None, answers: IO[str] | None = None) -> int:
-    """Do the one job that comes in; 0 when a bundle was built, 3 when not."""
-
-    def work(job: dict[str, Any]) -> dict[str, Any]:
-        live, keep = (Path(job[name]) if job.get(name) else None for name in ("live", "keep"))
-        return build(Path(job["directory"]), Path(job["bundle"]), live, keep)
-
-    report = do_job(work, jobs, answers)
-    return 0 if report is None or "revision" in report else 3
+def work(job: dict[str, Any]) -> dict[str, Any]:
+    """Do one job."""
+    live, keep = (Path(job[name]) if job.get(name) else None for name in ("live", "keep"))
+    return build(Path(job["directory"]), Path(job["bundle"]), live, keep)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve_jobs(work))

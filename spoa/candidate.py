@@ -68,7 +68,7 @@ class Candidate:
 
     async def close(self) -> None:
         """End the waiting builder."""
-        await self._reloader.close()
+        await self._reloader.builder.close()
 
     async def promote(self, policies: Path) -> None:
         """Put what the candidate's directory holds in the place of the active policy directory.

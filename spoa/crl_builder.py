@@ -1,6 +1,6 @@
 """The process that reads, checks and indexes revocation lists, so that no request waits for it.
 
-Its job is one line of JSON: `evidence` (the directory of indexes and of the manifest), `downloads` (the directory of
+A job is `evidence` (the directory of indexes and of the manifest), `downloads` (the directory of
 copies of what URLs sent) and `sources`. Its report: the `manifest` of what is to be in force now, and `problems`: what
 was offered and not accepted, each with `issuer`, `file` (or URL), `reason` and `detail`. What was accepted before stays
 until something newer takes its place: a list that is missing, cut off or a stranger's takes nothing away.
@@ -16,11 +16,11 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from spoa.download import download_path
 from spoa.evidence_store import Held, open_index, read_manifest, sources_from_rows
-from spoa.jobs import do_job
+from spoa.jobs import serve_jobs
 from spoa.pem import read_blocks
 from spoa.revocation.crl import rollback
 from spoa.revocation.crl_index import MAX_CRL_SIZE, write_index
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from spoa.revocation.certificates import Certified
     from spoa.revocation.crl import Crl
 
-__all__ = ["LIST_SUFFIXES", "build", "main"]
+__all__ = ["LIST_SUFFIXES", "build", "work"]
 
 #: What a file in a directory of lists must end in; `.r0` is what `openssl rehash` makes.
 LIST_SUFFIXES: Final = (".crl", ".pem", ".der", ".r0")
@@ -231,16 +231,11 @@ def build(evidence: Path, sources: dict[str, Source], now: float, downloads: Pat
     return {"manifest": manifest, "problems": problems}
 
 
-def main(jobs: IO[str] | None = None, answers: IO[str] | None = None) -> int:
-    """Do the one job that comes in; 0 when there is a manifest, 1 when not."""
-
-    def work(job: dict[str, Any]) -> dict[str, Any]:
-        sources = sources_from_rows(job["sources"])
-        return build(Path(job["evidence"]), sources, time.time(), Path(job["downloads"]))
-
-    report = do_job(work, jobs, answers)
-    return 0 if report is None or "manifest" in report else 1
+def work(job: dict[str, Any]) -> dict[str, Any]:
+    """Do one job."""
+    sources = sources_from_rows(job["sources"])
+    return build(Path(job["evidence"]), sources, time.time(), Path(job["downloads"]))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve_jobs(work))

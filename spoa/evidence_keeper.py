@@ -27,7 +27,7 @@ from spoa.evidence_store import (
     write_manifest,
 )
 from spoa.exceptions import StateError
-from spoa.jobs import Job
+from spoa.jobs import Workshop
 from spoa.revocation.combine import State
 from spoa.revocation.status import Reason, most_specific
 from spoa.watcher import Watcher
@@ -138,7 +138,7 @@ class EvidenceKeeper:
         self._asked = 0
         self._served = 0
         self._watcher = Watcher((), quiet=0.05, interval=0.25)
-        self._spare: Job | None = None
+        self._builder = Workshop(_BUILDER, "the builder of revocation lists")
         self._results: dict[str, int] = {}
 
     async def swap_bundle(self, bundle: Path) -> None:
@@ -254,9 +254,7 @@ class EvidenceKeeper:
     async def close(self) -> None:
         """End the looks at URLs, and the waiting process."""
         await self._urls.close()
-        if self._spare is not None:
-            await self._spare.end()
-            self._spare = None
+        await self._builder.close()
 
     async def _load(self, bundle: Path | None) -> None:
         report = await self._build() if self._sources else {"manifest": {}, "problems": []}
@@ -285,17 +283,14 @@ class EvidenceKeeper:
         }
 
     async def _build(self) -> dict[str, Any]:
-        job, self._spare = self._spare, None
-        if job is None or not job.is_alive:
-            job = await Job.start(_BUILDER, "the builder of revocation lists")
         sources = {name: asdict(source) for name, source in self._sources.items()}
         order = {"evidence": str(self._evidence), "downloads": str(self._downloads), "sources": sources}
-        return await job.run(order, BUILD_TIMEOUT)
+        return await self._builder.run(order, BUILD_TIMEOUT)
 
     async def _prepare_builder(self) -> None:
         """Have a process wait for the next job, which is then done sooner by the time its imports take."""
-        if self._spare is None and self._sources:
-            self._spare = await Job.start(_BUILDER, "the builder of revocation lists")
+        if self._sources:
+            await self._builder.prepare()
 
     def _fail(self, error: str) -> None:
         self._count("failed")

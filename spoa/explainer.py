@@ -1,18 +1,17 @@
-"""The process that explains one request for the console, and ends.
+"""The process that explains requests for the console.
 
-It waits for one line of JSON on its standard input, `bundle`, `imposed`, `evidence`, `state` and `asked`, and answers
-with one line: what `explain --json` prints, or `error` with a sentence. The end of its input ends it.
+A job is `bundle`, `imposed`, `evidence`, `state` and `asked`. Its report is what `explain --json` prints, or `error`
+with a sentence.
 """
 
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import time
 import traceback
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -26,6 +25,7 @@ from spoa.evidence_store import evidence_from_text, open_crls
 from spoa.exceptions import SpoaError
 from spoa.explanation import explain
 from spoa.facts import ABSENT, UNAVAILABLE, Request
+from spoa.jobs import serve_jobs
 from spoa.openings import Openings
 from spoa.pem import read_blocks
 from spoa.policy.casegrammar import read_address, read_request_line
@@ -34,7 +34,7 @@ from spoa.recorded import read_decision
 if TYPE_CHECKING:
     from spoa.authorizer import Policy
 
-__all__ = ["MAX_TEXT", "explanation", "main"]
+__all__ = ["MAX_TEXT", "explanation"]
 
 #: Characters of a pasted certificate.
 MAX_TEXT: Final = 1 << 16
@@ -124,14 +124,5 @@ def _request(asked: dict[str, Any], der: bytes | None) -> Request:
     )
 
 
-def main(jobs: IO[str] | None = None, answers: IO[str] | None = None) -> int:
-    """Do the one job that comes in."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the supervisor's to act on
-    line = (jobs or sys.stdin).readline()
-    if line:
-        print(json.dumps(explanation(json.loads(line))), file=answers or sys.stdout, flush=True)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve_jobs(explanation))

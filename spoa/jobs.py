@@ -1,27 +1,30 @@
-"""Child processes that do one job each: started ahead, so that their imports are done when the job comes.
+"""Jobs that are done in processes of their own, each forked off one that has imported what such jobs need.
 
-A job is one line of JSON on the child's standard input, its report one line of JSON on its standard output. The end of
-its input ends the child, and so does the end of whoever started it.
+What waits for orders imports once and stays as it was, so a job begins at once however soon it follows another, and all
+that it takes is given back when it ends. An order is one line of JSON on the standard input of what waits, a report one
+line on its standard output. The end of the input ends it, and so does the end of whoever started it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import signal
 import sys
-from dataclasses import dataclass
+import traceback
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from spoa.sdprotocol import VARIABLES
 
 if TYPE_CHECKING:
+    from asyncio.subprocess import Process
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["Job", "child_environment", "do_job"]
+__all__ = ["Workshop", "child_environment", "serve_jobs"]
 
 _MAX_REPORT: Final = 64 << 20
 #: By how much a child is nicer than whoever started it.
@@ -40,72 +43,143 @@ def child_environment() -> dict[str, str]:
     return environment
 
 
-def do_job(
-    work: Callable[[dict[str, Any]], Mapping[str, Any]], jobs: IO[str] | None = None, answers: IO[str] | None = None
-) -> Mapping[str, Any] | None:
-    """Do the one job that comes in, as the child, and return its report; None where no job comes.
+def serve_jobs(work: Callable[[dict[str, Any]], Mapping[str, Any]]) -> int:
+    """Do the jobs that come in, one after the other, each in a process forked for it; return the exit status.
+
+    The first process that ends without a report ends it all, with its own status, or 128 more than the number of the
+    signal that ended it: whoever waits for the report learns of it.
 
     Args:
-        work: from the job to its report.
-        jobs: where it comes from; the standard input.
-        answers: where the report goes; the standard output.
+        work: from a job to its report.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the supervisor's to act on
-    line = (jobs or sys.stdin).readline()
-    if not line:
-        return None
-    report = work(json.loads(line))
-    print(json.dumps(report), file=answers or sys.stdout, flush=True)
-    return report
+    gc.freeze()  # what is imported stays shared: no collection in a process that was forked writes to it
+    while order := sys.stdin.readline():
+        child = os.fork()
+        if child == 0:
+            _do(work, order)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status != 0:
+            return status if status > 0 else 128 - status
+    return 0
 
 
-@dataclass(slots=True)
-class Job:
-    """A child process that has started and waits for its job."""
+def _do(work: Callable[[dict[str, Any]], Mapping[str, Any]], order: str) -> None:
+    """Do one job as the process forked for it, and end."""
+    status = 1
+    try:
+        sys.stdout.write(json.dumps(work(json.loads(order))) + "\n")
+        sys.stdout.flush()
+        status = 0
+    except BaseException:  # noqa: BLE001 -- whatever it is, it must not go on as what it was forked off
+        traceback.print_exc()
+    finally:
+        os._exit(status)
 
-    process: asyncio.subprocess.Process
-    what: str
 
-    @classmethod
-    async def start(cls, arguments: Sequence[str], what: str) -> Self:
-        """Start Python with these arguments; `what` names the process in reports, with its article."""
-        process = await asyncio.create_subprocess_exec(
+class Workshop:
+    """Has jobs done one after the other, by a module that calls `serve_jobs`; started when it is first needed.
+
+    Args:
+        arguments: what Python is started with.
+        what: names the process in reports, with its article.
+    """
+
+    def __init__(self, arguments: Sequence[str], what: str) -> None:
+        self._arguments = arguments
+        self._what = what
+        self._process: Process | None = None
+        self._lock = asyncio.Lock()
+
+    @property
+    def pid(self) -> int | None:
+        """The process that waits for orders, or None."""
+        return None if self._process is None or self._process.returncode is not None else self._process.pid
+
+    async def prepare(self) -> None:
+        """Have it wait for the next job, which is then done sooner by the time that its imports take."""
+        async with self._lock:
+            await self._started()
+
+    async def run(self, job: Mapping[str, Any], patience: float) -> dict[str, Any]:
+        """Run a job, after those that were given before, and return its report.
+
+        What went wrong with the process itself is reported as `error`; the next job finds a new one.
+
+        Args:
+            job: it, as JSON can say it.
+            patience: seconds after which it is given up, and whatever does it killed.
+        """
+        async with self._lock:
+            process = await self._started()
+            try:
+                async with asyncio.timeout(patience):
+                    report = await self._reported(process, job)
+            except TimeoutError:
+                await self._end()
+                return {"error": f"{self._what} took longer than {patience:g} s"}
+            except _NoReportError as error:
+                await self._end()
+                return {"error": str(error)}
+            except BaseException:
+                await self._end()
+                raise
+            return report
+
+    async def close(self) -> None:
+        """End what waits for orders, and what is being done."""
+        if self._process is not None:
+            _kill(self._process)
+        async with self._lock:
+            await self._end()
+
+    async def _reported(self, process: Process, job: Mapping[str, Any]) -> dict[str, Any]:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with contextlib.suppress(ConnectionError):  # it has ended, which the absence of a report tells
+            process.stdin.write(json.dumps(job).encode() + b"\n")
+            await process.stdin.drain()
+        try:
+            line = await process.stdout.readline()
+            report = json.loads(line) if line.endswith(b"\n") else None
+        except ValueError as error:
+            raise _NoReportError(f"the report of {self._what} is none") from error
+        if report is None:
+            raise _NoReportError(f"{self._what} ended with status {await process.wait()} and no report")
+        if not isinstance(report, dict):
+            raise _NoReportError(f"the report of {self._what} is none")
+        return report
+
+    async def _started(self) -> Process:
+        if self._process is not None and self._process.returncode is None:
+            return self._process
+        self._process = process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *arguments,
+            *self._arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=child_environment(),
             limit=_MAX_REPORT,
+            start_new_session=True,  # a group of its own, by which what was forked is ended, too
         )
         # The workers answer requests meanwhile, also while it imports what it needs.
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, process.pid, os.getpriority(os.PRIO_PROCESS, 0) + _NICER)
-        return cls(process, what)
+        return process
 
-    @property
-    def is_alive(self) -> bool:
-        """It can still be given its job."""
-        return self.process.returncode is None
+    async def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            _kill(process)
+            await process.communicate()
 
-    async def run(self, job: dict[str, Any], patience: float) -> dict[str, Any]:
-        """Run the job and return the report; what went wrong with the process itself is reported as `error`."""
-        try:
-            output, _ = await asyncio.wait_for(self.process.communicate(json.dumps(job).encode() + b"\n"), patience)
-        except TimeoutError:
-            await self.end()
-            return {"error": f"{self.what} took longer than {patience:g} s"}
-        except asyncio.CancelledError:
-            await self.end()
-            raise
-        try:
-            report = json.loads(output)
-        except ValueError:
-            return {"error": f"{self.what} ended with status {self.process.returncode} and no report"}
-        return report if isinstance(report, dict) else {"error": f"the report of {self.what} is none"}
 
-    async def end(self) -> None:
-        """End the process, whatever it does."""
-        if self.process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
-        await self.process.communicate()
+class _NoReportError(Exception):
+    """No report came, and why."""
+
+
+def _kill(process: Process) -> None:
+    """End a process together with what was forked off it, whatever they do."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

@@ -23,7 +23,7 @@ from spoa.control import WorkerError
 from spoa.exceptions import Problem, StateError
 from spoa.histogram import Histogram
 from spoa.history import History, Kept, Rollback
-from spoa.jobs import Job
+from spoa.jobs import Workshop
 from spoa.metrics import RELOAD_BUCKETS
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ class Reloader:
 
     Attributes:
         rollback: the rollback in force, or None.
+        builder: what builds; whoever has a reloader prepares it and closes it.
         is_directory_good: what the directory held at the last look was activated, or is what was rolled back from.
     """
 
@@ -111,9 +112,9 @@ class Reloader:
     since: float = 0.0
     files: tuple[Path, ...] = ()
     last: Outcome | None = None
+    builder: Workshop = field(default_factory=lambda: Workshop(_BUILDER, _BUILDER_NAME))
     _of_directory: str = ""
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _spare: Job | None = None
     _results: dict[str, int] = field(default_factory=dict)
     _seconds: Histogram = field(default_factory=lambda: Histogram(RELOAD_BUCKETS))
 
@@ -191,17 +192,6 @@ class Reloader:
         tell(outcome)
         return outcome.is_fine
 
-    async def prepare_builder(self) -> None:
-        """Have a builder process wait for the next job, which is then done sooner by the time its imports take."""
-        if self._spare is None:
-            self._spare = await Job.start(_BUILDER, _BUILDER_NAME)
-
-    async def close(self) -> None:
-        """End the waiting builder process."""
-        if self._spare is not None:
-            await self._spare.end()
-            self._spare = None
-
     def samples(self) -> Samples:
         """Return the counts of attempts and their durations."""
         found: Samples = {("reload_total", (result,)): count for result, count in self._results.items()}
@@ -256,13 +246,10 @@ class Reloader:
         self.state.activate(bundle)
 
     async def _build(self, draft: Path, directory: Path) -> dict[str, Any]:
-        builder, self._spare = self._spare, None
-        if builder is None or not builder.is_alive:
-            builder = await Job.start(_BUILDER, _BUILDER_NAME)
         job = {"directory": str(directory), "bundle": str(draft), "live": str(self.directory)}
         if self.history is not None:
             job["keep"] = str(self.history.files)
-        return await builder.run(job, self.build_timeout)
+        return await self.builder.run(job, self.build_timeout)
 
     # -- going back -------------------------------------------------------------------------------------------------
 

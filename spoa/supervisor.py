@@ -348,7 +348,7 @@ class Supervisor:
             task.cancel()
         ending = self._departure.finish(self._crew.drain, self._crew.close)
         await asyncio.gather(ending, *tasks, return_exceptions=True)
-        await self._reloader.close()
+        await self._reloader.builder.close()
         await self._evidence.close()
         if self._candidate is not None:
             await self._candidate.close()
@@ -370,7 +370,7 @@ class Supervisor:
 
     async def _watch(self) -> None:
         self._watcher.watch(self._reloader.watched)
-        await self._reloader.prepare_builder()
+        await self._reloader.builder.prepare()
         async for _ in self._watcher.changes():
             # A full disk or too few descriptors are nothing that whoever edited could mend by another edit.
             delay = _RETRY_DELAY
@@ -387,7 +387,7 @@ class Supervisor:
             tell(outcome)
         await self._remember(outcome)
         self._watcher.watch(self._reloader.watched)
-        await self._reloader.prepare_builder()
+        await self._reloader.builder.prepare()
         return outcome
 
     async def _remember(self, outcome: Outcome, by: str = "") -> None:
@@ -421,7 +421,7 @@ class Supervisor:
             outcome = await self._reloader.roll_back(joint.get(revision, revision), by, reason)
             tell(outcome)
         await self._remember(outcome, by)
-        await self._reloader.prepare_builder()
+        await self._reloader.builder.prepare()
         return outcome
 
     async def _reload_on_signal(self) -> None:

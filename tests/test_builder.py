@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import spoa.builder
-from spoa.builder import build, main
+from spoa.builder import build, work
 from spoa.bundle import open_bundle
 from tests.agents import OPEN
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-pytestmark = pytest.mark.usefixtures("undisturbed")
 
 
 @pytest.fixture
@@ -29,16 +25,13 @@ def job(tmp_path: Path) -> dict[str, Path]:
     return paths
 
 
-def run(job: dict[str, Path]) -> tuple[int, dict[str, Any]]:
-    answers = io.StringIO()
-    text = json.dumps({name: str(path) for name, path in job.items()}) + "\n"
-    status = main(io.StringIO(text), answers)
-    return status, json.loads(answers.getvalue())
+def run(job: dict[str, Path]) -> dict[str, Any]:
+    """Have a job done, which JSON can say, and return the report, which it can say too."""
+    return dict(json.loads(json.dumps(work({name: str(path) for name, path in job.items()}))))
 
 
 def test_a_good_policy_becomes_a_bundle(job: dict[str, Path]) -> None:
-    status, report = run(job)
-    assert status == 0
+    report = run(job)
     *_, policy = open_bundle(job["bundle"])
     assert policy is not None
     assert report["revision"] == policy.revision
@@ -47,20 +40,19 @@ def test_a_good_policy_becomes_a_bundle(job: dict[str, Path]) -> None:
 
 
 def test_the_same_files_give_the_same_digest(job: dict[str, Path], tmp_path: Path) -> None:
-    _, first = run(job)
-    _, second = run({**job, "bundle": tmp_path / "state"})
+    first = run(job)
+    second = run({**job, "bundle": tmp_path / "state"})
     assert first["digest"] == second["digest"]
 
 
 def test_a_bad_policy_is_reported_with_every_position(job: dict[str, Path]) -> None:
     (job["directory"] / "policy.yaml").write_text("apiVersion: authz/v1\nrulez: []\n")
-    status, report = run(job)
-    assert status == 3
+    report = run(job)
     assert report["problems"][0]["line"] == 2
 
 
 def test_a_bundle_that_can_not_be_written_is_an_error(job: dict[str, Path]) -> None:
-    _, report = run({**job, "bundle": job["bundle"] / "missing"})
+    report = run({**job, "bundle": job["bundle"] / "missing"})
     assert "No such file" in report["error"]
 
 
@@ -73,9 +65,3 @@ def test_a_defect_is_reported_too(
     monkeypatch.setattr(spoa.builder, "build_bundle", fail)
     assert build(*job.values()) == {"error": "ZeroDivisionError: a defect"}
     assert "Traceback" in capsys.readouterr().err
-
-
-def test_without_a_job_nothing_is_done(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO(""))
-    assert main() == 0
-    assert capsys.readouterr().out == ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ import pytest
 from cryptography import x509
 
 import spoa.crl_builder
-from spoa.crl_builder import build, main
+from spoa.crl_builder import build, work
 from spoa.download import download_path
 from spoa.evidence_store import (
     manifest_from_rows,
@@ -34,9 +33,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-pytestmark = pytest.mark.usefixtures("undisturbed")
-
-
 class Desk:
     """A directory of lists, and the directory of evidence made from it."""
 
@@ -57,6 +53,11 @@ class Desk:
         model = PolicyModel((), (), (), (Issuer("corp", (), revocation=settings), Issuer("others", ())), ())
         write_sources(sources_of(model, Issuers({"corp": [self.ca.der]}), self._directory), self._directory)
         return dict(json.loads((self._directory / "sources.json").read_bytes()))
+
+    @property
+    def job(self) -> dict[str, Any]:
+        """What the process is told."""
+        return {"evidence": str(self.evidence), "downloads": str(self.downloads), "sources": self.sources()}
 
     def run(self, content: bytes | None = None, *, now: int = NOW) -> tuple[list[int | None], list[str]]:
         """Load, and return the numbers of the lists in force and the reasons of the problems."""
@@ -214,21 +215,16 @@ def test_what_keeps_a_list_from_proving_anything_is_written_down(desk: Desk) -> 
     assert report["manifest"]["corp"][0]["problem"] == "number_missing"
 
 
-def test_the_process_does_the_one_job_that_comes_in(desk: Desk) -> None:
+def test_a_job_and_its_report_can_be_said_in_json(desk: Desk) -> None:
     desk.file.write_bytes(desk.ca.crl())
-    job = json.dumps({"evidence": str(desk.evidence), "downloads": str(desk.downloads), "sources": desk.sources()})
-    answers = io.StringIO()
-    assert main(io.StringIO(job + "\n"), answers) == 0
-    assert json.loads(answers.getvalue())["problems"] == []
-    assert main(io.StringIO(""), answers) == 0
+    report = work(json.loads(json.dumps(desk.job)))
+    assert json.loads(json.dumps(report)) == report
+    assert report["problems"] == []
 
 
 def test_a_defect_is_reported(desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(spoa.crl_builder, "read_manifest", lambda _: 1 / 0)
-    job = json.dumps({"evidence": str(desk.evidence), "downloads": str(desk.downloads), "sources": desk.sources()})
-    answers = io.StringIO()
-    assert main(io.StringIO(job + "\n"), answers) == 1
-    assert "ZeroDivisionError" in json.loads(answers.getvalue())["error"]
+    assert work(desk.job) == {"error": "ZeroDivisionError: division by zero"}
     assert "Traceback" in capsys.readouterr().err
 
 

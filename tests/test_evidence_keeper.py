@@ -146,7 +146,8 @@ def test_a_process_that_dies_leaves_the_lists_in_force(
 
     async def script() -> None:
         await desk.keeper.swap_bundle(desk.bundle)
-        monkeypatch.setattr(spoa.evidence_keeper, "_BUILDER", ("-c", "input(); raise SystemExit(9)"))
+        await desk.keeper._builder.close()
+        monkeypatch.setattr(desk.keeper._builder, "_arguments", ("-c", "input(); raise SystemExit(9)"))
         rig.publish()
         with structlog.testing.capture_logs():
             await desk.keeper.update()

@@ -1,62 +1,164 @@
-"""A child process does its one job, or the report says why not."""
+"""Each job is done in a process of its own that is forked for it, or the report says why not."""
 
 from __future__ import annotations
 
 import asyncio
-import io
 import os
-import signal
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import spoa.jobs
-from spoa.jobs import Job, child_environment, do_job
+from spoa.jobs import Workshop, child_environment
 from spoa.sdprotocol import VARIABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable
+
+#: What a child does: whatever its job says, as Python.
+CHILD = """\
+import os, signal, sys, time
+from spoa.jobs import serve_jobs
+
+imported = time.monotonic_ns()
+done = 0
+
+def work(job):
+    global done
+    done += 1
+    return eval(job["do"])
+
+sys.exit(serve_jobs(work))
+"""
 
 
-def run(code: str, patience: float = 30) -> dict[str, Any]:
-    async def run() -> dict[str, Any]:
-        job = await Job.start(("-c", code), "the child")
-        assert job.is_alive
-        report = await job.run({"text": "said"}, patience)
-        assert not job.is_alive
-        await job.end()
-        return report
+def in_workshop(scenario: Callable[[Workshop], Awaitable[None]], code: str = CHILD) -> None:
+    async def run() -> None:
+        workshop = Workshop(("-c", code), "the child")
+        try:
+            await scenario(workshop)
+        finally:
+            await workshop.close()
+        assert workshop.pid is None
 
-    return asyncio.run(run())
-
-
-def test_the_report_is_what_the_child_answers() -> None:
-    assert run("print(input())") == {"text": "said"}
+    asyncio.run(run())
 
 
-def test_a_child_leaves_the_core_to_the_workers_before_it_gets_its_job() -> None:
-    report = run("import json, os; input(); print(json.dumps({'at': os.getpriority(os.PRIO_PROCESS, 0)}))")
-    assert report == {"at": min(19, os.getpriority(os.PRIO_PROCESS, 0) + 3)}
+async def done(workshop: Workshop, expression: str, patience: float = 30) -> dict[str, Any]:
+    return await workshop.run({"do": expression}, patience)
 
 
-def test_a_child_that_dies_talks_nonsense_or_hangs_is_reported() -> None:
-    assert run("input(); raise SystemExit(9)") == {"error": "the child ended with status 9 and no report"}
-    assert run("input(); print([1])") == {"error": "the report of the child is none"}
-    assert run("import time; time.sleep(60)", 0.2) == {"error": "the child took longer than 0.2 s"}
+def test_each_job_is_done_in_a_process_of_its_own_and_none_imports_anew() -> None:
+    async def scenario(workshop: Workshop) -> None:
+        await workshop.prepare()
+        expression = "{'pid': os.getpid(), 'parent': os.getppid(), 'imported': imported, 'done': done}"
+        reports = [await done(workshop, expression) for _ in range(3)]
+        assert len({report["pid"] for report in reports}) == 3
+        assert {report["parent"] for report in reports} == {workshop.pid}
+        assert len({report["imported"] for report in reports}) == 1
+        assert {report["done"] for report in reports} == {1}, "what a job changes ends with it"
+
+    in_workshop(scenario)
 
 
-def test_a_job_that_is_given_up_ends_its_child() -> None:
-    async def scenario() -> int | None:
-        job = await Job.start(("-c", "import time; time.sleep(60)"), "the child")
-        running = asyncio.create_task(job.run({}, 60))
-        await asyncio.sleep(0)
-        running.cancel()
-        await asyncio.wait([running])
-        return job.process.returncode
+def test_jobs_that_are_given_at_once_are_done_one_after_the_other() -> None:
+    async def scenario(workshop: Workshop) -> None:
+        expression = "{'from': time.monotonic(), 'to': (time.sleep(0.01), time.monotonic())[1]}"
+        reports = await asyncio.gather(*(done(workshop, expression) for _ in range(4)))
+        assert all(one["to"] <= other["from"] for one, other in pairwise(reports))
 
-    assert asyncio.run(scenario()) is not None
+    in_workshop(scenario)
+
+
+def test_a_child_leaves_the_core_to_the_workers_and_ctrl_c_to_the_supervisor() -> None:
+    async def scenario(workshop: Workshop) -> None:
+        report = await done(
+            workshop, "{'at': os.getpriority(0, 0), 'deaf': signal.getsignal(signal.SIGINT) == signal.SIG_IGN}"
+        )
+        assert report == {"at": min(19, os.getpriority(os.PRIO_PROCESS, 0) + 3), "deaf": True}
+
+    in_workshop(scenario)
+
+
+@pytest.mark.parametrize(
+    ("expression", "error"),
+    [
+        ("1 / 0", "the child ended with status 1 and no report"),
+        ("os._exit(9)", "the child ended with status 9 and no report"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "the child ended with status 139 and no report"),
+        ("os.kill(os.getppid(), signal.SIGKILL) or time.sleep(0.1) or os._exit(0)", "the child ended with status -9"),
+        ("os.write(1, b'{\"half') and os._exit(0)", "the child took longer than 2 s"),
+        ("print('nonsense') or {}", "the report of the child is none"),
+        ("[1]", "the report of the child is none"),
+        ("{'long': 'x' * 200_000}", "the report of the child is none"),
+        ("time.sleep(60)", "the child took longer than 2 s"),
+    ],
+)
+def test_a_job_whose_process_dies_talks_nonsense_or_hangs_is_reported_and_the_next_is_done(
+    expression: str, error: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(spoa.jobs, "_MAX_REPORT", 1 << 16)
+
+    async def scenario(workshop: Workshop) -> None:
+        await workshop.prepare()
+        report = await done(workshop, expression, 2)
+        assert list(report) == ["error"]
+        assert report["error"].startswith(error)
+        assert await done(workshop, "{'fine': True}") == {"fine": True}
+
+    in_workshop(scenario)
+    assert ("ZeroDivisionError" in capfd.readouterr().err) == (expression == "1 / 0")
+
+
+def test_an_error_that_a_job_reports_itself_ends_nothing() -> None:
+    async def scenario(workshop: Workshop) -> None:
+        assert await done(workshop, "{'error': 'the disk is full'}") == {"error": "the disk is full"}
+        before = workshop.pid
+        assert before is not None
+        await done(workshop, "{}")
+        assert workshop.pid == before
+
+    in_workshop(scenario)
+
+
+def test_one_that_can_not_be_started_or_died_while_it_waited_is_reported_or_replaced() -> None:
+    async def nothing(workshop: Workshop) -> None:
+        assert await workshop.run({}, 30) == {"error": "the child ended with status 0 and no report"}
+
+    in_workshop(nothing, "pass")
+
+    async def scenario(workshop: Workshop) -> None:
+        await workshop.prepare()
+        before = workshop._process
+        assert before is not None
+        before.kill()
+        await before.wait()
+        assert workshop.pid is None
+        assert await done(workshop, "{}") == {}
+
+    in_workshop(scenario)
+
+
+@pytest.mark.parametrize("how", ["cancelled", "closed"])
+def test_a_job_that_is_given_up_ends_what_does_it(how: str, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+
+    async def scenario(workshop: Workshop) -> None:
+        running = asyncio.create_task(done(workshop, f"open({str(fifo)!r}, 'w') and time.sleep(60)"))
+        with await asyncio.to_thread(fifo.open) as open_while_the_job_is_done:
+            if how == "cancelled":
+                running.cancel()
+            else:
+                await workshop.close()
+            await asyncio.wait([running])
+            assert await asyncio.to_thread(open_while_the_job_is_done.read) == ""
+        assert running.cancelled() == (how == "cancelled")
+
+    in_workshop(scenario)
 
 
 def test_a_child_finds_this_package_wherever_it_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,22 +172,3 @@ def test_a_child_is_not_told_what_the_service_manager_tells_its_parent(monkeypat
     for name in VARIABLES:
         monkeypatch.setenv(name, "1")
     assert not set(VARIABLES) & set(child_environment())
-
-
-@pytest.mark.usefixtures("undisturbed")
-def test_as_the_child_the_one_job_is_done_and_its_report_written_as_a_line() -> None:
-    answers = io.StringIO()
-
-    def work(job: dict[str, Any]) -> Mapping[str, Any]:
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-        return {"said": job["text"]}
-
-    assert do_job(work, io.StringIO('{"text": "x"}\n{"text": "y"}\n'), answers) == {"said": "x"}
-    assert answers.getvalue() == '{"said": "x"}\n'
-
-
-@pytest.mark.usefixtures("undisturbed")
-def test_where_no_job_comes_a_child_has_nothing_to_report() -> None:
-    answers = io.StringIO()
-    assert do_job(dict, io.StringIO(""), answers) is None
-    assert answers.getvalue() == ""

@@ -18,6 +18,7 @@ from spoa.builder import build
 from spoa.control import WorkerError
 from spoa.evidence_store import read_sources
 from spoa.history import History, Rollback, keep_files
+from spoa.jobs import Workshop
 from spoa.reload import Outcome, Reloader, sentence, tell
 from spoa.state import StateDirectory
 from tests.agents import OPEN, SHUT
@@ -63,7 +64,7 @@ class Rig:
             try:
                 return await work()
             finally:
-                await self.reloader.close()
+                await self.reloader.builder.close()
 
         return asyncio.run(run())
 
@@ -84,8 +85,8 @@ class TestReloader:
 
     def test_the_same_files_are_not_swapped_in_again(self, rig: Rig) -> None:
         async def work() -> list[str]:
-            await rig.reloader.prepare_builder()
-            await rig.reloader.prepare_builder()
+            await rig.reloader.builder.prepare()
+            await rig.reloader.builder.prepare()
             return [(await rig.reloader.reload("request")).result for _ in range(2)]
 
         assert rig.run(work) == ["activated", "unchanged"]
@@ -124,25 +125,25 @@ class TestReloader:
         assert rig.reloader.state.last_good() == rig.swaps.bundles[0]
         assert list(rig.reloader.state.bundles.iterdir()) == rig.swaps.bundles
 
-    def test_a_builder_that_dies_is_a_failure(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(spoa.reload, "_BUILDER", ("-c", "import sys; sys.stdin.readline(); sys.exit(9)"))
+    def test_a_builder_that_dies_is_a_failure(self, rig: Rig) -> None:
+        rig.reloader.builder = Workshop(("-c", "import sys; sys.stdin.readline(); sys.exit(9)"), "the builder")
         outcome = rig.run(lambda: rig.reloader.reload("start"))
         assert outcome.result == "failed"
         assert sentence(outcome.problems[0]) == "the builder ended with status 9 and no report"
 
-    def test_a_builder_that_talks_nonsense_is_a_failure(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(spoa.reload, "_BUILDER", ("-c", "input(); print([1])"))
+    def test_a_builder_that_talks_nonsense_is_a_failure(self, rig: Rig) -> None:
+        rig.reloader.builder = Workshop(("-c", "input(); print([1])"), "the builder")
         assert rig.run(lambda: rig.reloader.reload("start")).result == "failed"
 
-    def test_a_builder_that_hangs_is_ended(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(spoa.reload, "_BUILDER", ("-c", "import time; time.sleep(60)"))
+    def test_a_builder_that_hangs_is_ended(self, rig: Rig) -> None:
+        rig.reloader.builder = Workshop(("-c", "import time; time.sleep(60)"), "the builder")
         rig.reloader.build_timeout = 0.2
         outcome = rig.run(lambda: rig.reloader.reload("start"))
         assert outcome.result == "failed"
         assert "longer than 0.2 s" in sentence(outcome.problems[0])
 
-    def test_a_reload_that_is_given_up_ends_its_builder(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(spoa.reload, "_BUILDER", ("-c", "import time; time.sleep(60)"))
+    def test_a_reload_that_is_given_up_ends_its_builder(self, rig: Rig) -> None:
+        rig.reloader.builder = Workshop(("-c", "import time; time.sleep(60)"), "the builder")
 
         async def work() -> None:
             task = asyncio.create_task(rig.reloader.reload("start"))
@@ -156,11 +157,11 @@ class TestReloader:
 
     def test_a_spare_builder_that_died_is_replaced(self, rig: Rig) -> None:
         async def work() -> Outcome:
-            await rig.reloader.prepare_builder()
-            spare = rig.reloader._spare
-            assert spare is not None
-            spare.process.kill()
-            await spare.process.wait()
+            await rig.reloader.builder.prepare()
+            process = rig.reloader.builder._process
+            assert process is not None
+            process.kill()
+            await process.wait()
             return await rig.reloader.reload("start")
 
         assert rig.run(work).result == "activated"
@@ -224,23 +225,23 @@ def in_force(going: Going) -> Rollback | None:
 class Inline:
     """A builder in a thread of this process: what it does is the same, and it needs no second to start."""
 
-    is_alive = True
-
-    @classmethod
-    async def start(cls, *_: object) -> Inline:
-        return cls()
+    def __init__(self, *_: object) -> None:
+        pass
 
     async def run(self, job: dict[str, str], _: float) -> dict[str, Any]:
         paths = (Path(job[name]) for name in ("directory", "bundle", "live", "keep"))
         return dict(json.loads(json.dumps(await asyncio.to_thread(build, *paths))))
 
-    async def end(self) -> None:
+    async def prepare(self) -> None:
+        """Everything is imported."""
+
+    async def close(self) -> None:
         """Nothing runs on."""
 
 
 @pytest.fixture
 def going(policies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Going:
-    monkeypatch.setattr(spoa.reload, "Job", Inline)
+    monkeypatch.setattr(spoa.reload, "Workshop", Inline)
     return Going(policies, tmp_path / "state")
 
 

@@ -335,10 +335,11 @@ class TestChange:
         monkeypatch.setattr(spoa.supervisor, "_MAX_RETRY_DELAY", 0.01)
 
         def script(running: Running) -> None:
+            builder = running.supervisor._reloader.builder
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("spoa.reload._BUILDER", ("-c", "pass"))
-                until(lambda: running.supervisor._reloader._spare is not None)
-                os.kill(running.supervisor._reloader._spare.process.pid, signal.SIGKILL)  # type: ignore[union-attr] # so it is
+                patch.setattr(builder, "_arguments", ("-c", "pass"))
+                assert builder.pid is not None
+                os.kill(builder.pid, signal.SIGKILL)
                 running.write(SHUT)
                 until(lambda: running.supervisor._reloader.samples().get(("reload_total", ("failed",)), 0) > 5)
             until(lambda: running.verdict() == "deny")
@@ -375,7 +376,7 @@ class TestChange:
 
 def _seen(running: Running, loops: list[asyncio.AbstractEventLoop]) -> bool:
     crew = running.supervisor._crew
-    if crew.is_complete and crew._rounds is not None and running.supervisor._reloader._spare is not None:
+    if crew.is_complete and crew._rounds is not None and running.supervisor._reloader.builder.pid is not None:
         loops.append(crew._rounds.get_loop())
         return True
     return False

@@ -1,7 +1,6 @@
 """Explanations for the console, made in a process of their own: a pasted certificate must not slow anything down.
 
-The process is started ahead, does one job and ends; the policy that it explains by is the bundle that the workers judge
-by, with the same blocks, openings and evidence.
+The policy that is explained by is the bundle that the workers judge by, with the same blocks, openings and evidence.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from spoa.jobs import Job
+from spoa.jobs import Workshop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +18,6 @@ __all__ = ["Explaining"]
 _PATIENCE: Final = 20.0  # seconds for one explanation, a large policy being opened for it
 _MAX_WAITING: Final = 4
 _EXPLAINER: Final = ("-P", "-m", "spoa.explainer")
-_NAME: Final = "the explainer"
 
 
 class Explaining:
@@ -31,7 +29,7 @@ class Explaining:
 
     def __init__(self, content: Callable[[], dict[str, Any]]) -> None:
         self._content = content
-        self._spare: Job | None = None
+        self._explainer = Workshop(_EXPLAINER, "the explainer")
         self._lock = asyncio.Lock()
         self._waiting = 0
 
@@ -41,18 +39,11 @@ class Explaining:
             return {"error": "others are waiting for explanations already; try again in a moment"}
         self._waiting += 1
         try:
-            async with self._lock:
-                job, self._spare = self._spare, None
-                if job is None or not job.is_alive:
-                    job = await Job.start(_EXPLAINER, _NAME)
-                report = await job.run({**self._content(), "asked": asked}, _PATIENCE)
-                self._spare = await Job.start(_EXPLAINER, _NAME)
-                return report
+            async with self._lock:  # what the workers judge by is asked for when its turn has come
+                return await self._explainer.run({**self._content(), "asked": asked}, _PATIENCE)
         finally:
             self._waiting -= 1
 
     async def close(self) -> None:
         """End the waiting process."""
-        if self._spare is not None:
-            await self._spare.end()
-            self._spare = None
+        await self._explainer.close()

@@ -25,17 +25,16 @@ def content(folder: Path) -> dict[str, Any]:
     return {"bundle": str(bundle), "imposed": {}, "evidence": "{}", "state": str(folder)}
 
 
-def test_a_request_is_explained_and_the_next_process_waits_already(tmp_path: Path) -> None:
+def test_requests_are_explained_by_what_the_same_process_has_imported(tmp_path: Path) -> None:
     given = content(tmp_path)
 
     async def run() -> None:
         explaining = Explaining(lambda: given)
         assert (await explaining.explain(ASKED))["verdict"] == "allow"
-        spare = explaining._spare
-        assert spare is not None
-        assert spare.is_alive
+        pid = explaining._explainer.pid
+        assert pid is not None
         assert (await explaining.explain(ASKED))["verdict"] == "allow"
-        assert explaining._spare is not spare
+        assert explaining._explainer.pid == pid
         await explaining.close()
         await explaining.close()
 
@@ -48,8 +47,7 @@ def test_a_process_that_died_while_it_waited_is_replaced(tmp_path: Path) -> None
     async def run() -> None:
         explaining = Explaining(lambda: given)
         await explaining.explain(ASKED)
-        assert explaining._spare is not None
-        await explaining._spare.end()
+        await explaining._explainer.close()
         assert (await explaining.explain(ASKED))["verdict"] == "allow"
         await explaining.close()
 
