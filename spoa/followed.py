@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import structlog
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-__all__ = ["Followed"]
+__all__ = ["Followed", "follow"]
 
 _log = structlog.get_logger()
 T = TypeVar("T")
@@ -100,9 +100,15 @@ class Followed(Generic[T]):
         if not is_first:
             _log.info(f"{self._what} in force")
 
-    async def watch(self) -> None:
-        """Follow the file for ever."""
-        watcher = Watcher([self._path], quiet=0.02, interval=0.25)
-        await self.update()  # for what came between the first reading and now
-        async for _ in watcher.changes():
-            await self.update()
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+
+async def follow(*files: Followed[Any]) -> None:
+    """Follow files for ever, with one look for all of them: each alone would wake its process as often as all do."""
+    watcher = Watcher([one.path for one in files], quiet=0.02, interval=0.25)
+    await asyncio.gather(*(one.update() for one in files))  # for what came between the first reading and now
+    async for _ in watcher.changes():
+        await asyncio.gather(*(one.update() for one in files))

@@ -5,14 +5,19 @@ flipped symbolic link, a signal, a request and an earlier revision: whatever fai
 
 A rollback holds as long as the directory holds what was rolled back from, over restarts too. The first good policy in
 it that is another one takes its place.
+
+Threads wait for the disk, one after the other: while it is slow, the loop goes on asking responders and answering the
+watchdog.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,7 +32,7 @@ from spoa.jobs import Workshop
 from spoa.metrics import RELOAD_BUCKETS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from spoa.metrics import Samples
     from spoa.state import StateDirectory
@@ -199,8 +204,8 @@ class Reloader:
         return found
 
     async def _attempt(self, cause: str) -> Outcome:
-        self._read_rollback()
-        with self.state.draft() as draft:
+        await asyncio.to_thread(self._read_rollback)
+        async with _draft(self.state) as draft:
             # Whatever changes while this is built is another edit, and makes another attempt; the builder itself makes
             # sure that what it read was there at one time.
             return await self._activate(cause, draft, await self._build(draft, self.directory))
@@ -220,11 +225,10 @@ class Reloader:
         if self.rollback is not None and cause != "promote" and report["revision"] == self.rollback.source:
             return await self._hold(cause, self.rollback, warnings)
         if self.active is not None and report["digest"] == self.digest:
-            self._keep(report, cause, is_new=False)
+            await asyncio.to_thread(self._keep, report, cause, is_new=False)
             return self._outcome("unchanged", cause, warnings=warnings)
-        bundle = self.state.keep(draft, report["revision"])
-        await self._swap_in(bundle, report["digest"])
-        self._keep(report, cause, is_new=True)
+        await self._swap_in(draft, report)
+        await asyncio.to_thread(self._keep, report, cause, is_new=True)
         return self._outcome("activated", cause, warnings=warnings)
 
     def _refused(self, cause: str, report: dict[str, Any]) -> Outcome | None:
@@ -234,16 +238,17 @@ class Reloader:
             return self._outcome("failed", cause, ({"message": report["error"]},))
         return None
 
-    async def _swap_in(self, bundle: Path, digest: str) -> None:
+    async def _swap_in(self, draft: Path, report: dict[str, Any]) -> None:
+        bundle = await asyncio.to_thread(self.state.keep, draft, report["revision"])
         try:
             await self.swap(bundle)
         except BaseException:
-            self.state.discard(bundle)
+            await asyncio.to_thread(self.state.discard, bundle)
             raise
         self.active = bundle
         self.since = time.time()
-        self.digest = digest
-        self.state.activate(bundle)
+        self.digest = report["digest"]
+        await asyncio.to_thread(self.state.activate, bundle)
 
     async def _build(self, draft: Path, directory: Path) -> dict[str, Any]:
         job = {"directory": str(directory), "bundle": str(draft), "live": str(self.directory)}
@@ -282,7 +287,7 @@ class Reloader:
             return self._outcome("unchanged", cause, warnings=(*warnings, held))
         assert self.history is not None
         try:
-            kept = self.history.find(rollback.to)
+            kept = await asyncio.to_thread(self.history.find, rollback.to)
         except StateError as error:
             raise StateError(error.path, f"{error.detail}; {self.history.way_out}") from error
         outcome = await self._go_back(kept, cause)
@@ -292,8 +297,8 @@ class Reloader:
         history = self.history
         if history is None or self.active is None:
             return self._outcome("failed", "rollback", ({"message": "nothing is active yet"},))
-        kept = history.find(revision) if revision else history.before(self.revision)
         before = self.revision
+        kept = await asyncio.to_thread(lambda: history.find(revision) if revision else history.before(before))
         source = self._of_directory or (self.rollback.source if self.rollback is not None else before)
         if kept.revision == before:
             return self._outcome("unchanged", "rollback")
@@ -305,18 +310,18 @@ class Reloader:
                 outcome = await self._go_back(kept, "rollback")
             else:
                 self.rollback = Rollback(source, kept.revision, by, at, reason)
-                history.roll_back(self.rollback)
+                await asyncio.to_thread(history.roll_back, self.rollback)
                 outcome = await self._go_back(kept, "rollback")
         except BaseException:
-            self._restore(was)
+            await asyncio.to_thread(self._restore, was)
             raise
         if not outcome.is_fine:
-            self._restore(was)
+            await asyncio.to_thread(self._restore, was)
             return outcome
         if self.rollback is None:
-            history.release()
+            await asyncio.to_thread(history.release)
         change = {"revision": kept.revision, "from": before, "by": by, "reason": reason}
-        history.note(at=at, what="rolled_back", cause="rollback", **change)
+        await asyncio.to_thread(partial(history.note, at=at, what="rolled_back", cause="rollback", **change))
         _log.warning("rolled back", **change)
         return outcome
 
@@ -332,7 +337,7 @@ class Reloader:
     async def _go_back(self, kept: Kept, cause: str) -> Outcome:
         """Build, check and test a kept revision, and put it to use."""
         assert self.history is not None
-        with self.state.draft() as draft, self.state.draft() as place:
+        async with _draft(self.state) as draft, _draft(self.state) as place:
             directory = await asyncio.to_thread(self.history.write_out, kept, place)
             report = await self._build(draft, directory)
             refused = self._refused(cause, report)
@@ -344,7 +349,7 @@ class Reloader:
                     f"its files give revision {report['revision']} now, since one that its policies name by an "
                     "absolute path has changed; choose another revision",
                 )
-            await self._swap_in(self.state.keep(draft, kept.revision), report["digest"])
+            await self._swap_in(draft, report)
         return self._outcome("activated", cause, warnings=tuple(report["warnings"]))
 
     def failed(self, cause: str, message: str) -> Outcome:
@@ -359,6 +364,17 @@ class Reloader:
         warnings: tuple[dict[str, Any], ...] = (),
     ) -> Outcome:
         return Outcome(result, cause, self.revision, time.time(), 0.0, problems, warnings)
+
+
+@contextlib.asynccontextmanager
+async def _draft(state: StateDirectory) -> AsyncGenerator[Path, None]:
+    """Yield a draft of the state directory; whoever waits for the disk is a thread."""
+    draft = state.draft()
+    path = await asyncio.to_thread(draft.__enter__)
+    try:
+        yield path
+    finally:
+        await asyncio.to_thread(draft.__exit__, None, None, None)
 
 
 def _normal(names: list[str]) -> tuple[Path, ...]:

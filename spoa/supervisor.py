@@ -37,6 +37,7 @@ from spoa.departure import Departure
 from spoa.evidence_keeper import EvidenceKeeper
 from spoa.exceptions import StateError
 from spoa.fetch import Fetcher
+from spoa.followed import follow
 from spoa.glass import Glass
 from spoa.history import History
 from spoa.listeners import BACKLOG, Access, address_of, bind, close_all, obtain, removable_address_of, remove_file
@@ -203,6 +204,7 @@ class Supervisor:
         last = self._reloader.last
         policy = self._crew.policy
         now = time.time()
+        history = await asyncio.to_thread(self._history.describe, self._reloader.rollback)
         crl = self._evidence.describe(now, partial(soft_fails, counts, "crl"))
         ocsp = self._ocsp.describe(now, partial(soft_fails, counts, "ocsp"))
         return {
@@ -224,7 +226,7 @@ class Supervisor:
             "break_glass": self._glass.describe(int(now)),
             "candidate": None if self._candidate is None else self._candidate.describe(counts),
             "clock_usable": self._is_clock_usable(),
-            **self._history.describe(self._reloader.rollback),
+            **history,
             "last_reload": None if last is None else last.describe(),
         }
 
@@ -326,8 +328,7 @@ class Supervisor:
             self._show(f"the agent can't start: {error}")
             return _FAILED
         self._spawn(self._watch())
-        self._spawn(self._blocker.watch())
-        self._spawn(self._glass.watch())
+        self._spawn(follow(self._blocker, self._glass))
         self._spawn(self._glass.remind())
         if self._candidate is not None:
             self._spawn(self._candidate.watch())
@@ -416,7 +417,8 @@ class Supervisor:
 
     async def _roll_back(self, revision: str, by: str, reason: str) -> Outcome:
         """Go back to a kept revision, named by its own name or by what answers carry under the blocks of now."""
-        joint = {joint_revision(one.revision, self._blocker.blocks): one.revision for one in self._history.revisions()}
+        kept = await asyncio.to_thread(self._history.revisions)
+        joint = {joint_revision(one.revision, self._blocker.blocks): one.revision for one in kept}
         async with self._announcer.reloading():
             outcome = await self._reloader.roll_back(joint.get(revision, revision), by, reason)
             tell(outcome)
@@ -440,8 +442,8 @@ class Supervisor:
             wall, steady = time.time(), time.monotonic()
             if abs(jump) < _MAX_JUMP and self._is_clock_usable():
                 try:
-                    self._state.keep_time(wall)
-                    self._floor = self._state.clock_floor()
+                    await asyncio.to_thread(self._state.keep_time, wall)
+                    self._floor = await asyncio.to_thread(self._state.clock_floor)
                 except StateError as error:
                     _log.error("the time can't be kept", error=str(error))
                 await self._crew.set_clock_floor(self._floor)

@@ -90,11 +90,7 @@ class Watcher:
         notifications = asyncio.create_task(self._listen())
         try:
             while True:
-                # No timeout, which in Python 3.11 takes a task that is cancelled each time: a watcher is idle mostly.
-                look = asyncio.get_running_loop().call_at(self._next_look(), self._noticed.set)
-                await self._noticed.wait()
-                look.cancel()
-                self._noticed.clear()
+                await self._wait()
                 state = await asyncio.to_thread(tree_state, self._paths)
                 if state != self._known:
                     if _present(self._paths) != self._heard:
@@ -105,6 +101,17 @@ class Watcher:
             notifications.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await notifications
+
+    async def _wait(self) -> None:
+        """Wait for a reason to look, or until it has been a while since the last one."""
+        if self._paths:
+            # No timeout, which in Python 3.11 takes a task that is cancelled each time: a watcher is idle mostly.
+            look = asyncio.get_running_loop().call_at(self._next_look(), self._noticed.set)
+            await self._noticed.wait()
+            look.cancel()
+        else:  # where nothing is watched, nothing changes
+            await self._noticed.wait()
+        self._noticed.clear()
 
     def _next_look(self) -> float:
         """Return when to look again, by the loop's clock: all who watch look at once, and it is woken once for them."""

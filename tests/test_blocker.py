@@ -13,6 +13,7 @@ from spoa.blocker import Blocker
 from spoa.blocks import FILE, Block, read_target
 from spoa.blockstore import COPY
 from spoa.control import WorkerError
+from spoa.followed import follow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,7 +102,7 @@ def test_an_edit_of_the_file_is_noticed_within_a_second(tmp_path: Path) -> None:
         blocker = Blocker(tmp_path, swaps)
         await blocker.update()
         swaps.came.clear()
-        watching = asyncio.create_task(blocker.watch())
+        watching = asyncio.create_task(follow(blocker))
         await asyncio.sleep(0)
         (tmp_path / FILE).write_bytes(ONE)
         # Twice the promise: this machine may have other things to do.

@@ -9,7 +9,7 @@ import structlog.testing
 
 from spoa.control import WorkerError
 from spoa.exceptions import PolicyError, Problem
-from spoa.followed import Followed
+from spoa.followed import Followed, follow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,16 +100,19 @@ def test_what_can_not_be_read_or_swapped_changes_nothing_until_it_can(tmp_path: 
     asyncio.run(scenario())
 
 
-def test_the_file_is_followed(tmp_path: Path) -> None:
+def test_files_are_followed_each_for_itself(tmp_path: Path) -> None:
     async def scenario() -> None:
-        swaps, path = Swaps(), tmp_path / "file"
-        following = asyncio.create_task(Followed(path, read, swaps, "number").watch())
+        swaps, paths = (Swaps(), Swaps()), (tmp_path / "one", tmp_path / "other")
+        followed = (Followed(path, read, swap, "number") for path, swap in zip(paths, swaps, strict=True))
+        following = asyncio.create_task(follow(*followed))
         async with asyncio.timeout(10):
-            await swaps.came.wait()
-            swaps.came.clear()
-            path.write_text("7")
-            await swaps.came.wait()
-        assert swaps.taken == ["", "7"]
+            for one in swaps:
+                await one.came.wait()
+                one.came.clear()
+            for path, one, text in zip(paths, swaps, "78", strict=True):
+                path.write_text(text)
+                await one.came.wait()
+        assert [one.taken for one in swaps] == [["", "7"], ["", "8"]]
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
 

@@ -125,7 +125,7 @@ ARROWS: Mapping[str, str] = {
     "reload": "bundle control histogram history jobs metrics state watcher",
     "supervisor": (
         "accounts admin agent announcer blocker bundle candidate console. control credentials_keeper crew "
-        "departure evidence_keeper fetch glass history listeners logsinks. metrics ocsp_keeper ocsp_store reload "
+        "departure evidence_keeper fetch followed glass history listeners logsinks. metrics ocsp_keeper ocsp_store reload "
         "state tracing watcher worker"
     ),
     "worker": (

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
+import tempfile
+import threading
 import time
 from dataclasses import replace
 from functools import partial
@@ -243,6 +247,46 @@ class Inline:
 def going(policies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Going:
     monkeypatch.setattr(spoa.reload, "Workshop", Inline)
     return Going(policies, tmp_path / "state")
+
+
+#: What waits for the disk in the files of the agent's state, or is at the bottom of what does.
+WAITING = [
+    (os, "fsync"), (os, "mkdir"), (shutil, "rmtree"), (tempfile, "mkdtemp"), (Path, "glob"), (Path, "iterdir"),
+    (Path, "open"), (Path, "read_bytes"), (Path, "rename"), (Path, "replace"), (Path, "symlink_to"), (Path, "unlink"),
+]  # fmt: skip
+
+
+def test_nothing_waits_for_the_disk_on_the_loop(going: Going, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The supervisor's loop hands on what workers ask of responders, and answers the watchdog."""
+    waited: list[tuple[str, int]] = []
+
+    def watch(owner: Any, name: str) -> None:
+        original = getattr(owner, name)
+
+        def watched(*args: Any, **options: Any) -> Any:
+            waited.append((name, threading.get_ident()))
+            return original(*args, **options)
+
+        monkeypatch.setattr(owner, name, watched)
+
+    for owner, name in WAITING:
+        watch(owner, name)
+
+    async def work() -> None:
+        texts = [version(1), version(2), version(2), "apiVersion: authz/v1\nrulez: []\n", *map(version, range(3, 9))]
+        for number, text in enumerate(texts):
+            await asyncio.to_thread((going.policies / "policy.yaml").write_text, text)
+            await going.reloader.reload("change" if number else "start")
+        await going.reloader.roll_back("", "alice", "")
+        await going.reloader.reload("signal")
+        await going.reloader.roll_back("0" * 12, "alice", "")
+        going.swaps.refusal = WorkerError("swap", "no")
+        await asyncio.to_thread((going.policies / "policy.yaml").write_text, version(9))
+        await going.reloader.reload("change")
+
+    going.run(work)
+    assert [name for name, thread in waited if thread == threading.get_ident()] == []
+    assert {name for name, _ in waited} == {name for _, name in WAITING}
 
 
 class TestRollback:
