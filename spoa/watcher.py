@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import threading
 import time
 from typing import TYPE_CHECKING, Final
 
 import watchfiles
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
 __all__ = ["Watcher", "tree_state"]
@@ -20,7 +21,8 @@ _UNKNOWN: Final = -2  # no `tree_state` is: Python's hashes never are
 _MAX_UNREST: Final = 2.0  # seconds that an edit may go on before it is taken as it is
 _MAX_FILES: Final = 100_000
 _RETRY: Final = 5.0  # seconds between two times that one tries to listen, unless there is a reason to before
-_STEP: Final = 50  # milliseconds between two times that the thread behind a notification wakes up to see if one came
+_STEP: Final = 50  # milliseconds between two times that the thread wakes up to see if a notification came
+_PATIENCE: Final = 1.0  # seconds that the end waits for the thread, which a file system may keep
 
 
 def tree_state(paths: Iterable[Path]) -> int:
@@ -60,7 +62,8 @@ class Watcher:
     """Tells about changes below some paths, once they have been quiet for a moment.
 
     The kernel's notifications make it fast. Looking at the files themselves makes it sure: notifications miss network
-    file systems, a link outside the tree that is flipped, and a directory that is replaced as a whole.
+    file systems, a link outside the tree that is flipped, and a directory that is replaced as a whole. A thread does
+    both, so the loop isn't woken as long as nothing changes, nor kept waiting by a file system that doesn't answer.
 
     Args:
         paths: files and directories; they may come and go.
@@ -73,73 +76,108 @@ class Watcher:
         self._quiet = quiet
         self._interval = interval
         self._known = tree_state(self._paths)
-        self._noticed = asyncio.Event()
-        self._moved = asyncio.Event()
+        self._moved = threading.Event()
+        self._thread: threading.Thread | None = None
         self._heard: dict[Path, int] = {}
 
     def watch(self, paths: Iterable[Path]) -> None:
         """Watch other paths from now on; if they are other ones, that counts as a change."""
         if tuple(paths) != self._paths:
             self._paths = tuple(paths)
-            self._known = _UNKNOWN
             self._moved.set()
-            self._noticed.set()
 
     async def changes(self) -> AsyncGenerator[None, None]:
-        """Yield once for each finished change, for ever."""
-        notifications = asyncio.create_task(self._listen())
+        """Yield once for each finished change, for ever; what the thread fails of is raised."""
+        changed = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        failures: list[Exception] = []
+
+        def tell() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed; nobody listens any more
+                loop.call_soon_threadsafe(changed.set)
+
+        def follow() -> None:
+            try:
+                self._follow(tell)
+            except Exception as error:  # noqa: BLE001 -- whoever listens must learn that nothing will come any more
+                failures.append(error)
+                tell()
+
+        # Neither the end of the agent nor that of the interpreter waits for what a file system keeps.
+        thread = threading.Thread(target=follow, name="watcher", daemon=True)
+        self._thread = thread
+        thread.start()
         try:
             while True:
-                await self._wait()
-                state = await asyncio.to_thread(tree_state, self._paths)
-                if state != self._known:
-                    if _present(self._paths) != self._heard:
-                        self._moved.set()
-                    self._known = await self._settled(state)
-                    yield
+                await changed.wait()
+                changed.clear()
+                for failure in failures:
+                    raise failure
+                yield
         finally:
-            notifications.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await notifications
+            self._thread = None
+            self._moved.set()
+            await asyncio.to_thread(thread.join, _PATIENCE)
 
-    async def _wait(self) -> None:
-        """Wait for a reason to look, or until it has been a while since the last one."""
-        if self._paths:
-            # No timeout, which in Python 3.11 takes a task that is cancelled each time: a watcher is idle mostly.
-            look = asyncio.get_running_loop().call_at(self._next_look(), self._noticed.set)
-            await self._noticed.wait()
-            look.cancel()
-        else:  # where nothing is watched, nothing changes
-            await self._noticed.wait()
-        self._noticed.clear()
+    def _follow(self, tell: Callable[[], None]) -> None:
+        """Look whenever there is an occasion, and tell of each difference."""
+        paths = self._paths
+        for _ in self._occasions():
+            if paths is not self._paths:
+                paths, self._known = self._paths, _UNKNOWN
+            state = tree_state(paths)
+            if state != self._known:
+                self._known = self._settled(paths, state)
+                tell()
 
-    def _next_look(self) -> float:
-        """Return when to look again, by the loop's clock: all who watch look at once, and it is woken once for them."""
-        return (asyncio.get_running_loop().time() // self._interval + 1) * self._interval
+    def _occasions(self) -> Iterator[None]:
+        """Yield whenever there is a reason to look, or it has been a while since the last one."""
+        while threading.current_thread() is self._thread:
+            if self._moved.is_set():
+                self._moved.clear()
+                yield
+            present = self._heard = _present(self._paths)
+            try:
+                if present:
+                    yield from self._notifications()
+                    continue
+            except (OSError, RuntimeError):  # a path vanished, or the kernel watches no more: the looks see changes
+                self._heard = {}
+            yield from self._ticks(present)
 
-    async def _settled(self, state: int) -> int:
+    def _notifications(self) -> Iterator[None]:
+        """Yield for each notification or tick, until there is something else to listen to."""
+        notifications = watchfiles.watch(
+            *self._heard,
+            watch_filter=None,
+            step=_STEP,
+            rust_timeout=max(1, round(self._interval * 1000)),
+            yield_on_timeout=True,
+            stop_event=self._moved,
+            raise_interrupt=False,
+        )
+        with contextlib.closing(notifications):
+            for _ in notifications:
+                yield
+                if _present(self._paths) != self._heard:
+                    break
+
+    def _ticks(self, present: dict[Path, int]) -> Iterator[None]:
+        """Yield now and then, until there may be something to listen to."""
+        end = time.monotonic() + _RETRY
+        # Where nothing is watched, nothing changes.
+        while not self._moved.wait(self._interval if self._paths else None):
+            yield
+            if time.monotonic() >= end or _present(self._paths) != present:
+                break
+
+    def _settled(self, paths: Sequence[Path], state: int) -> int:
         """Wait until two looks agree; an editor that never stops is not waited for longer than two seconds."""
         deadline = time.monotonic() + _MAX_UNREST
         while time.monotonic() < deadline:
-            await asyncio.sleep(self._quiet)
-            latest = await asyncio.to_thread(tree_state, self._paths)
+            time.sleep(self._quiet)
+            latest = tree_state(paths)
             if latest == state:
                 break
             state = latest
         return state
-
-    async def _listen(self) -> None:
-        while True:
-            self._moved.clear()
-            try:
-                self._heard = _present(self._paths)
-                if self._heard:
-                    async for _ in watchfiles.awatch(
-                        *self._heard, watch_filter=None, step=_STEP, stop_event=self._moved
-                    ):
-                        self._noticed.set()
-            except* (OSError, RuntimeError):  # a path vanished, or the kernel watches no more: the looks see changes
-                self._heard = {}
-            with contextlib.suppress(TimeoutError):  # until a look sees that there is something else to listen to
-                async with asyncio.timeout(_RETRY):
-                    await self._moved.wait()

@@ -125,8 +125,8 @@ ARROWS: Mapping[str, str] = {
     "reload": "bundle control histogram history jobs metrics state watcher",
     "supervisor": (
         "accounts admin agent announcer blocker bundle candidate console. control credentials_keeper crew "
-        "departure evidence_keeper fetch followed glass history listeners logsinks. metrics ocsp_keeper ocsp_store reload "
-        "state tracing watcher worker"
+        "departure evidence_keeper fetch followed glass history listeners logsinks. metrics ocsp_keeper ocsp_store "
+        "reload state tracing watcher worker"
     ),
     "worker": (
         "acceptor agent bundle control credentials decision_log diagnostics disposal evidence_store expiries gate "

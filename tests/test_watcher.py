@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -198,13 +200,13 @@ class TestWatcher:
             watcher = Watcher([later], quiet=0.02, interval=2)
             changes = watcher.changes()
             waiting = asyncio.ensure_future(anext(changes))
-            await asyncio.sleep(0.05)  # it has found nothing to listen to
-            assert not watcher._heard
             later.write_text("")
             await asyncio.wait_for(waiting, 5)
+            await asyncio.to_thread(until, lambda: later in watcher._heard)
             waiting = asyncio.ensure_future(anext(changes))
+            began = asyncio.get_running_loop().time()
             while not waiting.done():  # who listens begins to, sooner or later, and long before the next look
-                assert watcher._next_look() - asyncio.get_running_loop().time() > 0.1
+                assert asyncio.get_running_loop().time() < began + 1.5
                 later.write_text(later.read_text() + "x")
                 await asyncio.wait([waiting], timeout=0.05)
             await waiting
@@ -237,13 +239,13 @@ class TestWatcher:
     def test_a_change_of_what_it_listens_to_is_no_reason_to_listen_anew(
         self, policies: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        awatch, calls = watchfiles.awatch, [0]
+        watch, calls = watchfiles.watch, [0]
 
         def counted(*paths: Any, **options: Any) -> Any:
             calls[0] += 1
-            return awatch(*paths, **options)
+            return watch(*paths, **options)
 
-        monkeypatch.setattr("watchfiles.awatch", counted)
+        monkeypatch.setattr("watchfiles.watch", counted)
 
         async def run() -> int:
             return await noticed(Watcher([policies]), lambda: save(policies))
@@ -251,7 +253,7 @@ class TestWatcher:
         assert asyncio.run(run()) == 1
         assert calls == [1]
 
-    @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ExceptionGroup("", [RuntimeError("x")])])
+    @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("x")])
     def test_where_the_kernel_watches_no_more_looks_go_on_and_it_is_tried_again(
         self, error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -261,7 +263,7 @@ class TestWatcher:
             tries.append(paths)
             raise error
 
-        monkeypatch.setattr("watchfiles.awatch", refuse)
+        monkeypatch.setattr("watchfiles.watch", refuse)
         monkeypatch.setattr(spoa.watcher, "_RETRY", 0.05)
 
         async def run() -> int:
@@ -270,11 +272,94 @@ class TestWatcher:
         assert asyncio.run(run()) == 1
         assert len(tries) > 2
 
-    def test_all_who_watch_look_at_once(self, tmp_path: Path) -> None:
+    def test_the_loop_is_not_woken_while_nothing_changes(self, policies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        looks: list[int] = []
+
+        def look(_: object) -> int:
+            looks.append(threading.get_ident())
+            return 0
+
+        monkeypatch.setattr(spoa.watcher, "tree_state", look)
+
         async def run() -> None:
-            often, seldom = Watcher([tmp_path], interval=0.25), Watcher([tmp_path], interval=0.5)
-            now = asyncio.get_running_loop().time()
-            assert now < often._next_look() <= now + 0.3
-            assert seldom._next_look() - often._next_look() in {0, 0.25}
+            watcher = Watcher([policies], interval=0.01)
+            changes = watcher.changes()
+            waiting = asyncio.ensure_future(anext(changes))
+            await asyncio.sleep(0)
+            # Whatever wakes the loop is called by it, or comes from another thread.
+            loop = asyncio.get_running_loop()
+            woken: list[object] = []
+            monkeypatch.setattr(loop, "call_soon_threadsafe", lambda *call: woken.append(call))
+            monkeypatch.setattr(loop, "call_at", lambda *call: woken.append(call))
+            while len(looks) < 20:
+                time.sleep(0.01)  # noqa: ASYNC251 -- the loop is to find nothing when it comes back
+            assert woken == []
+            monkeypatch.undo()
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
 
         asyncio.run(run())
+        assert looks[0] == threading.get_ident(), "what it starts from is what was there when it was made"
+        assert threading.get_ident() not in looks[1:]
+
+    def test_where_nothing_is_watched_nothing_is_looked_at(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        looks: list[object] = []
+
+        def look(paths: object) -> int:
+            looks.append(paths)
+            return len(looks)
+
+        monkeypatch.setattr(spoa.watcher, "tree_state", look)
+
+        async def run() -> None:
+            watcher = Watcher((), quiet=0.001, interval=0.001)
+            changes = watcher.changes()
+            waiting = asyncio.ensure_future(anext(changes))
+            await asyncio.sleep(0.05)
+            assert looks == [()]
+            watcher.watch([tmp_path])
+            await asyncio.wait_for(waiting, 5)
+            assert (tmp_path,) in looks
+            await changes.aclose()
+
+        asyncio.run(run())
+
+    def test_its_end_does_not_wait_for_a_file_system_that_does_not_answer(
+        self, policies: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(spoa.watcher, "_PATIENCE", 0.05)
+        hangs, goes_on = threading.Event(), threading.Event()
+
+        def hang(_: object) -> int:
+            hangs.set()
+            goes_on.wait(30)
+            return 0
+
+        async def run() -> threading.Thread:
+            watcher = Watcher([policies], interval=0.01)
+            monkeypatch.setattr(spoa.watcher, "tree_state", hang)
+            changes = watcher.changes()
+            waiting = asyncio.ensure_future(anext(changes))
+            await asyncio.to_thread(hangs.wait)
+            (thread,) = (thread for thread in threading.enumerate() if thread.name == "watcher")
+            assert thread.daemon, "nor does the interpreter's"
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            return thread
+
+        thread = asyncio.run(run())
+        assert thread.is_alive()
+        goes_on.set()  # and what it tells then is told to nobody
+        thread.join(10)
+        assert not thread.is_alive()
+
+    def test_a_look_that_fails_is_told_to_whoever_waits(self, policies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def run() -> None:
+            watcher = Watcher([policies], interval=0.01)
+            monkeypatch.setattr(spoa.watcher, "tree_state", lambda _: 1 // 0)
+            await anext(watcher.changes())
+
+        with pytest.raises(ZeroDivisionError):
+            asyncio.run(run())
