@@ -9,6 +9,9 @@ JOBS ?= 2
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$python; break; fi; done)
 
+# Where the environment forbids Python to keep what it compiled, each of some thousand processes would compile all anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help venv demo test lint types unit coverage compiled compiled-test integration interop proofs bench bench-quick bench-revocation docs format clean faults reloads soak soak-day monitoring console fuzz differential lock packages check-packages docs-test site
 
 help:  ## This list.
