@@ -25,6 +25,8 @@ _SOAKED: Final = 245
 _FULL: Final = 0.5
 #: By how much handshakes and servers make HAProxy's part larger than what is measured, as a rule of thumb.
 _BESIDE: Final = 2
+#: Processes beside the workers: the supervisor, and one each that waits to build policies and revocation lists.
+_WAITING: Final = 3
 _MB: Final = 1e6
 
 
@@ -99,7 +101,11 @@ def pieces(one: Pieces) -> list[tuple[str, str, str]]:
             f"HAProxy {one.version}: a request with its verdict, on a kept-alive connection",
             f"{one.haproxy_us:.0f} us",
         ),
-        ("S", "memory: the supervisor, or a worker at its start", f"{one.start_mb:.0f} MB"),
+        (
+            "S",
+            "memory: the supervisor, what waits to build policies or revocation lists, or a worker at its start",
+            f"{one.start_mb:.0f} MB",
+        ),
         ("W", "memory: a worker whose caches are full, at most", f"{one.most_mb:.0f} MB"),
         ("L", "memory: an entry of a list, for all workers together", f"{one.entry_bytes:.0f} bytes"),
         ("R", "memory: an entry of a revocation list, for all workers together", f"{_REVOKED} bytes"),
@@ -115,14 +121,14 @@ def example(one: Pieces, edge: Edge = EXAMPLE) -> list[tuple[str, str, str]]:
     threads = math.ceil(edge.requests * one.haproxy_us / 1e6 * _BESIDE / _FULL)
     lists = (edge.listed * one.entry_bytes * 2 + edge.revoked * _REVOKED) / _MB
     meanwhile = edge.revoked * _REVOKED_MEANWHILE / _MB
-    processes = one.start_mb + workers * one.most_mb
+    processes = _WAITING * one.start_mb + workers * one.most_mb
     share = f"{1 - edge.new_paths:.1f} P + {edge.new_paths:.1f} N"
     return [
         ("the agent, day by day", f"{edge.requests:,} × ({share})", f"{steady:.2f} cores"),
         ("after a restart", f"{edge.clients:,} / {edge.back_within} s × C, beside that", f"{returning:.2f} cores"),
         ("`--workers`", f"the sum / {_FULL:g}, rounded up", f"{workers}"),
         ("`nbthread`", f"{edge.requests:,} × H × {_BESIDE} / {_FULL:g}, rounded up", f"{threads}"),
-        ("memory of processes", f"S + {workers} W", f"{processes:,.0f} MB"),
+        ("memory of processes", f"{_WAITING} S + {workers} W", f"{processes:,.0f} MB"),
         ("memory of lists", f"2 × {edge.listed:,} × L + {edge.revoked:,} × R", f"{lists:,.0f} MB"),
         ("while a revocation list is replaced", f"{edge.revoked:,} × B", f"{meanwhile:,.0f} MB"),
         ("in all", f"{workers + threads} cores", f"{processes + lists + meanwhile:,.0f} MB"),

@@ -69,6 +69,10 @@ class Followed(Generic[T]):
             self.problem = str(error)
             _log.error(f"the {self._what} can't be used; what was in force stays so", problem=self.problem)
             return False
+        except Exception as error:  # noqa: BLE001 -- a defect must not end the following, and must be seen
+            self.problem = f"{type(error).__name__}: {error}"
+            _log.error(f"the {self._what} can't be used; what was in force stays so", exc_info=error)
+            return False
         return True
 
     async def put(self, text: bytes) -> None:
@@ -107,8 +111,20 @@ class Followed(Generic[T]):
 
 
 async def follow(*files: Followed[Any]) -> None:
-    """Follow files for ever, with one look for all of them: each alone would wake its process as often as all do."""
+    """Follow files for ever, with one look for all of them, and none waiting for what is done about another."""
     watcher = Watcher([one.path for one in files], quiet=0.02, interval=0.25)
-    await asyncio.gather(*(one.update() for one in files))  # for what came between the first reading and now
-    async for _ in watcher.changes():
-        await asyncio.gather(*(one.update() for one in files))
+    changed = [asyncio.Event() for _ in files]
+    async with asyncio.TaskGroup() as keepers:
+        for one, event in zip(files, changed, strict=True):
+            event.set()  # for what came between the first reading and now
+            keepers.create_task(_keep_up(one, event))
+        async for _ in watcher.changes():
+            for event in changed:
+                event.set()
+
+
+async def _keep_up(followed: Followed[Any], changed: asyncio.Event) -> None:
+    while True:
+        await changed.wait()
+        changed.clear()
+        await followed.update()

@@ -2,7 +2,8 @@
 
 What waits for orders imports once and stays as it was, so a job begins at once however soon it follows another, and all
 that it takes is given back when it ends. An order is one line of JSON on the standard input of what waits, a report one
-line on its standard output. The end of the input ends it, and so does the end of whoever started it.
+line on its standard output. The end of the input ends it when the job that it may have is done, and so does the end of
+whoever started it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -52,24 +54,27 @@ def serve_jobs(work: Callable[[dict[str, Any]], Mapping[str, Any]]) -> int:
     Args:
         work: from a job to its report.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the supervisor's to act on
-    gc.freeze()  # what is imported stays shared: no collection in a process that was forked writes to it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the supervisor's to act on
+    reports = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing that is printed is taken for a report
+    gc.freeze()  # no collection in a process that was forked unshares what is imported
     while order := sys.stdin.readline():
         child = os.fork()
         if child == 0:
-            _do(work, order)
+            _do(work, order, reports)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if status != 0:
             return status if status > 0 else 128 - status
     return 0
 
 
-def _do(work: Callable[[dict[str, Any]], Mapping[str, Any]], order: str) -> None:
+def _do(work: Callable[[dict[str, Any]], Mapping[str, Any]], order: str, reports: int) -> None:
     """Do one job as the process forked for it, and end."""
     status = 1
     try:
-        sys.stdout.write(json.dumps(work(json.loads(order))) + "\n")
-        sys.stdout.flush()
+        line = json.dumps(work(json.loads(order))).encode() + b"\n"
+        with os.fdopen(reports, "wb") as file:
+            file.write(line)
         status = 0
     except BaseException:  # noqa: BLE001 -- whatever it is, it must not go on as what it was forked off
         traceback.print_exc()
@@ -89,6 +94,7 @@ class Workshop:
         self._arguments = arguments
         self._what = what
         self._process: Process | None = None
+        self._is_closed = False
         self._lock = asyncio.Lock()
 
     @property
@@ -99,7 +105,8 @@ class Workshop:
     async def prepare(self) -> None:
         """Have it wait for the next job, which is then done sooner by the time that its imports take."""
         async with self._lock:
-            await self._started()
+            if not self._is_closed:
+                await self._started()
 
     async def run(self, job: Mapping[str, Any], patience: float) -> dict[str, Any]:
         """Run a job, after those that were given before, and return its report.
@@ -111,6 +118,8 @@ class Workshop:
             patience: seconds after which it is given up, and whatever does it killed.
         """
         async with self._lock:
+            if self._is_closed:
+                return {"error": f"{self._what} has ended, and so has the agent"}
             process = await self._started()
             try:
                 async with asyncio.timeout(patience):
@@ -127,7 +136,8 @@ class Workshop:
             return report
 
     async def close(self) -> None:
-        """End what waits for orders, and what is being done."""
+        """End what waits for orders, and what is being done; nothing is done any more."""
+        self._is_closed = True
         if self._process is not None:
             _kill(self._process)
         async with self._lock:
@@ -141,10 +151,10 @@ class Workshop:
             await process.stdin.drain()
         try:
             line = await process.stdout.readline()
-            report = json.loads(line) if line.endswith(b"\n") else None
+            report = json.loads(line) if line else None
         except ValueError as error:
             raise _NoReportError(f"the report of {self._what} is none") from error
-        if report is None:
+        if not line:
             raise _NoReportError(f"{self._what} ended with status {await process.wait()} and no report")
         if not isinstance(report, dict):
             raise _NoReportError(f"the report of {self._what} is none")
@@ -160,7 +170,9 @@ class Workshop:
             stdout=asyncio.subprocess.PIPE,
             env=child_environment(),
             limit=_MAX_REPORT,
-            start_new_session=True,  # a group of its own, by which what was forked is ended, too
+            # A group by which what was forked is ended, too. Not a session: where the kernel shares out the cores by
+            # sessions, its priority would count among its like only.
+            process_group=0,
         )
         # The workers answer requests meanwhile, also while it imports what it needs.
         with contextlib.suppress(OSError):
@@ -172,6 +184,7 @@ class Workshop:
         if process is not None:
             _kill(process)
             await process.communicate()
+            threading.Thread(target=_reap, args=(process.pid,), name="reaper", daemon=True).start()
 
 
 class _NoReportError(Exception):
@@ -180,6 +193,14 @@ class _NoReportError(Exception):
 
 def _kill(process: Process) -> None:
     """End a process together with what was forked off it, whatever they do."""
-    if process.returncode is None:
+    # Whoever still holds its output belongs to its group, whose number is nobody else's as long as it has a member.
+    if process.returncode is None or (process.stdout is not None and not process.stdout.at_eof()):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def _reap(group: int) -> None:
+    """Take note of the end of what was forked, where orphans are left to this process, as in a container."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-group, 0)

@@ -101,7 +101,7 @@ class Reloader:
 
     Attributes:
         rollback: the rollback in force, or None.
-        builder: what builds; whoever has a reloader prepares it and closes it.
+        builder: what builds; whoever has a reloader closes it, and may prepare it.
         is_directory_good: what the directory held at the last look was activated, or is what was rolled back from.
     """
 
@@ -173,10 +173,10 @@ class Reloader:
         Raises:
             WorkerError: it can't be opened either.
         """
-        bundle = self.state.last_good()
+        bundle = await asyncio.to_thread(self.state.last_good)
         if bundle is None:
             return False
-        if is_of_this_version(bundle):
+        if await asyncio.to_thread(is_of_this_version, bundle):
             await self.swap(bundle)
             self.active = bundle
         elif not await self._rebuild(bundle.name.rpartition("-")[2]):
@@ -190,7 +190,7 @@ class Reloader:
         try:
             if self.history is None:
                 return False
-            outcome = await self._go_back(self.history.find(revision), "start")
+            outcome = await self._go_back(await asyncio.to_thread(self.history.find, revision), "start")
         except StateError as error:
             _log.error("the last good policy was built by another version, and can't be built anew", error=str(error))
             return False

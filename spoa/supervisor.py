@@ -204,7 +204,9 @@ class Supervisor:
         last = self._reloader.last
         policy = self._crew.policy
         now = time.time()
+        settings, own = self._settings, self._settings.log.place
         history = await asyncio.to_thread(self._history.describe, self._reloader.rollback)
+        logs = await asyncio.to_thread(lambda: [{"target": log.place, "head": log.head()} for log in settings.logs])
         crl = self._evidence.describe(now, partial(soft_fails, counts, "crl"))
         ocsp = self._ocsp.describe(now, partial(soft_fails, counts, "ocsp"))
         return {
@@ -216,11 +218,11 @@ class Supervisor:
             "revision": self._revision,
             "since": self._reloader.since,
             "leaves_at": self._departure.leaves_at,
-            "policies": str(self._settings.policies.absolute()),
+            "policies": str(settings.policies.absolute()),
             "listen": self._listening(),
-            "decision_log": self._settings.log.place,
-            "decision_log_head": self._settings.log.head(),
-            "decision_logs": [{"target": log.place, "head": log.head()} for log in self._settings.logs],
+            "decision_log": own,
+            "decision_log_head": next((log["head"] for log in logs if log["target"] == own), None),
+            "decision_logs": logs,
             "workers": self._crew.describe(),
             "blocks": self._blocker.describe(),
             "break_glass": self._glass.describe(int(now)),
@@ -456,9 +458,9 @@ class Supervisor:
 
     def _describe(self) -> str:
         """Say in a line what `systemctl status` shows."""
-        last = self._reloader.last
+        last, rollback = self._reloader.last, self._reloader.rollback
         problem = "" if last is None or last.is_fine else f"; the last reload {_ENDED[last.result]}, see `status`"
-        back = "" if self._reloader.rollback is None else f"; rolled back from {self._reloader.rollback.source}"
+        back = "" if rollback is None else f"; rolled back from {rollback.source}"
         clock = "" if self._is_clock_usable() else "; the clock can't be right"
         return f"revision {self._revision or 'none'}, {self._settings.workers} workers{back}{problem}{clock}"
 

@@ -113,8 +113,8 @@ def test_a_machine_is_sized_from_what_was_measured(tmp_path: Path) -> None:
     assert "| 0.10 cores |" in found["sizing-example"]
     assert "| 0.83 cores |" in found["sizing-example"]
     assert "| `--workers` | the sum / 0.5, rounded up | 2 |" in found["sizing-example"]
-    # 40 + 2 x 245 MB, as by a soak; 2 x 200,000 x 50 + 1,000,000 x 39 bytes; 1,000,000 x 200 bytes.
-    assert "| in all | 4 cores | 789 MB |" in found["sizing-example"]
+    # 3 x 40 + 2 x 245 MB, as by a soak; 2 x 200,000 x 50 + 1,000,000 x 39 bytes; 1,000,000 x 200 bytes.
+    assert "| in all | 4 cores | 869 MB |" in found["sizing-example"]
     report.memory({"supervisor 1": 400 * 1024, "worker 2": 300 * 1024})
     found = tables(json.loads(report.write(tmp_path).read_text()))
     assert "| W | memory: a worker whose caches are full, at most | 300 MB |" in found["sizing"]

@@ -21,6 +21,7 @@ from spoa.evidence_keeper import EvidenceKeeper, state_of_lists
 from spoa.evidence_store import Held, Source, fitting_deltas, manifest_from_rows
 from spoa.exceptions import StateError
 from spoa.fetch import Fetcher
+from spoa.jobs import Workshop
 from spoa.state import StateDirectory
 from tests.agents import OPEN, until
 from tests.crl_rigs import POLICY, Remote, Rig
@@ -138,16 +139,14 @@ def test_a_swap_that_workers_refuse_changes_nothing_and_is_tried_again(rig: Rig,
     desk.run(script)
 
 
-def test_a_process_that_dies_leaves_the_lists_in_force(
-    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_that_dies_leaves_the_lists_in_force(rig: Rig, tmp_path: Path) -> None:
     rig.publish()
     desk = Desk(rig, tmp_path)
 
     async def script() -> None:
         await desk.keeper.swap_bundle(desk.bundle)
         await desk.keeper._builder.close()
-        monkeypatch.setattr(desk.keeper._builder, "_arguments", ("-c", "input(); raise SystemExit(9)"))
+        desk.keeper._builder = Workshop(("-c", "input(); raise SystemExit(9)"), "the builder")
         rig.publish()
         with structlog.testing.capture_logs():
             await desk.keeper.update()

@@ -10,6 +10,7 @@ import structlog.testing
 from spoa.control import WorkerError
 from spoa.exceptions import PolicyError, Problem
 from spoa.followed import Followed, follow
+from tests.agents import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,6 +114,33 @@ def test_files_are_followed_each_for_itself(tmp_path: Path) -> None:
                 path.write_text(text)
                 await one.came.wait()
         assert [one.taken for one in swaps] == [["", "7"], ["", "8"]]
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+    asyncio.run(scenario())
+
+
+def test_a_defect_ends_neither_the_following_of_its_file_nor_that_of_others(tmp_path: Path) -> None:
+    def fail(text: bytes) -> int:
+        return 1 // (text != b"7")
+
+    async def scenario() -> None:
+        swaps, paths = (Swaps(), Swaps()), (tmp_path / "one", tmp_path / "other")
+        one, other = Followed(paths[0], fail, swaps[0], "number"), Followed(paths[1], read, swaps[1], "number")
+        following = asyncio.create_task(follow(one, other))
+        with structlog.testing.capture_logs() as logs:
+            async with asyncio.timeout(10):
+                for swap in swaps:
+                    await swap.came.wait()
+                    swap.came.clear()
+                paths[0].write_text("7")
+                await asyncio.to_thread(until, lambda: one.problem)
+                for path, swap, text in zip(paths, swaps, "88", strict=True):
+                    path.write_text(text)
+                    await swap.came.wait()
+        assert "exc_info" in logs[0]
+        assert one.problem == ""
+        assert [swap.taken for swap in swaps] == [["", "8"]] * 2
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
 

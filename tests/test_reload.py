@@ -171,8 +171,11 @@ class TestReloader:
         assert rig.run(work).result == "activated"
 
     def test_the_last_good_bundle_of_an_earlier_run_can_be_resumed(self, rig: Rig, policies: Path) -> None:
-        assert not rig.run(rig.reloader.resume)
-        outcome = rig.run(lambda: rig.reloader.reload("start"))
+        async def work() -> Outcome:
+            assert not await rig.reloader.resume()
+            return await rig.reloader.reload("start")
+
+        outcome = rig.run(work)
         later = Rig(policies, rig.reloader.state.path)
         with structlog.testing.capture_logs():
             assert later.run(later.reloader.resume)
@@ -251,7 +254,7 @@ def going(policies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Go
 
 #: What waits for the disk in the files of the agent's state, or is at the bottom of what does.
 WAITING = [
-    (os, "fsync"), (os, "mkdir"), (shutil, "rmtree"), (tempfile, "mkdtemp"), (Path, "glob"), (Path, "iterdir"),
+    (os, "fsync"), (os, "mkdir"), (os, "open"), (shutil, "rmtree"), (tempfile, "mkdtemp"), (Path, "glob"), (Path, "iterdir"),
     (Path, "open"), (Path, "read_bytes"), (Path, "rename"), (Path, "replace"), (Path, "symlink_to"), (Path, "unlink"),
 ]  # fmt: skip
 
@@ -274,6 +277,7 @@ def test_nothing_waits_for_the_disk_on_the_loop(going: Going, monkeypatch: pytes
 
     async def work() -> None:
         texts = [version(1), version(2), version(2), "apiVersion: authz/v1\nrulez: []\n", *map(version, range(3, 9))]
+        assert not await going.reloader.resume()
         for number, text in enumerate(texts):
             await asyncio.to_thread((going.policies / "policy.yaml").write_text, text)
             await going.reloader.reload("change" if number else "start")

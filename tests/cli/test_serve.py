@@ -160,7 +160,7 @@ class TestReload:
             for text, verdict in ((SHUT, "deny"), (OPEN, "allow"), (SHUT, "deny")):
                 agent.write_policy(text)
                 until(lambda verdict=verdict: haproxy.ask()["verdict"] == verdict)  # type: ignore[misc] # its default is bound
-            assert agent.metric('reload_total{result="activated"}') == 4
+            until(lambda: agent.metric('reload_total{result="activated"}') == 4)
             assert agent.metric("internal_errors_total") == 0
 
     def test_one_revision_is_used_by_all_workers(self, tmp_path: Path) -> None:

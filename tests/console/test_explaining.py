@@ -47,7 +47,10 @@ def test_a_process_that_died_while_it_waited_is_replaced(tmp_path: Path) -> None
     async def run() -> None:
         explaining = Explaining(lambda: given)
         await explaining.explain(ASKED)
-        await explaining._explainer.close()
+        process = explaining._explainer._process
+        assert process is not None
+        process.kill()
+        await process.wait()
         assert (await explaining.explain(ASKED))["verdict"] == "allow"
         await explaining.close()
 
