@@ -103,7 +103,7 @@ def pieces(one: Pieces) -> list[tuple[str, str, str]]:
         ),
         (
             "S",
-            "memory: the supervisor, what waits to build policies or revocation lists, or a worker at its start",
+            "memory: the supervisor, who waits to build policies or lists, or a worker at its start",
             f"{one.start_mb:.0f} MB",
         ),
         ("W", "memory: a worker whose caches are full, at most", f"{one.most_mb:.0f} MB"),

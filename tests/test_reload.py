@@ -254,7 +254,8 @@ def going(policies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Go
 
 #: What waits for the disk in the files of the agent's state, or is at the bottom of what does.
 WAITING = [
-    (os, "fsync"), (os, "mkdir"), (os, "open"), (shutil, "rmtree"), (tempfile, "mkdtemp"), (Path, "glob"), (Path, "iterdir"),
+    (os, "fsync"), (os, "mkdir"), (os, "open"), (shutil, "rmtree"), (tempfile, "mkdtemp"), (Path, "glob"),
+    (Path, "iterdir"),
     (Path, "open"), (Path, "read_bytes"), (Path, "rename"), (Path, "replace"), (Path, "symlink_to"), (Path, "unlink"),
 ]  # fmt: skip
 
