@@ -5,6 +5,8 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
+# Each process takes the next file, in the order of tests/conftest.py.
+FILE_BY_FILE := --dist loadfile --no-loadscope-reorder
 # The first Python that is new enough.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$python; break; fi; done)
@@ -41,7 +43,7 @@ types: venv
 
 unit: venv  ## Everything but HAProxy.
 	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m 'not integration and not browser and not monitoring and not compiled' --cov --cov-report=
+	@$(BIN)/python -m pytest -q -n $(JOBS) $(FILE_BY_FILE) -m 'not integration and not browser and not monitoring and not compiled' --cov --cov-report=
 
 coverage: venv  ## Lines and branches that the last `make unit` left out; agents in processes of their own aren't counted.
 	@$(BIN)/coverage report
@@ -68,15 +70,15 @@ compiled: venv  ## A copy of this tree in build/compiled whose hot path is compi
 
 compiled-test: compiled  ## The tests of the hot path, over what was compiled.
 	@cd $(COMPILED) && $(CURDIR)/$(BIN)/python -c 'import spoa.recall; assert spoa.recall.__file__.endswith(".so"), spoa.recall.__file__'
-	@cd $(COMPILED) && $(CURDIR)/$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m 'not interpreted and not integration' $(COMPILED_TESTS)
+	@cd $(COMPILED) && $(CURDIR)/$(BIN)/python -m pytest -q -n $(JOBS) $(FILE_BY_FILE) -m 'not interpreted and not integration' $(COMPILED_TESTS)
 
 integration: venv  ## The shipped configuration on real HAProxies, old engine and new.
 	@$(BIN)/python tests/haproxy_builds.py 2.8 3.2
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m integration
+	@$(BIN)/python -m pytest -q -n $(JOBS) $(FILE_BY_FILE) -m integration
 
 interop: venv  ## The same on every HAProxy from 2.6 to 3.4.
 	@$(BIN)/python tests/haproxy_builds.py 2.6 2.8 3.0 3.2 3.4
-	@HAPROXY_VERSIONS=2.6,2.8,3.0,3.2,3.4 UPGRADE_ROUNDS=5 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m integration
+	@HAPROXY_VERSIONS=2.6,2.8,3.0,3.2,3.4 UPGRADE_ROUNDS=5 $(BIN)/python -m pytest -q -n $(JOBS) $(FILE_BY_FILE) -m integration
 
 faults: venv  ## Whatever can go wrong, each under load: a table of wrong allows (none) and times to recover. An hour.
 	@rm -f .faults.jsonl
@@ -139,7 +141,7 @@ $(VENV)/.docs: pyproject.toml | venv
 
 docs-test: venv  ## Follow the tutorial and play all pages, as `make test` does among much else. Two minutes.
 	@$(BIN)/python tests/haproxy_builds.py 2.8
-	@$(BIN)/python -m pytest -q --no-cov -n $(JOBS) --dist loadfile tests/test_docs.py tests/test_examples.py tests/test_site.py
+	@$(BIN)/python -m pytest -q --no-cov -n $(JOBS) $(FILE_BY_FILE) tests/test_docs.py tests/test_examples.py tests/test_site.py
 
 site: $(VENV)/.docs  ## The documentation with search, in build/site; each link and anchor must lead somewhere.
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
